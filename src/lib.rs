@@ -1,1 +1,12 @@
-//! placeholder
+//! Isotherm: cools data centres with a small local language model, and can prove why it did what it did.
+//!
+//! One decision is one pass from left to right; `ARCHITECTURE.md` has the map.
+
+pub mod clock;
+pub mod decision;
+pub mod envelope;
+pub mod frame;
+pub mod ingest;
+pub mod reason;
+pub mod site;
+pub mod units;

@@ -1,0 +1,31 @@
+//! The one place that reads clocks. Everything else takes time as a value.
+#![allow(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+/// Wall time, for time stamps.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Measures how long something took; never goes backwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+    #[must_use]
+    pub fn millis(self) -> f64 {
+        self.elapsed().as_secs_f64() * 1e3
+    }
+}

@@ -1,0 +1,75 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::action::SafeAction;
+use crate::site::Name;
+use crate::units::Finite;
+
+/// Setpoints somebody would like.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Proposal {
+    pub by: ProposedBy,
+    pub setpoints: BTreeMap<Name, Finite>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProposedBy {
+    Model,
+    Fallback,
+    Operator,
+    /// The guard itself: full cooling.
+    Emergency,
+    /// Nobody: hold.
+    Nobody,
+}
+
+/// The rules, in the order in which they are applied.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    InputValidity,
+    Emergency,
+    NoWarming,
+    Directive,
+    Dwell,
+    ShortCycle,
+    MinimumFlow,
+    Outlook,
+    Step,
+    RateLimit,
+    Condensation,
+    Approach,
+    HardLimit,
+    Deadband,
+    WriteBudget,
+    Register,
+    Freshness,
+}
+
+/// How one rule changed one proposal.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Touch {
+    pub rule: Rule,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setpoint: Option<Name>,
+    pub from: Option<Finite>,
+    pub to: Option<Finite>,
+    /// The bound that decided.
+    pub limit: Option<Finite>,
+    pub why: String,
+}
+
+/// What may be written, and every rule that had a say. A rejected proposal is a verdict, not an error.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Verdict {
+    pub by: ProposedBy,
+    pub action: SafeAction,
+    /// What the setpoints will be once the action is written.
+    pub setpoints: BTreeMap<Name, Finite>,
+    pub touched: Vec<Touch>,
+    pub emergency: bool,
+    /// Some rule changed the proposal for safety (not merely rounding, deadband or dwell).
+    pub intervened: bool,
+}

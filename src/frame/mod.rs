@@ -1,0 +1,109 @@
+//! One typed snapshot of a site. A number in a frame always says how good it is: a missing, stale or
+//! doubtful value is a state of its own, never a plausible-looking number.
+
+mod assemble;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use assemble::Assembler;
+
+use crate::site::Name;
+use crate::units::{Finite, Unit};
+
+/// All of a site at one time, in the shape it also has on MQTT (with more fields).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Frame {
+    #[schemars(with = "String")]
+    pub time: Timestamp,
+    pub signals: BTreeMap<Name, Sample>,
+    /// The setpoints in the plant, as read back from its registers.
+    pub setpoints: BTreeMap<Name, Sample>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Sample {
+    /// The last value received; `None` only when `quality` is `missing`.
+    pub value: Option<Finite>,
+    pub unit: Unit,
+    pub quality: Quality,
+    /// Seconds since the source took the value.
+    pub age_s: Option<Finite>,
+    /// What the value may be by now: value ± slew limit × age. `None` when missing.
+    pub worst: Option<Span>,
+    /// Why the quality is not `good`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<Doubt>,
+}
+
+/// The lowest and highest that something may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Span {
+    pub low: Finite,
+    pub high: Finite,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    Good,
+    /// Too old to act on, except at its worst case.
+    Stale,
+    /// Here, but not believed.
+    Suspect,
+    Missing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    OutOfRange,
+    /// Out of range as it came, in range read as another unit: the field's classic.
+    WrongUnit,
+    /// Changed faster than the slew limit.
+    Jump,
+    Stuck,
+    /// Far from the sensors that measure the same thing.
+    Disagrees,
+    /// The first value after a reconnect.
+    Reconnect,
+    /// The source itself said so.
+    Flagged,
+    /// A retained message: when it was true is unknown.
+    Retained,
+    /// Time stamped in the future.
+    Clock,
+    TooOld,
+    NeverSeen,
+}
+
+impl Sample {
+    #[must_use]
+    pub fn missing(unit: Unit) -> Self {
+        Self {
+            value: None,
+            unit,
+            quality: Quality::Missing,
+            age_s: None,
+            worst: None,
+            doubt: Some(Doubt::NeverSeen),
+        }
+    }
+
+    /// The value, only if it is good.
+    #[must_use]
+    pub fn good(&self) -> Option<Finite> {
+        if self.quality == Quality::Good { self.value } else { None }
+    }
+}
+
+impl Frame {
+    /// The good value of a signal or setpoint.
+    #[must_use]
+    pub fn good(&self, name: &Name) -> Option<Finite> {
+        self.signals.get(name).or_else(|| self.setpoints.get(name)).and_then(Sample::good)
+    }
+}

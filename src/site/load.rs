@@ -1,0 +1,471 @@
+//! Reads and checks a site file. Every complaint names the file, the line, the field, what was expected
+//! and what to do; all complaints come at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+
+use super::source::{Point, Source, Table, WordType};
+use super::{Backend, Clock, Role, Setpoint, Signal, Site};
+use crate::units::{Finite, Unit};
+
+/// Why a site file was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    #[error("{path}: cannot read the site file: {source}. Give the path of a site.toml with --site", path = path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}", path = path.display())]
+    Syntax { path: PathBuf, message: String },
+    #[error("{}", list(path, problems))]
+    Invalid { path: PathBuf, problems: Vec<Problem> },
+}
+
+/// One thing wrong in a site file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// 1-based line of the entry, where it could be found.
+    pub line: Option<usize>,
+    /// `signal "chws": range`
+    pub field: String,
+    pub problem: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.problem)
+    }
+}
+
+fn list(path: &Path, problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(|p| match p.line {
+            Some(line) => format!("{}:{line}: {p}", path.display()),
+            None => format!("{}: {p}", path.display()),
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Reads, parses and checks a site file. Relative paths in it are taken from the file's own folder.
+pub fn load(path: &Path) -> Result<Site, SiteError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SiteError::Unreadable { path: path.to_owned(), source })?;
+    let mut site = parse(&text, path)?;
+    let base = path.parent().unwrap_or(Path::new("."));
+    let rebase = |p: &mut PathBuf| {
+        if p.is_relative() {
+            *p = base.join(&*p);
+        }
+    };
+    for p in [&mut site.model.path, &mut site.model.prompts, &mut site.audit.checkpoint_file] {
+        p.iter_mut().for_each(rebase);
+    }
+    if let Some(mqtt) = &mut site.mqtt {
+        mqtt.password_file.iter_mut().for_each(rebase);
+        if let Some(tls) = &mut mqtt.tls {
+            for p in [&mut tls.ca_file, &mut tls.client_cert, &mut tls.client_key] {
+                p.iter_mut().for_each(rebase);
+            }
+        }
+    }
+    Ok(site)
+}
+
+/// Parses and checks a site's text; `path` is only for messages.
+pub fn parse(text: &str, path: &Path) -> Result<Site, SiteError> {
+    let site: Site = toml::from_str(text)
+        .map_err(|e| SiteError::Syntax { path: path.to_owned(), message: e.to_string() })?;
+    let problems = Checker::new(text).run(&site);
+    if problems.is_empty() { Ok(site) } else { Err(SiteError::Invalid { path: path.to_owned(), problems }) }
+}
+
+/// The JSON Schema of `site.toml`, as published in `schemas/`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Site).to_value()
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, problems: Vec::new() }
+    }
+
+    fn run(mut self, site: &Site) -> Vec<Problem> {
+        self.whole(site);
+        self.names(site);
+        for signal in &site.signals {
+            self.signal(site, signal);
+        }
+        for setpoint in &site.setpoints {
+            self.setpoint(site, setpoint);
+        }
+        self.registers(site);
+        self.envelope(site);
+        self.model(site);
+        self.problems
+    }
+
+    fn at(&mut self, name: &str, field: String, problem: impl Into<String>) {
+        let line = self.text.lines().position(|l| is_name_line(l, name)).map(|i| i + 1);
+        self.problems.push(Problem { line, field, problem: problem.into() });
+    }
+
+    fn top(&mut self, key: &str, problem: impl Into<String>) {
+        let last = key.rsplit('.').next().unwrap_or(key);
+        let line = self
+            .text
+            .lines()
+            .position(|l| l.trim_start().strip_prefix(last).is_some_and(|r| r.trim_start().starts_with('=')))
+            .map(|i| i + 1);
+        self.problems.push(Problem { line, field: key.to_owned(), problem: problem.into() });
+    }
+
+    fn whole(&mut self, site: &Site) {
+        if site.sample < SignedDuration::from_millis(100) || site.sample > SignedDuration::from_hours(1) {
+            self.top("sample", "expected a period from 100 ms to 1 h, for example \"15s\"");
+        }
+        if site.cadence < site.sample {
+            self.top("cadence", "expected at least one sample period; a decision needs a new frame");
+        }
+        if site.signals.is_empty() {
+            self.top("signal", "expected at least one [[signal]]: without measurements nothing is decided");
+        }
+        let needs_mqtt = site.signals.iter().any(|s| matches!(s.source, Source::Mqtt(_)));
+        if needs_mqtt && site.mqtt.is_none() {
+            self.top("mqtt", "signals are read from topics but there is no [mqtt] table: add host and port");
+        }
+        if site.clock == Clock::Frames && !needs_mqtt {
+            self.top("clock", "\"frames\" takes the time from frames on MQTT, but no signal comes from a topic: use \"wall\"");
+        }
+        if site.link.heartbeat.is_some() && site.link.enable.is_none() {
+            self.top(
+                "link.heartbeat",
+                "a heartbeat without link.enable cannot be released: name the register that hands control over",
+            );
+        }
+    }
+
+    fn names(&mut self, site: &Site) {
+        let mut seen = BTreeSet::new();
+        for name in site.signals.iter().map(|s| &s.name).chain(site.setpoints.iter().map(|s| &s.name)) {
+            if !seen.insert(name.as_str()) {
+                self.at(
+                    name.as_str(),
+                    format!("name {name:?}", name = name.as_str()),
+                    "is used twice: signals and setpoints share one set of names",
+                );
+            }
+        }
+        let mut devices = BTreeSet::new();
+        for device in &site.devices {
+            if !devices.insert(device.name.as_str()) {
+                self.at(device.name.as_str(), format!("device \"{}\"", device.name), "is defined twice");
+            }
+            if device.max_block == 0 || device.max_block > 125 {
+                self.at(
+                    device.name.as_str(),
+                    format!("device \"{}\": max_block", device.name),
+                    "expected 1 to 125 registers (the Modbus limit for one read)",
+                );
+            }
+        }
+    }
+
+    fn signal(&mut self, site: &Site, s: &Signal) {
+        let name = s.name.as_str();
+        let field = |f: &str| format!("signal \"{name}\": {f}");
+        let [low, high] = s.range;
+        if low >= high {
+            self.at(name, field("range"), format!("expected [lowest, highest], got [{low}, {high}]"));
+        }
+        if s.slew_per_min <= Finite::ZERO {
+            self.at(name, field("slew_per_min"), format!("expected more than 0, got {}", s.slew_per_min));
+        }
+        if let Some([a, b]) = s.band
+            && (a >= b || a < low || b > high)
+        {
+            self.at(name, field("band"), format!("expected two rising values inside range [{low}, {high}]"));
+        }
+        if let Some(expected) = s.role.and_then(role_units)
+            && !expected.contains(&s.unit)
+        {
+            let list = expected.iter().map(|u| u.as_str()).collect::<Vec<_>>().join(" or ");
+            self.at(name, field("unit"), format!("is {}, but this role is measured in {list}", s.unit));
+        }
+        match &s.source {
+            Source::Mqtt(t) => {
+                if t.topic.is_empty() || t.topic.contains(['#', '+']) {
+                    self.at(name, field("source.topic"), "expected one topic without wildcards");
+                }
+                if t.pointer.as_deref().is_some_and(|p| !p.starts_with('/')) {
+                    self.at(
+                        name,
+                        field("source.pointer"),
+                        "expected a JSON pointer such as \"/signals/chws/value\"",
+                    );
+                }
+                self.convertible(name, &field("source.unit"), t.unit, s.unit);
+            }
+            Source::Modbus(p) => self.point(site, name, &field("source"), p, s.unit),
+        }
+    }
+
+    fn setpoint(&mut self, site: &Site, s: &Setpoint) {
+        let name = s.name.as_str();
+        let field = |f: &str| format!("setpoint \"{name}\": {f}");
+        if s.min >= s.max {
+            self.at(name, field("min"), format!("expected min below max, got {} and {}", s.min, s.max));
+        }
+        if s.safe < s.min || s.safe > s.max {
+            self.at(
+                name,
+                field("safe"),
+                format!("expected a value from {} to {}, got {}", s.min, s.max, s.safe),
+            );
+        }
+        let span = s.max.get() - s.min.get();
+        if s.step <= Finite::ZERO || s.step.get() > span {
+            self.at(name, field("step"), format!("expected more than 0 and at most max - min ({span})"));
+        } else if span / s.step.get() > 2000.0 {
+            self.at(
+                name,
+                field("step"),
+                format!(
+                    "expected at most 2000 steps from min to max; a step of {} gives {:.0}",
+                    s.step,
+                    span / s.step.get()
+                ),
+            );
+        }
+        if s.rate_per_min <= Finite::ZERO {
+            self.at(name, field("rate_per_min"), "expected more than 0");
+        }
+        if s.deadband < Finite::ZERO || s.deadband.get() > span {
+            self.at(name, field("deadband"), format!("expected 0 to max - min ({span})"));
+        }
+        if s.register.table != Table::Holding {
+            self.at(name, field("register.table"), "a setpoint is written: expected \"holding\"");
+        }
+        if s.register.word_type == WordType::Bit {
+            self.at(
+                name,
+                field("register.type"),
+                "a setpoint is a number: expected int16, uint16, int32, uint32 or float32",
+            );
+        }
+        if matches!(s.role, Some(Role::Chws)) && (s.min.get() < 4.0 || s.max.get() > 30.0) {
+            self.at(
+                name,
+                field("min/max"),
+                format!(
+                    "chilled water from {} to {} is outside 4 to 30 degC: check the limits",
+                    s.min, s.max
+                ),
+            );
+        }
+        self.point(site, name, &field("register"), &s.register, s.unit);
+        for (label, value) in [("min", s.min), ("max", s.max), ("safe", s.safe)] {
+            if !representable(&s.register, s.unit, value) {
+                self.at(
+                    name,
+                    field(label),
+                    format!("{value} does not fit the register's type with scale {}", s.register.scale),
+                );
+            }
+        }
+        if let Some(active) = &s.active {
+            self.point(site, name, &field("active"), active, s.unit);
+        }
+    }
+
+    fn point(&mut self, site: &Site, name: &str, field: &str, p: &Point, unit: Unit) {
+        if site.device(&p.device).is_none() {
+            let known = site.devices.iter().map(|d| d.name.as_str()).collect::<Vec<_>>().join(", ");
+            self.at(
+                name,
+                format!("{field}.device"),
+                format!("no [[device]] named \"{}\" (there are: {known})", p.device),
+            );
+        }
+        if p.scale == Finite::ZERO {
+            self.at(name, format!("{field}.scale"), "expected anything but 0");
+        }
+        let bits = matches!(p.table, Table::Coil | Table::Discrete);
+        if bits != (p.word_type == WordType::Bit) {
+            self.at(
+                name,
+                format!("{field}.type"),
+                "\"bit\" goes with the tables coil and discrete, the other types with holding and input",
+            );
+        }
+        self.convertible(name, &format!("{field}.unit"), p.unit, unit);
+    }
+
+    fn convertible(&mut self, name: &str, field: &str, wire: Option<Unit>, unit: Unit) {
+        if let Some(wire) = wire
+            && wire.convert(Finite::ZERO, unit).is_none()
+        {
+            self.at(name, field.to_owned(), format!("{wire} cannot be expressed in {unit}"));
+        }
+    }
+
+    /// Two written points must not share a register, and no point may cut another in half.
+    fn registers(&mut self, site: &Site) {
+        let mut written: BTreeMap<(&str, u16), String> = BTreeMap::new();
+        let setpoints = site.setpoints.iter().map(|s| (s.name.as_str().to_owned(), &s.register));
+        let link = [("link.enable", &site.link.enable), ("link.heartbeat", &site.link.heartbeat)];
+        let links = link.iter().filter_map(|(n, p)| p.as_ref().map(|p| ((*n).to_owned(), p)));
+        for (name, point) in setpoints.chain(links) {
+            for word in 0..point.word_type.registers() {
+                let Some(address) = point.address.checked_add(word) else {
+                    self.at(&name, format!("{name}: register.address"), "the value runs past register 65535");
+                    break;
+                };
+                if let Some(other) = written.insert((point.device.as_str(), address), name.clone()) {
+                    self.at(
+                        &name,
+                        format!("\"{name}\": register"),
+                        format!("overlaps \"{other}\" at address {address} of device \"{}\": each written value needs its own register", point.device),
+                    );
+                    break;
+                }
+            }
+        }
+        for (label, point) in link {
+            if let Some(p) = point
+                && (p.table != Table::Holding || site.device(&p.device).is_none())
+            {
+                self.top(label, "expected a holding register of a known device");
+            }
+        }
+    }
+
+    fn envelope(&mut self, site: &Site) {
+        let e = &site.envelope;
+        for (key, [low, high]) in
+            [("inlet_recommended", e.inlet_recommended), ("inlet_allowable", e.inlet_allowable)]
+        {
+            if low >= high {
+                self.top(
+                    &format!("envelope.{key}"),
+                    format!("expected [lowest, highest], got [{low}, {high}]"),
+                );
+            }
+        }
+        if e.inlet_allowable[0] > e.inlet_recommended[0] || e.inlet_allowable[1] < e.inlet_recommended[1] {
+            self.top("envelope.inlet_allowable", "expected a band that contains inlet_recommended");
+        }
+        if e.dew_margin.get().get() < 2.0 {
+            self.top(
+                "envelope.dew_margin",
+                format!("expected at least 2 K above the dew point, got {}", e.dew_margin.get()),
+            );
+        }
+        if !(0.0..=1.0).contains(&e.min_confidence.get()) {
+            self.top("envelope.min_confidence", "expected a probability from 0 to 1");
+        }
+        let minima = e.min_flow.keys().chain(e.min_diff_pressure.keys());
+        for name in minima {
+            if site.signal(name).is_none() {
+                self.top("envelope.min_flow", format!("there is no signal \"{name}\""));
+            }
+        }
+        let has = |role| site.with_role(role).next().is_some();
+        let liquid = site.setpoints.iter().any(|s| s.role == Some(Role::LiquidSupply));
+        if liquid && !has(Role::RoomDewPoint) && !(has(Role::RoomHumidity) && has(Role::RoomDryBulb)) {
+            self.top(
+                "setpoint.role",
+                "a liquid_supply setpoint needs the room's dew point: add a signal with role room_dew_point, or both room_humidity and room_dry_bulb",
+            );
+        }
+        if ![Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ChipTemp].into_iter().any(has) {
+            self.top(
+                "signal.role",
+                "no signal says how warm the IT is: give at least one the role it_inlet, liquid_supply, bath or chip_temp",
+            );
+        }
+    }
+
+    fn model(&mut self, site: &Site) {
+        let m = &site.model;
+        if m.backend == Backend::Openai && (m.url.is_none() || m.name.is_none()) {
+            self.top("model.url", "backend \"openai\" needs url (up to /v1) and name");
+        }
+        if m.backend == Backend::Local && m.path.is_none() {
+            self.top("model.path", "backend \"local\" needs the path of a GGUF file; use backend = \"none\" to run on the fallback alone");
+        }
+        if m.sha256.as_deref().is_some_and(|s| s.len() != 64 || !s.bytes().all(|b| b.is_ascii_hexdigit())) {
+            self.top("model.sha256", "expected 64 hexadecimal digits, as printed by sha256sum");
+        }
+        if m.context < 512 || m.max_tokens < 64 || m.max_tokens >= m.context {
+            self.top(
+                "model.context",
+                "expected a context of at least 512 tokens and max_tokens from 64 to below it",
+            );
+        }
+        if m.deadline > site.cadence || m.deadline <= SignedDuration::ZERO {
+            self.top(
+                "model.deadline",
+                "expected more than 0 and at most one cadence: a decision older than that is dropped",
+            );
+        }
+    }
+}
+
+fn is_name_line(line: &str, name: &str) -> bool {
+    line.split_once("name").is_some_and(|(before, after)| {
+        before.trim_start_matches(['{', ' ', '\t']).is_empty()
+            && after
+                .trim_start()
+                .strip_prefix('=')
+                .is_some_and(|v| v.trim_start().trim_start_matches(['"', '\'']).starts_with(name))
+    })
+}
+
+/// The units in which a role can be measured; `None` when any will do.
+fn role_units(role: Role) -> Option<&'static [Unit]> {
+    match role {
+        Role::ItInlet
+        | Role::Chws
+        | Role::Chwr
+        | Role::CrahSupply
+        | Role::LiquidSupply
+        | Role::LiquidReturn
+        | Role::Bath
+        | Role::FacilitySupply
+        | Role::FacilityReturn
+        | Role::ChipTemp
+        | Role::RoomDryBulb
+        | Role::RoomDewPoint
+        | Role::OutdoorDryBulb
+        | Role::OutdoorWetBulb => Some(&[Unit::DegC]),
+        Role::ItLoad | Role::CoolingPower | Role::FacilityPower | Role::LoadAhead => Some(&[Unit::Kilowatt]),
+        Role::RoomHumidity => Some(&[Unit::RelativeHumidity]),
+        Role::Flow => Some(&[Unit::LitrePerMinute]),
+        Role::DiffPressure => Some(&[Unit::KilopascalGauge]),
+        Role::ChillersOn => Some(&[Unit::Count]),
+        Role::FanSpeed | Role::PumpSpeed | Role::ValvePosition => None,
+    }
+}
+
+/// Whether `value` survives the way into the register's type.
+fn representable(p: &Point, unit: Unit, value: Finite) -> bool {
+    let Some(wire) = unit.convert(value, p.unit.unwrap_or(unit)) else { return false };
+    let raw = (wire.get() - p.offset.get()) / p.scale.get();
+    match p.word_type {
+        WordType::Int16 => raw >= f64::from(i16::MIN) && raw <= f64::from(i16::MAX),
+        WordType::Uint16 => raw >= 0.0 && raw <= f64::from(u16::MAX),
+        WordType::Int32 => raw >= f64::from(i32::MIN) && raw <= f64::from(i32::MAX),
+        WordType::Uint32 => raw >= 0.0 && raw <= f64::from(u32::MAX),
+        WordType::Float32 => raw.abs() <= f64::from(f32::MAX),
+        WordType::Bit => false,
+    }
+}

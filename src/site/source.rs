@@ -1,0 +1,215 @@
+//! Where a value lives: an MQTT topic, or a register of a Modbus device.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::name::Name;
+use crate::units::{Finite, Unit};
+
+/// The broker. A password comes from the environment or a file, never from here.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mqtt {
+    pub host: String,
+    #[serde(default = "Mqtt::default_port")]
+    pub port: u16,
+    /// Defaults to `isotherm-SITE`.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    #[serde(default)]
+    pub username: Option<String>,
+    #[serde(default)]
+    pub password_env: Option<String>,
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// A source that sends nothing for this long is reported, although the connection looks healthy.
+    #[serde(default = "Mqtt::default_watchdog")]
+    #[schemars(with = "String")]
+    pub watchdog: SignedDuration,
+}
+
+impl Mqtt {
+    fn default_port() -> u16 {
+        1883
+    }
+    fn default_watchdog() -> SignedDuration {
+        SignedDuration::from_mins(2)
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM; the system's roots when absent.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub client_cert: Option<PathBuf>,
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
+}
+
+/// One Modbus unit.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    pub name: Name,
+    /// A file in `profiles/` whose values fill the fields left out here.
+    #[serde(default)]
+    pub profile: Option<String>,
+    pub host: String,
+    #[serde(default = "Device::default_port")]
+    pub port: u16,
+    #[serde(default = "Device::default_unit")]
+    pub unit: u8,
+    #[serde(default)]
+    pub framing: Framing,
+    /// 0 when addresses here are those on the wire, 1 when they count from one as in many manuals.
+    #[serde(default)]
+    pub address_base: u16,
+    #[serde(default = "Device::default_timeout")]
+    #[schemars(with = "String")]
+    pub timeout: SignedDuration,
+    /// The largest block one request may read.
+    #[serde(default = "Device::default_max_block")]
+    pub max_block: u16,
+    /// Unused registers that may be read along, to save a request.
+    #[serde(default = "Device::default_gap")]
+    pub max_gap: u16,
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub inter_frame_delay: SignedDuration,
+    /// The shortest pause before a lost connection is opened again.
+    #[serde(default = "Device::default_reopen")]
+    #[schemars(with = "String")]
+    pub reopen_after: SignedDuration,
+}
+
+impl Device {
+    fn default_port() -> u16 {
+        502
+    }
+    fn default_unit() -> u8 {
+        1
+    }
+    fn default_timeout() -> SignedDuration {
+        SignedDuration::from_secs(1)
+    }
+    fn default_max_block() -> u16 {
+        100
+    }
+    fn default_gap() -> u16 {
+        8
+    }
+    fn default_reopen() -> SignedDuration {
+        SignedDuration::from_millis(500)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framing {
+    #[default]
+    Tcp,
+    /// RTU frames on a TCP connection, as serial gateways send them.
+    RtuOverTcp,
+}
+
+/// Where a signal's value comes from.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Source {
+    Mqtt(Topic),
+    Modbus(Point),
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// No wildcards: a value has one origin.
+    pub topic: String,
+    /// JSON pointer to the number in the payload; without it the payload is a plain number, or a frame
+    /// that has the signal's name.
+    #[serde(default)]
+    pub pointer: Option<String>,
+    /// The unit on the wire, where it differs from the signal's.
+    #[serde(default)]
+    pub unit: Option<Unit>,
+}
+
+/// A register or bit, and how to read a number from it: `value = raw * scale + offset`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    pub device: Name,
+    #[serde(default)]
+    pub table: Table,
+    pub address: u16,
+    #[serde(default, rename = "type")]
+    pub word_type: WordType,
+    #[serde(default = "Point::default_scale")]
+    pub scale: Finite,
+    #[serde(default)]
+    pub offset: Finite,
+    #[serde(default)]
+    pub word_order: Order,
+    #[serde(default)]
+    pub byte_order: Order,
+    /// The unit on the wire, where it differs from the signal's.
+    #[serde(default)]
+    pub unit: Option<Unit>,
+}
+
+impl Point {
+    fn default_scale() -> Finite {
+        Finite::constant(1.0)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    #[default]
+    Holding,
+    Input,
+    Coil,
+    Discrete,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WordType {
+    #[default]
+    Int16,
+    Uint16,
+    Int32,
+    Uint32,
+    Float32,
+    /// A coil or discrete input.
+    Bit,
+}
+
+impl WordType {
+    /// Registers it occupies.
+    #[must_use]
+    pub fn registers(self) -> u16 {
+        match self {
+            Self::Int16 | Self::Uint16 | Self::Bit => 1,
+            Self::Int32 | Self::Uint32 | Self::Float32 => 2,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Most significant first, as the Modbus specification has it.
+    #[default]
+    Big,
+    Little,
+}
