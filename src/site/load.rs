@@ -420,13 +420,13 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// `name = "NAME"`, in a table of its own or inline.
 fn is_name_line(line: &str, name: &str) -> bool {
-    line.split_once("name").is_some_and(|(before, after)| {
-        before.trim_start_matches(['{', ' ', '\t']).is_empty()
-            && after
-                .trim_start()
-                .strip_prefix('=')
-                .is_some_and(|v| v.trim_start().trim_start_matches(['"', '\'']).starts_with(name))
+    let value = line.trim_start_matches(['{', ' ', '\t']).strip_prefix("name").map(str::trim_start);
+    value.and_then(|v| v.strip_prefix('=')).is_some_and(|v| {
+        let v = v.trim_start();
+        let quote = v.chars().next().unwrap_or('"');
+        v.trim_start_matches(quote).strip_prefix(name).is_some_and(|rest| rest.starts_with(quote))
     })
 }
 

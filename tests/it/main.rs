@@ -1,0 +1,8 @@
+//! Every integration test in one binary, so that llama.cpp is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop right there"
+)]
+
+mod sites;
