@@ -8,5 +8,6 @@ pub mod envelope;
 pub mod frame;
 pub mod ingest;
 pub mod reason;
+pub mod register;
 pub mod site;
 pub mod units;
