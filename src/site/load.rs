@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use super::source::{Point, Source, Table, WordType};
 use super::{Backend, Clock, Role, Setpoint, Signal, Site};
+use crate::register;
 use crate::units::{Finite, Unit};
 
 /// Why a site file was not accepted.
@@ -273,7 +274,7 @@ impl<'a> Checker<'a> {
         }
         self.point(site, name, &field("register"), &s.register, s.unit);
         for (label, value) in [("min", s.min), ("max", s.max), ("safe", s.safe)] {
-            if !representable(&s.register, s.unit, value) {
+            if register::encode(&s.register, s.unit, value).is_err() {
                 self.at(
                     name,
                     field(label),
@@ -453,19 +454,5 @@ fn role_units(role: Role) -> Option<&'static [Unit]> {
         Role::DiffPressure => Some(&[Unit::KilopascalGauge]),
         Role::ChillersOn => Some(&[Unit::Count]),
         Role::FanSpeed | Role::PumpSpeed | Role::ValvePosition => None,
-    }
-}
-
-/// Whether `value` survives the way into the register's type.
-fn representable(p: &Point, unit: Unit, value: Finite) -> bool {
-    let Some(wire) = unit.convert(value, p.unit.unwrap_or(unit)) else { return false };
-    let raw = (wire.get() - p.offset.get()) / p.scale.get();
-    match p.word_type {
-        WordType::Int16 => raw >= f64::from(i16::MIN) && raw <= f64::from(i16::MAX),
-        WordType::Uint16 => raw >= 0.0 && raw <= f64::from(u16::MAX),
-        WordType::Int32 => raw >= f64::from(i32::MIN) && raw <= f64::from(i32::MAX),
-        WordType::Uint32 => raw >= 0.0 && raw <= f64::from(u32::MAX),
-        WordType::Float32 => raw.abs() <= f64::from(f32::MAX),
-        WordType::Bit => false,
     }
 }
