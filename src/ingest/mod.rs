@@ -1,5 +1,8 @@
 //! Connections to the plant's data, and the readings they bring.
 
+mod backoff;
+pub mod modbus;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -296,6 +296,18 @@ impl<'a> Checker<'a> {
                 format!("no [[device]] named \"{}\" (there are: {known})", p.device),
             );
         }
+        if let Some(device) = site.device(&p.device)
+            && device.wire_address(p.address).is_none()
+        {
+            self.at(
+                name,
+                format!("{field}.address"),
+                format!(
+                    "is {}, but the addresses of device \"{}\" start at {} (address_base)",
+                    p.address, p.device, device.address_base
+                ),
+            );
+        }
         if p.scale == Finite::ZERO {
             self.at(name, format!("{field}.scale"), "expected anything but 0");
         }
