@@ -2,10 +2,13 @@
 
 mod backoff;
 pub mod modbus;
+pub mod mqtt;
+mod payload;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::payload::Malformed;
 use crate::site::Name;
 use crate::units::{Finite, Unit};
 
