@@ -5,4 +5,6 @@
     reason = "a test that meets the unexpected should stop right there"
 )]
 
+mod modbus;
+mod peers;
 mod sites;
