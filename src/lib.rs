@@ -2,6 +2,7 @@
 //!
 //! One decision is one pass from left to right; `ARCHITECTURE.md` has the map.
 
+pub mod audit;
 pub mod clock;
 pub mod decision;
 pub mod envelope;
