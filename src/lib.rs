@@ -3,11 +3,13 @@
 //! One decision is one pass from left to right; `ARCHITECTURE.md` has the map.
 
 pub mod audit;
+pub mod actuate;
 pub mod clock;
 pub mod decision;
 pub mod envelope;
 pub mod frame;
 pub mod ingest;
 pub mod reason;
+pub mod register;
 pub mod site;
 pub mod units;

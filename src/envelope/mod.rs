@@ -8,5 +8,5 @@
 mod action;
 mod verdict;
 
-pub use action::{SafeAction, SafeWrite, Words};
+pub use action::{SafeAction, SafeWrite, Target, Words};
 pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};

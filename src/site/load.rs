@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use super::source::{Point, Source, Table, WordType};
 use super::{Backend, Clock, Role, Setpoint, Signal, Site};
+use crate::register;
 use crate::units::{Finite, Unit};
 
 /// Why a site file was not accepted.
@@ -273,7 +274,7 @@ impl<'a> Checker<'a> {
         }
         self.point(site, name, &field("register"), &s.register, s.unit);
         for (label, value) in [("min", s.min), ("max", s.max), ("safe", s.safe)] {
-            if !representable(&s.register, s.unit, value) {
+            if register::encode(&s.register, s.unit, value).is_err() {
                 self.at(
                     name,
                     field(label),
@@ -293,6 +294,18 @@ impl<'a> Checker<'a> {
                 name,
                 format!("{field}.device"),
                 format!("no [[device]] named \"{}\" (there are: {known})", p.device),
+            );
+        }
+        if let Some(device) = site.device(&p.device)
+            && device.wire_address(p.address).is_none()
+        {
+            self.at(
+                name,
+                format!("{field}.address"),
+                format!(
+                    "is {}, but the addresses of device \"{}\" start at {} (address_base)",
+                    p.address, p.device, device.address_base
+                ),
             );
         }
         if p.scale == Finite::ZERO {
@@ -453,19 +466,5 @@ fn role_units(role: Role) -> Option<&'static [Unit]> {
         Role::DiffPressure => Some(&[Unit::KilopascalGauge]),
         Role::ChillersOn => Some(&[Unit::Count]),
         Role::FanSpeed | Role::PumpSpeed | Role::ValvePosition => None,
-    }
-}
-
-/// Whether `value` survives the way into the register's type.
-fn representable(p: &Point, unit: Unit, value: Finite) -> bool {
-    let Some(wire) = unit.convert(value, p.unit.unwrap_or(unit)) else { return false };
-    let raw = (wire.get() - p.offset.get()) / p.scale.get();
-    match p.word_type {
-        WordType::Int16 => raw >= f64::from(i16::MIN) && raw <= f64::from(i16::MAX),
-        WordType::Uint16 => raw >= 0.0 && raw <= f64::from(u16::MAX),
-        WordType::Int32 => raw >= f64::from(i32::MIN) && raw <= f64::from(i32::MAX),
-        WordType::Uint32 => raw >= 0.0 && raw <= f64::from(u32::MAX),
-        WordType::Float32 => raw.abs() <= f64::from(f32::MAX),
-        WordType::Bit => false,
     }
 }
