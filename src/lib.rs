@@ -7,6 +7,7 @@ pub mod decision;
 pub mod envelope;
 pub mod frame;
 pub mod ingest;
+pub mod model;
 pub mod reason;
 pub mod site;
 pub mod units;
