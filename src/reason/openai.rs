@@ -140,23 +140,27 @@ impl Server {
     }
 }
 
-/// The reported tokens, if together they make up the text. A server reports the probability among all
-/// tokens, which is at most that among the allowed ones.
+/// The reported tokens that make up the text; none if they do not fit it. Servers also report tokens that
+/// are no part of the text, such as a fence around it. The probability reported is that among all tokens,
+/// which is at most that among the allowed ones.
 fn chosen(reported: &[TokenLogprob], text: &str) -> Vec<Chosen> {
-    // Some servers also report the token that ends a reply, which adds no text.
-    let bytes = |t: &TokenLogprob| t.bytes.as_ref().map_or(t.token.len(), Vec::len);
+    let bytes = |t: &TokenLogprob| t.bytes.clone().unwrap_or_else(|| t.token.clone().into_bytes());
+    let whole: Vec<u8> = reported.iter().flat_map(bytes).collect();
+    let Some(start) = whole.windows(text.len().max(1)).position(|part| part == text.as_bytes()) else {
+        return Vec::new();
+    };
+    let mut at = 0;
     let mut tokens = Vec::new();
-    let mut left = text.len();
     for token in reported {
-        let bytes = bytes(token);
-        if bytes > left {
-            break;
+        let length = bytes(token).len();
+        if at >= start && at + length <= start + text.len() {
+            let p = token.logprob.exp().clamp(0.0, 1.0) as f32;
+            tokens.push(Chosen { id: token.id.unwrap_or(-1), bytes: length as u16, p });
         }
-        left -= bytes;
-        let p = token.logprob.exp().clamp(0.0, 1.0) as f32;
-        tokens.push(Chosen { id: token.id.unwrap_or(-1), bytes: u16::try_from(bytes).unwrap_or(0), p });
+        at += length;
     }
-    if left == 0 { tokens } else { Vec::new() }
+    let fits = tokens.iter().map(|t| usize::from(t.bytes)).sum::<usize>() == text.len();
+    if fits { tokens } else { Vec::new() }
 }
 
 fn contains(body: &[u8], word: &str) -> bool {
