@@ -9,6 +9,7 @@ pub mod decision;
 pub mod envelope;
 pub mod frame;
 pub mod ingest;
+pub mod model;
 pub mod reason;
 pub mod register;
 pub mod site;
