@@ -2,12 +2,14 @@
 //!
 //! One decision is one pass from left to right; `ARCHITECTURE.md` has the map.
 
+pub mod audit;
 pub mod actuate;
 pub mod clock;
 pub mod decision;
 pub mod envelope;
 pub mod frame;
 pub mod ingest;
+pub mod model;
 pub mod reason;
 pub mod register;
 pub mod site;
