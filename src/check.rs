@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::clock::{self, Stopwatch};
 use crate::frame::{Assembler, Doubt, Frame, Quality, Sample};
-use crate::ingest::modbus::PlantLink;
-use crate::ingest::mqtt::{MqttSource, SourceEvent};
+use crate::ingest::modbus::{Bus, Poller};
+use crate::ingest::mqtt::{self, SourceEvent};
 use crate::register;
-use crate::site::{Name, Point, Site, Source};
+use crate::site::{Clock, Name, Point, Site, Source};
 use crate::units::{Finite, Unit};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -60,48 +60,29 @@ pub async fn examine(site: &Site) -> Report {
     let mut assembler = Assembler::new(site);
     let mut unreachable = Vec::new();
     let mut time = listen(site, &mut assembler, &mut unreachable).await;
-    let plant = match (site.devices.is_empty(), PlantLink::connect(site)) {
-        (true, _) => None,
-        (false, Ok(plant)) => Some(plant),
-        (false, Err(e)) => {
-            unreachable.push(e.to_string());
-            None
-        }
-    };
-    if let Some(plant) = &plant {
-        for result in plant.poll(time).await {
-            match result {
-                Ok(mut reading) => {
-                    // The first value after connecting is what was asked for here, not a doubt.
-                    reading.origin.after_reconnect = false;
-                    assembler.push(reading);
-                }
-                Err(failure) => unreachable.push(failure.to_string()),
-            }
-        }
-        time = time.max(clock_of(site, time));
+    let bus = Bus::open(site);
+    let polled = Poller::new(site, bus.clone()).poll(time).await;
+    for reading in &polled.readings {
+        assembler.push(reading);
+    }
+    unreachable.extend(polled.failures.iter().map(ToString::to_string));
+    if site.clock == Clock::Wall {
+        time = clock::now();
     }
     let frame = assembler.snapshot(time);
     let mut report = Report { site: site.name.clone(), time, rows: rows(site, &frame), unreachable };
-    if let Some(plant) = &plant {
-        explain_orders(site, plant, &mut report).await;
-    }
+    explain_orders(site, &bus, &mut report).await;
     report
-}
-
-fn clock_of(site: &Site, frame_time: Timestamp) -> Timestamp {
-    match site.clock {
-        crate::site::Clock::Frames => frame_time,
-        crate::site::Clock::Wall => clock::now(),
-    }
 }
 
 /// Listens until every topic's signals have been heard, or patience ends. Returns control time.
 async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<String>) -> Timestamp {
     let mut time = clock::now();
-    let mut events = match MqttSource::connect(site) {
-        Ok(Some((_handle, events))) => events,
-        Ok(None) => return time,
+    if site.mqtt.is_none() {
+        return time;
+    }
+    let (_handle, mut events) = match mqtt::connect(site) {
+        Ok(connection) => connection,
         Err(e) => {
             unreachable.push(e.to_string());
             return time;
@@ -117,19 +98,22 @@ async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<St
             Ok(Some(SourceEvent::Readings { time: stamped, readings })) => {
                 for reading in readings {
                     waiting.retain(|n| **n != reading.name);
-                    assembler.push(reading);
+                    assembler.push(&reading);
                 }
                 time = match (site.clock, stamped) {
-                    (crate::site::Clock::Frames, Some(t)) => t,
+                    (Clock::Frames, Some(t)) => t,
                     _ => clock::now(),
                 };
             }
             Ok(Some(SourceEvent::Down { why })) => down = Some(why),
             Ok(Some(SourceEvent::Up)) => down = None,
-            Ok(Some(SourceEvent::Malformed { topic, problem })) => {
+            Ok(Some(SourceEvent::Malformed { topic, problem, .. })) => {
                 unreachable.push(format!("topic {topic}: {problem}"));
             }
-            Ok(Some(SourceEvent::Silent { .. })) => {}
+            Ok(Some(SourceEvent::Denied { topic })) => {
+                unreachable.push(format!("topic {topic}: the broker does not allow the subscription"));
+            }
+            Ok(Some(SourceEvent::Silent { .. } | SourceEvent::Overrun { .. })) => {}
             Ok(None) | Err(_) => break,
         }
     }
@@ -175,7 +159,7 @@ fn place(p: &Point) -> String {
 }
 
 /// A value that makes no sense in two registers is usually a matter of order: shows all four.
-async fn explain_orders(site: &Site, plant: &PlantLink, report: &mut Report) {
+async fn explain_orders(site: &Site, bus: &Bus, report: &mut Report) {
     use crate::site::source::Order::{Big, Little};
     for row in &mut report.rows {
         let Some(signal) = site.signal(&row.name) else { continue };
@@ -184,7 +168,10 @@ async fn explain_orders(site: &Site, plant: &PlantLink, report: &mut Report) {
         if point.word_type.registers() < 2 || !odd {
             continue;
         }
-        let Ok(words) = plant.read_raw(point, point.word_type.registers()).await else { continue };
+        let address = site.device(&point.device).and_then(|d| d.wire_address(point.address));
+        let Some(address) = address else { continue };
+        let count = point.word_type.registers();
+        let Ok(words) = bus.read(&point.device, point.table, address, count).await else { continue };
         for (word_order, byte_order) in [(Big, Big), (Little, Big), (Big, Little), (Little, Little)] {
             let other = Point { word_order, byte_order, ..point.clone() };
             let text = match register::decode(&other, &words) {
@@ -212,7 +199,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} at {}", self.site, self.time)?;
-        writeln!(f, "{:<9} {:<24} {:>10} {:<6} {:<8} {:>7}  {}", "", "name", "value", "unit", "quality", "age s", "source")?;
+        writeln!(f, "{:<9} {:<24} {:>10} {:<6} {:<8} {:>7}  source", "", "name", "value", "unit", "quality", "age s")?;
         for r in &self.rows {
             let value = r.value.map_or("-".to_owned(), |v| {
                 format!("{:.*}", usize::from(r.unit.decimals()), v.get())

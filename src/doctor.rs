@@ -61,11 +61,11 @@ fn cpu() -> Finding {
         .filter(|f| flags.split_whitespace().any(|w| w == *f))
         .collect();
     let used = crate::reason::build_info();
-    let wasted = vector.contains(&"avx2") && !cfg!(target_feature = "avx2");
-    if wasted {
-        Finding::new("cpu", Level::Warn, format!("{}; build: {used}", vector.join(" ")), "a portable build on a CPU with vector instructions: the model runs about four times slower than a build made on this machine")
-    } else {
+    let unused = crate::reason::unused_cpu_features();
+    if unused.is_empty() {
         Finding::new("cpu", Level::Ok, format!("{}; build: {used}", vector.join(" ")), "the build uses this CPU's features")
+    } else {
+        Finding::new("cpu", Level::Warn, format!("not used: {}; build: {used}", unused.join(" ")), "a portable build on a CPU with vector instructions: the model runs about four times slower than a build made on this machine")
     }
 }
 
@@ -143,7 +143,7 @@ fn model_file(site: &Site) -> Finding {
     let Some(path) = site.model.path.as_deref() else {
         return Finding::new("model", Level::Fail, "no path", "give model.path");
     };
-    match model::inspect(path) {
+    match model::inspect::inspect(path) {
         Err(e) => Finding::new("model", Level::Fail, e.to_string(), "the fallback would control alone"),
         Ok(facts) => {
             if let Some(expected) = &site.model.sha256

@@ -33,8 +33,7 @@ enum Command {
     /// Recorded frames or an audit log through the same stages.
     Replay(replay::Args),
     /// The audit log.
-    #[command(subcommand)]
-    Audit(audit::cli::Command),
+    Audit(audit::cli::Args),
     /// The measured claims.
     Bench(BenchArgs),
     /// Model files.
@@ -47,6 +46,7 @@ enum Command {
     /// An operator's acts on a running agent.
     Operator(operator::Args),
     /// The model process; started by the agent itself.
+    #[cfg(feature = "llama")]
     #[command(hide = true)]
     Reasoner,
 }
@@ -138,7 +138,7 @@ enum ModelCommand {
         input: PathBuf,
         output: PathBuf,
         #[arg(long, default_value = "q8_0")]
-        to: String,
+        to: model::requantize::Quantization,
     },
 }
 
@@ -169,13 +169,14 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Check(args) => check_site(&args),
         Command::Replay(args) => return ExitCode::from(replay::main(&args)),
-        Command::Audit(command) => return ExitCode::from(audit::cli::main(&command)),
+        Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut std::io::stdout())),
         Command::Bench(args) => bench(&args),
         Command::Model(command) => model_command(&command),
         Command::Doctor(args) => examine(&args),
         Command::Schema(args) => schema(&args),
         Command::Operator(args) => operator::run(&args),
-        Command::Reasoner => return ExitCode::from(reason::worker::main()),
+        #[cfg(feature = "llama")]
+        Command::Reasoner => reason::worker::run().map_err(usage),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -265,7 +266,7 @@ fn bench(args: &BenchArgs) -> Done {
 fn model_command(command: &ModelCommand) -> Done {
     match command {
         ModelCommand::Inspect { path, json } => {
-            let facts = model::inspect(path).map_err(usage)?;
+            let facts = model::inspect::inspect(path).map_err(usage)?;
             if *json {
                 return print_json(&facts);
             }
@@ -273,7 +274,11 @@ fn model_command(command: &ModelCommand) -> Done {
             Ok(())
         }
         ModelCommand::Requantize { input, output, to } => {
-            model::requantize(input, output, to).map_err(usage)
+            {
+            let made = model::requantize::requantize(input, output, *to).map_err(usage)?;
+            println!("{}  {}", made.sha256, output.display());
+            Ok(())
+        }
         }
     }
 }

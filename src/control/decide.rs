@@ -1,15 +1,18 @@
 //! From a frame to an intent: ask the model, read its reply, replace what cannot be used, have it guarded.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::record::{Body, Cause, DecisionRecord, Disposition, PromptRecord, Replaced};
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
 use crate::decision::{self, Claims, Decision, Rejected};
-use crate::envelope::{Case, Limit, Proposal, ProposedBy, Rule};
+use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
 use crate::frame::Frame;
 use crate::prompt::{Prompt, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
-use crate::site::{Backend, Mode, Unverified};
+use crate::site::{Backend, Mode, Name, Unverified};
+use crate::twin::{Twin, Worst};
 use crate::units::Finite;
 
 /// All that led to a proposal, for the record.
@@ -173,7 +176,7 @@ impl Controller {
             frame,
             memory: &self.memory,
             limits: &limits,
-            outlook: &self.twin,
+            foresight: &|setpoints| foresee(&self.twin, frame, setpoints),
             proposal: &proposal,
         });
         if cause == Cause::Emergency && verdict.action.is_empty() {
@@ -181,7 +184,7 @@ impl Controller {
             return;
         }
         if path.replaced.is_none() && verdict.by == ProposedBy::Model {
-            self.fallback = self.fallback.following(frame);
+            self.fallback.stand_by();
         }
         let acts = self.in_charge() && self.mode == Mode::Auto;
         let disposition = match (verdict.action.is_empty(), acts, self.mode) {
@@ -232,4 +235,14 @@ impl Controller {
         });
         held.chain(self.directives.iter().flat_map(|d| d.limits.iter().cloned())).collect()
     }
+}
+
+/// The twin's prediction as the guard takes it: one standard deviation counted against every choice.
+fn foresee(twin: &Twin, frame: &Frame, setpoints: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Predicted> {
+    let widen = |w: Worst| Predicted {
+        low: w.low.value.plus(-w.low.sigma.get()),
+        high: w.high.value.plus(w.high.sigma.get()),
+        ramp_15min: w.ramp_15min,
+    };
+    twin.predict(frame, setpoints).into_iter().map(|(name, worst)| (name, widen(worst))).collect()
 }

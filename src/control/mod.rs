@@ -333,6 +333,7 @@ impl Controller {
         }
         self.history.push(&frame);
         self.twin.update(&frame);
+        self.fallback.observe(&frame);
         self.memory = self.guard.observe(&self.memory, now, &frame);
 
         let in_charge = self.in_charge();
@@ -388,7 +389,7 @@ impl Controller {
     }
 
     fn on_outcome(&mut self, now: Timestamp, intent: u64, outcome: Outcome, fx: &mut Effects<'_>) {
-        let applied = outcome.all_applied();
+        let applied = !outcome.release_needed;
         self.memory = self.guard.after(&self.memory, now, &outcome);
         let summary = outcome.trouble();
         fx.record(Body::Outcome(OutcomeRecord { intent, outcome }));
@@ -414,8 +415,7 @@ impl Controller {
     }
 
     fn check_emergency(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
-        let Some(frame) = &self.frame else { return };
-        let emergency = self.guard.emergency(frame, &self.memory);
+        let emergency = self.memory.emergency().map(ToOwned::to_owned);
         match (&emergency, self.emergency) {
             (Some(why), false) => {
                 fx.event(Event::Emergency, why.clone());

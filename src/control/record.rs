@@ -133,10 +133,8 @@ pub enum Disposition {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OutcomeRecord {
-    /// Sequence number of the record that holds the intent.
+    /// Sequence number of the record that holds the intent: a decision, or an event with an action.
     pub intent: u64,
-    /// The decision's own number, where the intent was one.
-    pub decision: Option<u64>,
     #[serde(flatten)]
     pub outcome: Outcome,
 }

@@ -52,7 +52,7 @@ pub(super) fn input_of(record: &Record, pending_ask: Option<u64>) -> Result<Opti
         }
         Kind::Outcome => {
             let o: OutcomeRecord = body(record)?;
-            Some(Input::Outcome { intent: o.decision, outcome: o.outcome })
+            Some(Input::Outcome { intent: o.intent, outcome: o.outcome })
         }
         Kind::Operator => Some(Input::Act(body::<OperatorRecord>(record)?.act)),
         Kind::Event => event_input(body(record)?),

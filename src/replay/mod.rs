@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::audit::AuditError;
 use crate::ingest::trace::TraceError;
 use crate::prompt::PromptError;
+use crate::reason::StartError;
 use crate::site::{self, SiteError};
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +80,10 @@ pub enum ReplayError {
     Trace(#[from] TraceError),
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Model(#[from] StartError),
+    #[error("this program's own path: {0}; the reasoner is started from it")]
+    Program(std::io::Error),
     #[error("record {seq} ({kind}): {problem}")]
     Record { seq: u64, kind: &'static str, problem: String },
     #[error("{path}: {problem}", path = path.display())]

@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use super::log::{body, broken};
 use super::{Difference, ReplayError, Report};
-use crate::audit::{self, Kind};
+use crate::audit::{Kind, Log};
 use crate::control::record::{DecisionRecord, FrameRecord};
 use crate::control::{Body, Controller, Effect, Input, Setup};
 use crate::decision;
 use crate::frame::{Assembler, Frame};
 use crate::ingest::trace;
 use crate::prompt::Prompts;
-use crate::reason::Reasoner;
+use crate::reason::Backend;
 use crate::site::{Mode, Name, Site};
 use crate::units::Finite;
 
@@ -44,7 +44,8 @@ pub(super) fn replay(
 fn from_log(path: &Path) -> Result<(Vec<Frame>, Recorded), ReplayError> {
     let mut frames = Vec::new();
     let mut recorded = Recorded::new();
-    for record in audit::reader(path)? {
+    let log = Log::open(path)?;
+    for record in log.records(0) {
         let record = record?;
         if record.kind == Kind::Frame {
             frames.push(body::<FrameRecord>(&record)?.frame);
@@ -67,7 +68,7 @@ fn from_trace(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Vec<Fr
     for instant in trace::open(path, mapping, site)? {
         let (time, readings) = instant?;
         for reading in readings {
-            assembler.push(reading);
+            assembler.push(&reading);
         }
         frames.push(assembler.snapshot(time));
     }
@@ -77,7 +78,8 @@ fn from_trace(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Vec<Fr
 async fn run(frames: Vec<Frame>, recorded: &Recorded, site: Site) -> Result<Report, ReplayError> {
     let prompts = Prompts::load(site.model.prompts.as_deref())?;
     let schema = decision::schema(&site);
-    let mut reasoner = Reasoner::start(&site.model);
+    let program = std::env::current_exe().map_err(ReplayError::Program)?;
+    let mut reasoner = Backend::start(&site.model, program)?;
     if let Err(why) = reasoner.ready(Duration::from_secs(120)).await {
         tracing::warn!(%why, "no model: every decision is the fallback's");
     }

@@ -8,16 +8,17 @@ use serde_json::Value;
 
 use super::log::{body, broken, input_of, reply_in, setup_of};
 use super::{Difference, ReplayError, Report};
-use crate::audit::{self, Kind, Record};
+use crate::audit::{Kind, Log, Record};
 use crate::control::record::{Event, EventRecord};
 use crate::control::{Body, Controller, Effect, Setup};
-use crate::reason::{Reasoner, Request};
+use crate::reason::{Backend, Request};
 
 pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
     let mut report = Report::default();
     let mut run: Option<Run> = None;
     let mut again = infer.then(Again::new).transpose()?;
-    for record in audit::reader(path)? {
+    let log = Log::open(path)?;
+    for record in log.records(0) {
         let record = record?;
         if record.kind == Kind::Start {
             let (header, setup) = setup_of(&record)?;
@@ -143,7 +144,7 @@ fn short(value: &Value) -> String {
 /// Asks the model again.
 struct Again {
     runtime: tokio::runtime::Runtime,
-    reasoner: Option<Reasoner>,
+    reasoner: Option<Backend>,
 }
 
 impl Again {
@@ -169,7 +170,9 @@ impl Again {
         let reasoner = match &mut self.reasoner {
             Some(reasoner) => reasoner,
             empty => {
-                let mut reasoner = self.runtime.block_on(async { Reasoner::start(&setup.site.model) });
+                let program = std::env::current_exe().map_err(|e| broken(record, e.to_string()))?;
+                let reasoner = Backend::start(&setup.site.model, program)
+                    .map_err(|e| broken(record, e.to_string()))?;
                 self.runtime
                     .block_on(reasoner.ready(std::time::Duration::from_secs(120)))
                     .map_err(|e| broken(record, format!("the model cannot be asked again: {e}")))?;

@@ -16,10 +16,10 @@ pub use stats::Stats;
 use crate::audit;
 use crate::clock;
 use crate::control::{Input, Link, RunHeader, Setup};
-use crate::ingest::modbus::{LinkError, PlantLink};
-use crate::ingest::mqtt::{MqttError, MqttSource, SourceEvent};
+use crate::ingest::modbus::Bus;
+use crate::ingest::mqtt::{self, ConfigError, Events, SourceEvent};
 use crate::prompt::{PromptError, Prompts};
-use crate::reason::{self, Reasoner};
+use crate::reason::{self, Backend, StartError};
 use crate::site::{Clock, Site, Source};
 use crate::{decision, hex};
 use shell::Shell;
@@ -34,9 +34,11 @@ pub enum ServiceError {
     #[error(transparent)]
     Audit(#[from] audit::AuditError),
     #[error(transparent)]
-    Mqtt(#[from] MqttError),
+    Mqtt(#[from] ConfigError),
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Model(#[from] StartError),
+    #[error("this program's own path: {0}; the reasoner is started from it")]
+    Program(std::io::Error),
     #[error("console.control_socket {path}: {source}", path = path.display())]
     Socket { path: std::path::PathBuf, source: std::io::Error },
     #[error("console.listen {address}: {source}")]
@@ -91,17 +93,18 @@ async fn operate(
     let site = &setup.site;
     let store = audit::Store::open(&site.audit, clock::now())?;
 
-    let mut reasoner = Reasoner::start(&site.model);
+    let program = std::env::current_exe().map_err(ServiceError::Program)?;
+    let reasoner = Backend::start(&site.model, program)?;
     if !options.wait_for_model.is_zero()
         && let Err(why) = reasoner.ready(options.wait_for_model).await
     {
         tracing::warn!(%why, "the model is not ready; the fallback decides until it is");
     }
-    let facts = reasoner.facts();
+    let facts = serde_json::to_value(reasoner.facts()).unwrap_or_default();
     let (ask, mut replies) = answerer(reasoner);
 
-    let plant = if site.devices.is_empty() { None } else { Some(PlantLink::connect(site)?) };
-    let (mqtt, mut events) = match MqttSource::connect(site)? {
+    let bus = (!site.devices.is_empty()).then(|| Bus::open(site));
+    let (mqtt, mut events) = match site.mqtt.as_ref().map(|_| mqtt::connect(site)).transpose()? {
         Some((handle, events)) => (Some(handle), Some(events)),
         None => (None, None),
     };
@@ -115,7 +118,7 @@ async fn operate(
         .await
         .map_err(|source| ServiceError::Console { address: site.console.listen.clone(), source })?;
 
-    let mut shell = Shell::new(setup.clone(), store, plant, mqtt, ask, view_tx, options.simulated);
+    let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, view_tx, options.simulated);
     shell.begin(&facts).await;
 
     let mut tick = tokio::time::interval(match site.clock {
@@ -134,11 +137,11 @@ async fn operate(
             _ = tick.tick() => shell.on_tick().await,
         }
     };
-    shell.stop(why).await;
+    let stats = shell.stop(why).await;
     if let Err(e) = std::fs::remove_file(&socket_path) {
         tracing::debug!(error = %e, "control socket");
     }
-    Ok(Ended { stats: shell.stats(), audit: site.audit.path.clone() })
+    Ok(Ended { stats, audit: site.audit.path.clone() })
 }
 
 /// Resolves with the reason when the process is asked to end.
@@ -169,7 +172,7 @@ fn sample_period(site: &Site) -> Duration {
     Duration::try_from(site.sample).unwrap_or(Duration::from_secs(15))
 }
 
-async fn next(events: &mut Option<mpsc::Receiver<SourceEvent>>) -> Option<SourceEvent> {
+async fn next(events: &mut Option<Events>) -> Option<SourceEvent> {
     match events {
         Some(rx) => rx.recv().await,
         None => std::future::pending().await,
@@ -180,7 +183,7 @@ type Question = (u64, Box<reason::Request>);
 type Reply = (u64, Result<reason::Completion, reason::Failure>);
 
 /// Owns the reasoner in a task of its own: the control loop never waits for it.
-fn answerer(mut reasoner: Reasoner) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>) {
+fn answerer(mut reasoner: Backend) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>) {
     let (ask, mut questions) = mpsc::channel::<Question>(1);
     let (answer, replies) = mpsc::channel(1);
     tokio::spawn(async move {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 
 use super::socket::Call;
@@ -16,7 +17,7 @@ use crate::control::record::{Event, EventRecord};
 use crate::control::{Answer, Body, Controller, Effect, Input, Link, Setup};
 use crate::envelope::{Guard, SafeAction};
 use crate::frame::Assembler;
-use crate::ingest::modbus::PlantLink;
+use crate::ingest::modbus::{Bus, Poller};
 use crate::ingest::mqtt::{MqttHandle, SourceEvent};
 use crate::reason::{Completion, Failure};
 use crate::site::{Clock, Site};
@@ -31,7 +32,7 @@ pub(super) struct Shell {
     /// The log cannot be written: the plant is released and nothing is decided until it can.
     audit_lost: bool,
     assembler: Assembler,
-    plant: Option<PlantLink>,
+    poller: Option<Poller>,
     writer: Option<Writer>,
     mqtt: Option<MqttHandle>,
     ask: mpsc::Sender<Question>,
@@ -54,21 +55,22 @@ impl Shell {
     pub(super) fn new(
         setup: Arc<Setup>,
         store: Store,
-        plant: Option<PlantLink>,
+        bus: Option<Bus>,
         mqtt: Option<MqttHandle>,
         ask: mpsc::Sender<Question>,
         view: watch::Sender<View>,
         simulated: bool,
     ) -> Self {
         let first = store.next_seq();
+        let site = &setup.site;
         Self {
             controller: Controller::new(setup.clone(), first),
-            assembler: Assembler::new(&setup.site),
-            writer: plant.as_ref().map(|p| Writer::new(p.clone())),
+            assembler: Assembler::new(site),
+            poller: bus.clone().map(|b| Poller::new(&setup.site, b)),
+            writer: bus.map(Writer::new),
             setup,
             store,
             audit_lost: false,
-            plant,
             mqtt,
             ask,
             view,
@@ -85,10 +87,6 @@ impl Shell {
         }
     }
 
-    pub(super) fn stats(&self) -> Stats {
-        self.stats
-    }
-
     /// Frame time, or the wall's.
     pub(super) fn control_time(&self) -> Timestamp {
         match (self.setup.site.clock, self.frame_time) {
@@ -100,7 +98,7 @@ impl Shell {
     /// Writes the run header, and what an earlier run left open.
     pub(super) async fn begin(&mut self, facts: &serde_json::Value) {
         self.facts = facts.clone();
-        let orphans = self.store.orphans().to_vec();
+        let orphans = self.store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>();
         self.new_run().await;
         if !orphans.is_empty() {
             self.step(self.control_time(), Input::Orphans(orphans)).await;
@@ -118,7 +116,7 @@ impl Shell {
     pub(super) async fn on_source(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Readings { time, readings } => {
-                for reading in readings {
+                for reading in &readings {
                     self.assembler.push(reading);
                 }
                 self.source_is_up().await;
@@ -135,7 +133,14 @@ impl Shell {
                 tracing::warn!(%topic, "connected, but the topic is silent");
                 self.source_is_down(format!("topic {topic} is silent")).await;
             }
-            SourceEvent::Malformed { topic, problem } => tracing::warn!(%topic, %problem, "payload not used"),
+            SourceEvent::Denied { topic } => {
+                tracing::warn!(%topic, "the broker does not allow the subscription");
+                self.source_is_down(format!("topic {topic} is denied by the broker")).await;
+            }
+            SourceEvent::Malformed { topic, problem, count } => {
+                tracing::warn!(%topic, %problem, count, "payload not used");
+            }
+            SourceEvent::Overrun { messages } => tracing::warn!(messages, "fell behind; the oldest were forgotten"),
         }
     }
 
@@ -169,18 +174,16 @@ impl Shell {
     }
 
     async fn poll(&mut self, now: Timestamp) {
-        let Some(plant) = &self.plant else { return };
-        let results = plant.poll(now).await;
+        let Some(poller) = &mut self.poller else { return };
+        let polled = poller.poll(now).await;
+        for reading in &polled.readings {
+            self.assembler.push(reading);
+        }
         let mut lost = None;
-        for result in results {
-            match result {
-                Ok(reading) => self.assembler.push(reading),
-                Err(failure) => {
-                    tracing::debug!(%failure, "read failed");
-                    if failure.is_link_loss() {
-                        lost = Some(failure.to_string());
-                    }
-                }
+        for failure in polled.failures {
+            tracing::debug!(%failure, "read failed");
+            if failure.error.is_silence() {
+                lost = Some(failure.to_string());
             }
         }
         match lost {
@@ -283,7 +286,8 @@ impl Shell {
     async fn apply(&self, action: &SafeAction) -> Outcome {
         match &self.writer {
             Some(writer) => writer.apply(action).await,
-            None => Outcome::nothing_written(action, "the site has no devices"),
+            // Without devices there are no registers, so no action has writes.
+            None => Outcome { writes: Vec::new(), release_needed: !action.is_empty() },
         }
     }
 
@@ -303,8 +307,13 @@ impl Shell {
         self.stats.count(body);
         let text = body.to_json();
         self.follow(body, &text);
-        if let Err(e) = self.store.append(now, body.kind(), &text) {
-            self.lose_audit(&e);
+        match RawValue::from_string(text) {
+            Ok(raw) => {
+                if let Err(e) = self.store.append(now, body.kind(), &raw) {
+                    self.lose_audit(&e);
+                }
+            }
+            Err(e) => tracing::error!(error = %e, "a record is not JSON"),
         }
     }
 
@@ -333,9 +342,12 @@ impl Shell {
         if self.audit_lost {
             return false;
         }
-        match self.store.commit(clock::now()) {
-            Ok(checkpoint) => {
-                if let Some(checkpoint) = checkpoint {
+        match self.store.commit() {
+            Ok(committed) => {
+                if let Some(e) = committed.file_error {
+                    tracing::warn!(error = %e, "the checkpoint file was not written");
+                }
+                if let Some(checkpoint) = committed.checkpoint {
                     self.publish("checkpoint", &checkpoint.to_line());
                 }
                 true
@@ -402,12 +414,17 @@ impl Shell {
         }));
     }
 
-    pub(super) async fn stop(&mut self, why: String) {
+    /// Releases, records the end and closes everything. Bounded by the devices' and the broker's timeouts.
+    pub(super) async fn stop(mut self, why: String) -> Stats {
         let now = self.control_time();
         self.step(now, Input::Stop { why }).await;
-        if let Err(e) = self.store.close(clock::now()) {
+        if let Err(e) = self.store.close() {
             tracing::error!(error = %e, "the audit log was not closed cleanly");
         }
+        if let Some(mqtt) = self.mqtt {
+            mqtt.close().await;
+        }
+        self.stats
     }
 }
 
@@ -422,17 +439,18 @@ pub(super) async fn release_after_panic(site: &Site, why: &str) {
     };
     let body = Body::Event(event);
     let recorded = Store::open(&site.audit, clock::now()).and_then(|mut store| {
-        store.append(clock::now(), Kind::Event, &body.to_json())?;
-        store.close(clock::now())
+        if let Ok(raw) = RawValue::from_string(body.to_json()) {
+            store.append(clock::now(), Kind::Event, &raw)?;
+        }
+        store.close()
     });
     if let Err(error) = recorded {
         tracing::error!(%error, "the release is not in the audit log");
     }
-    match PlantLink::connect(site) {
-        Ok(plant) => {
-            let outcome = Writer::new(plant).apply(&action).await;
-            tracing::warn!(trouble = %outcome.trouble(), "released");
-        }
-        Err(error) => tracing::error!(%error, "not released; the plant's watchdog on the heartbeat takes over"),
+    let outcome = Writer::new(Bus::open(site)).apply(&action).await;
+    if outcome.release_needed {
+        tracing::error!(trouble = %outcome.trouble(), "not released; the plant's watchdog on the heartbeat takes over");
+    } else {
+        tracing::warn!("released");
     }
 }

@@ -30,12 +30,12 @@ pub struct Problem {
     pub line: Option<usize>,
     /// `signal "chws": range`
     pub field: String,
-    pub problem: String,
+    pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.problem)
+        write!(f, "{}: {}", self.field, self.message)
     }
 }
 
@@ -116,7 +116,7 @@ impl<'a> Checker<'a> {
 
     fn at(&mut self, name: &str, field: String, problem: impl Into<String>) {
         let line = self.text.lines().position(|l| is_name_line(l, name)).map(|i| i + 1);
-        self.problems.push(Problem { line, field, problem: problem.into() });
+        self.problems.push(Problem { line, field, message: problem.into() });
     }
 
     fn top(&mut self, key: &str, problem: impl Into<String>) {
@@ -126,7 +126,7 @@ impl<'a> Checker<'a> {
             .lines()
             .position(|l| l.trim_start().strip_prefix(last).is_some_and(|r| r.trim_start().starts_with('=')))
             .map(|i| i + 1);
-        self.problems.push(Problem { line, field: key.to_owned(), problem: problem.into() });
+        self.problems.push(Problem { line, field: key.to_owned(), message: problem.into() });
     }
 
     fn whole(&mut self, site: &Site) {
