@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,56 @@ pub struct Outcome {
     pub writes: Vec<WriteResult>,
     /// A write failed: what the plant holds is not what was decided, so control has to be released.
     pub release_needed: bool,
+}
+
+impl Outcome {
+    /// Setpoints whose registers show what was written.
+    #[must_use]
+    pub fn setpoints_applied(&self) -> u64 {
+        self.setpoints().filter(|w| w.result == Written::Applied).count() as u64
+    }
+
+    /// Setpoints that were written at all.
+    #[must_use]
+    pub fn setpoints_tried(&self) -> u64 {
+        self.setpoints().filter(|w| w.result != Written::Skipped).count() as u64
+    }
+
+    fn setpoints(&self) -> impl Iterator<Item = &WriteResult> {
+        self.writes.iter().filter(|w| matches!(w.target, Target::Setpoint(_)))
+    }
+
+    /// What went wrong, for people; empty when nothing did.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        let failed = self.writes.iter().filter(|w| w.result != Written::Applied);
+        failed.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl fmt::Display for WriteResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Setpoint(name) => write!(f, "setpoint {name}")?,
+            Target::Enable => f.write_str("enable")?,
+            Target::Heartbeat => f.write_str("heartbeat")?,
+        }
+        write!(f, " (device {}, register {}): ", self.device, self.address)?;
+        match &self.result {
+            Written::Applied => f.write_str("applied"),
+            Written::NotApplied => {
+                let wanted = self.words.as_slice();
+                write!(f, "acknowledged, but the register shows ")?;
+                match self.read_back {
+                    Some(shown) => write!(f, "{:?} instead of {wanted:?}", shown.as_slice()),
+                    None => write!(f, "nothing instead of {wanted:?}"),
+                }
+            }
+            Written::Refused { exception } => write!(f, "the device refused: {exception}"),
+            Written::LinkFailed { why } => f.write_str(why),
+            Written::Skipped => f.write_str("not tried"),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -82,6 +133,15 @@ impl Writer {
             writes.push(result);
         }
         Outcome { writes, release_needed: failed }
+    }
+
+    /// Sends a heartbeat: once, and without reading back. The next one is due soon, and one that is missed
+    /// is what the plant watches for.
+    pub async fn beat(&self, action: &SafeAction) -> Result<(), ModbusError> {
+        for write in action.writes() {
+            self.bus.write(write).await?;
+        }
+        Ok(())
     }
 
     async fn carry_out(&self, write: &SafeWrite) -> WriteResult {

@@ -17,10 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Awaits something that must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("timed out: {what}"),
-    }
+    let Ok(value) = tokio::time::timeout(PATIENCE, future).await else { panic!("timed out: {what}") };
+    value
 }
 
 /// Says that a test did not run, past the test harness's capture. With `ISOTHERM_TEST_REQUIRE` set a

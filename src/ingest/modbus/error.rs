@@ -42,6 +42,16 @@ pub enum LinkCause {
 }
 
 impl ModbusError {
+    /// Whether nothing at all came back from the device: it, or the way to it, is out of order.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Tripped { .. } | Self::Link { .. } => true,
+            Self::Refused(exception) => *exception == Exception::NO_RESPONSE,
+            Self::Mismatch | Self::Decode(_) | Self::UnknownDevice(_) => false,
+        }
+    }
+
     /// Whether a write that ended like this may have been carried out all the same.
     #[must_use]
     pub fn leaves_doubt(&self) -> bool {
