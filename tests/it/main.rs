@@ -8,3 +8,4 @@
 mod modbus;
 mod peers;
 mod sites;
+mod trace;
