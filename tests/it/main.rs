@@ -6,6 +6,7 @@
 )]
 
 mod modbus;
+mod mqtt;
 mod peers;
 mod sites;
 mod trace;
