@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A unit that misses this many answers in a row is left alone for a while.
 const MISSES: u32 = 2;
 const SHORTEST_TRIP: Duration = Duration::from_secs(5);
-const LONGEST_TRIP: Duration = Duration::from_secs(60);
+const LONGEST_TRIP: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {

@@ -23,7 +23,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A connection that lasted this long was a good one: the next failure is a new one.
 const GOOD_WHILE: Duration = Duration::from_secs(10);
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// What the connection's task and the watchdog share.
 #[derive(Clone)]
