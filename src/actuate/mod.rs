@@ -31,6 +31,38 @@ pub struct Outcome {
     pub release_needed: bool,
 }
 
+impl Outcome {
+    /// The first write that failed, for people; empty when none did.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        let failed = self.writes.iter().find(|w| w.result != Written::Applied);
+        failed.map_or_else(String::new, |w| {
+            let what = match &w.target {
+                Target::Setpoint(name) => name.to_string(),
+                Target::Enable => "the enable register".to_owned(),
+                Target::Heartbeat => "the heartbeat".to_owned(),
+            };
+            let why = match &w.result {
+                Written::Applied => String::new(),
+                Written::NotApplied => "acknowledged, but the register shows something else".to_owned(),
+                Written::Refused { exception } => format!("refused: {exception}"),
+                Written::LinkFailed { why } => why.clone(),
+                Written::Skipped => "not tried".to_owned(),
+            };
+            format!("{what} at address {} of {}: {why}", w.address, w.device)
+        })
+    }
+
+    /// Setpoint writes that were confirmed, and those that were sent.
+    #[must_use]
+    pub fn setpoints(&self) -> (u64, u64) {
+        let setpoints = self.writes.iter().filter(|w| matches!(w.target, Target::Setpoint(_)));
+        setpoints.fold((0, 0), |(applied, sent), w| {
+            (applied + u64::from(w.result == Written::Applied), sent + u64::from(w.tries > 0))
+        })
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WriteResult {
     pub target: Target,
@@ -82,6 +114,14 @@ impl Writer {
             writes.push(result);
         }
         Outcome { writes, release_needed: failed }
+    }
+
+    /// A heartbeat: written once, not read back. The next one comes soon, and silence has a meaning.
+    pub async fn beat(&self, action: &SafeAction) -> Result<(), ModbusError> {
+        for write in action.writes() {
+            self.bus.write(write).await?;
+        }
+        Ok(())
     }
 
     async fn carry_out(&self, write: &SafeWrite) -> WriteResult {

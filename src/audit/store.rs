@@ -113,6 +113,15 @@ impl Store {
         }
     }
 
+    /// The number the next record will get; `None` while latched.
+    #[must_use]
+    pub fn next_seq(&self) -> Option<u64> {
+        match &self.state {
+            State::Open(writer) => Some(writer.tail.seq + 1),
+            State::Latched { .. } => None,
+        }
+    }
+
     /// What this log is; `None` while latched.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {

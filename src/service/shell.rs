@@ -61,7 +61,7 @@ impl Shell {
         view: watch::Sender<View>,
         simulated: bool,
     ) -> Self {
-        let first = store.next_seq();
+        let first = store.next_seq().unwrap_or(1);
         let site = &setup.site;
         Self {
             controller: Controller::new(setup.clone(), first),
@@ -107,7 +107,7 @@ impl Shell {
 
     async fn new_run(&mut self) {
         let now = self.control_time();
-        self.controller = Controller::new(self.setup.clone(), self.store.next_seq());
+        self.controller = Controller::new(self.setup.clone(), self.store.next_seq().unwrap_or(1));
         let effects = self.controller.start(header(&self.setup, &self.facts, now));
         self.carry_out(now, effects, &mut VecDeque::new()).await;
         self.commit();

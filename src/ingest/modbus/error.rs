@@ -42,6 +42,15 @@ pub enum LinkCause {
 }
 
 impl ModbusError {
+    /// Whether nobody answered, as against an answer that says no.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Tripped { .. } | Self::Link { .. } => true,
+            Self::Refused(_) | Self::Mismatch | Self::Decode(_) | Self::UnknownDevice(_) => false,
+        }
+    }
+
     /// Whether a write that ended like this may have been carried out all the same.
     #[must_use]
     pub fn leaves_doubt(&self) -> bool {
