@@ -14,7 +14,7 @@ use isotherm_sim::{Scenario, serve};
 use super::{Done, Failed, runtime, usage};
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[arg(long, value_enum, default_value = "air")]
     plant: Plant,
     /// Simulated hours.
@@ -116,7 +116,7 @@ fn site_for(args: &Args, dir: &Path, mqtt_port: u16, modbus_port: u16) -> Result
     Ok(site)
 }
 
-pub fn run(args: &Args) -> Done {
+pub(super) fn run(args: &Args) -> Done {
     if !(args.hours > 0.0 && args.hours.is_finite()) {
         return Err(Failed::Usage(format!("--hours: expected more than 0, got {}", args.hours)));
     }

@@ -353,6 +353,9 @@ impl Controller {
                 fx.list.push(Effect::Heartbeat { action });
             }
         }
+        if !self.memory.new_manual_holds().is_empty() {
+            self.fallback.stand_by();
+        }
         for setpoint in self.memory.new_manual_holds() {
             fx.event(
                 Event::ManualHold,
