@@ -2,12 +2,19 @@
 //!
 //! One decision is one pass from left to right; `ARCHITECTURE.md` has the map.
 
+pub mod actuate;
 pub mod audit;
+pub mod check;
 pub mod clock;
 pub mod decision;
+pub mod doctor;
 pub mod envelope;
+pub mod fallback;
 pub mod frame;
+pub mod hex;
 pub mod ingest;
+pub mod model;
 pub mod reason;
+pub mod register;
 pub mod site;
 pub mod units;

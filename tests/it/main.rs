@@ -1,3 +1,9 @@
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop there")]
+//! Every integration test in one binary, so that llama.cpp is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop right there"
+)]
 
 mod audit;
+mod sites;
