@@ -7,7 +7,7 @@ use super::chain::{Identity, Row};
 use super::{Checkpoint, Hash, Problem, PublicKey, Report, StoreId, What};
 
 /// Altered rows kept to find out, at the end, which records they are.
-const SUSPECTS: usize = 32;
+const SUSPECTS: usize = 16;
 
 pub(super) struct Checker {
     key: PublicKey,
@@ -18,7 +18,7 @@ pub(super) struct Checker {
     /// problem is not reported twice.
     link: Option<Hash>,
     /// The last record that a checkpoint vouches for.
-    vouched: u64,
+    vouched: i64,
     signed: BTreeMap<u64, Vec<Checkpoint>>,
     missing: Vec<(i64, i64)>,
     /// The row whose successor is not known yet.
@@ -129,19 +129,21 @@ impl Checker {
         self.report.records += 1;
         self.report.first = self.report.first.or(Some(row.seq));
         self.report.last = Some(row.seq);
-        if let Some(before) = self.pending.replace(row) {
-            // Put back at once: only the borrow needs it out.
-            let next = self.pending.take();
-            self.check(before, next.as_ref());
-            self.pending = next;
+        if let Some(before) = self.pending.take() {
+            self.check(before, Some(&row));
         }
+        self.pending = Some(row);
     }
 
     fn check(&mut self, row: Row, next: Option<&Row>) {
         let digest = row.digest();
         let intact = row.hash == digest.as_bytes();
         if row.seq < self.expected {
-            self.out_of_order(row, intact);
+            if intact {
+                self.out_of_order(row.seq);
+            } else {
+                self.altered(row, digest, None, next);
+            }
             return;
         }
         if row.seq > self.expected {
@@ -149,25 +151,19 @@ impl Checker {
         }
         self.expected = row.seq.saturating_add(1);
         let link = self.link.take();
+        let linked = link.is_none_or(|link| row.previous == link.as_bytes());
         if intact {
-            if let Some(link) = link.filter(|link| row.previous != link.as_bytes()) {
-                self.unlinked(&row, link, next.is_some_and(|next| next.previous == row.hash));
-            }
-            self.link = Some(digest);
+            self.compare_with_checkpoints(row.seq, digest, linked);
         }
-        self.compare_with_checkpoints(
-            &row,
-            digest,
-            intact && link.is_none_or(|l| row.previous == l.as_bytes()),
-        );
-        if !intact {
-            self.altered(row, digest, link, next);
+        match link {
+            _ if !intact => self.altered(row, digest, link, next),
+            Some(link) if !linked => self.unlinked(&row, digest, link, next),
+            _ => self.link = Some(digest),
         }
     }
 
     /// Rows come by rising seq from SQLite; from a file of lines they may not.
-    fn out_of_order(&mut self, row: Row, intact: bool) {
-        let seq = row.seq;
+    fn out_of_order(&mut self, seq: i64) {
         let lost = self.missing.iter().position(|(from, to)| (*from..=*to).contains(&seq));
         let what = if lost.is_some() { What::Reordered } else { What::Duplicate };
         if let Some(i) = lost
@@ -188,9 +184,6 @@ impl Checker {
                 format!("record {seq} is there again, after record {}", self.expected - 1)
             },
         });
-        if !intact {
-            self.suspect(row);
-        }
     }
 
     fn gap(&mut self, found: i64) {
@@ -210,8 +203,12 @@ impl Checker {
         });
     }
 
-    fn unlinked(&mut self, row: &Row, link: Hash, next_agrees: bool) {
+    fn unlinked(&mut self, row: &Row, digest: Hash, link: Hash, next: Option<&Row>) {
         let seq = row.seq;
+        let next_agrees = next.is_some_and(|next| next.previous == row.hash);
+        if next_agrees {
+            self.link = Some(digest);
+        }
         let (replaced, message) = if seq == 1 {
             (seq, "record 1 is not the first of this log, or the log's identity was changed".to_owned())
         } else if next_agrees {
@@ -247,31 +244,25 @@ impl Checker {
             found: format!("content with hash {digest}"),
             message: format!("record {seq} was altered: {column} changed"),
         });
-        self.suspect(row);
-    }
-
-    fn suspect(&mut self, row: Row) {
         if self.suspects.len() < SUSPECTS {
             self.suspects.push(row);
         }
     }
 
-    fn compare_with_checkpoints(&mut self, row: &Row, digest: Hash, holds: bool) {
-        let seq = row.seq as u64;
-        let Some(signed) = self.signed.get(&seq) else { return };
-        let against = signed.iter().find(|c| row.hash != c.hash.as_bytes() && digest != c.hash).cloned();
-        if let Some(checkpoint) = against {
+    fn compare_with_checkpoints(&mut self, seq: i64, digest: Hash, linked: bool) {
+        let Some(signed) = self.signed.get(&(seq as u64)) else { return };
+        if let Some(other) = signed.iter().find(|c| c.hash != digest).cloned() {
             self.problem(Problem {
                 what: What::Rewritten,
-                seq: Some(row.seq),
-                expected: format!("hash {}, as signed", checkpoint.hash),
-                found: super::hex::encode(&row.hash),
+                seq: Some(seq),
+                expected: format!("hash {}, as signed", other.hash),
+                found: digest.to_string(),
                 message: format!(
                     "record {seq} is not the one that was signed: records from some point after {} on were rewritten",
                     self.vouched
                 ),
             });
-        } else if holds {
+        } else if linked {
             self.vouched = seq;
         }
     }

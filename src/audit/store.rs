@@ -113,6 +113,15 @@ impl Store {
         }
     }
 
+    /// The number the next record will get; `None` while latched.
+    #[must_use]
+    pub fn next_seq(&self) -> Option<u64> {
+        match &self.state {
+            State::Open(writer) => Some(writer.tail.seq + 1),
+            State::Latched { .. } => None,
+        }
+    }
+
     /// What this log is; `None` while latched.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
@@ -314,5 +323,35 @@ fn verified_tail(
     match checker.finish(|_, _| None).problems.into_iter().next() {
         Some(first) => Err(AuditError::Broken { path: path.to_owned(), first: Box::new(first) }),
         None => Ok(signed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite's own limit stands in for a full disk.
+    #[test]
+    fn the_first_failed_write_latches_until_reopened() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Audit { path: dir.path().join("db"), key: dir.path().join("key"), ..Audit::default() };
+        let mut store = Store::open(&config, Timestamp::UNIX_EPOCH).unwrap();
+        let body = serde_json::value::to_raw_value(&"x".repeat(3000)).unwrap();
+        let mut append = |store: &mut Store| store.append(Timestamp::UNIX_EPOCH, Kind::Frame, &body);
+        append(&mut store).unwrap();
+        store.commit().unwrap();
+        let State::Open(writer) = &store.state else { panic!("{:?}", store.state) };
+        writer.db.pragma_update(None, "max_page_count", 20).unwrap();
+
+        let first = (0..100).find_map(|_| append(&mut store).err()).unwrap();
+        assert!(matches!(first, AuditError::Database { .. }), "{first}");
+        let second = append(&mut store).unwrap_err();
+        assert!(matches!(&second, AuditError::Latched { cause, .. } if cause.contains("full")), "{second}");
+        assert!(matches!(store.commit(), Err(AuditError::Latched { .. })));
+        assert!(store.orphans().is_empty() && store.identity().is_none());
+
+        store.reopen(Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(append(&mut store).unwrap().seq, 2, "what was not committed is gone");
+        store.close().unwrap();
     }
 }

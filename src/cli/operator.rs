@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Done, Failed, ModeArg, load, print_json, runtime, usage};
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The site file of the running agent, for its control socket.
     #[arg(long, required_unless_present = "socket")]
     site: Option<PathBuf>,
@@ -56,7 +56,7 @@ enum ActArgs {
     Withdraw { number: u32 },
 }
 
-pub fn run(args: &Args) -> Done {
+pub(super) fn run(args: &Args) -> Done {
     let path = match (&args.socket, &args.site) {
         (Some(path), _) => path.clone(),
         (None, Some(site)) => load(site)?.console.control_socket,

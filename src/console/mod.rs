@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::audit;
+use crate::audit::{AuditError, Filter, Kind, Log};
 use crate::service::View;
 use crate::site::Site;
 
@@ -87,18 +87,25 @@ impl Page {
 
 /// The newest decisions, as the audit log lists them.
 async fn decisions(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
-    blocking(move || audit::latest_decisions(&shared.audit, page.limit.min(500))).await
+    let filter = Filter {
+        kind: Some(Kind::Decision),
+        since: None,
+        until: None,
+        rule: None,
+        limit: usize::try_from(page.limit.min(500)).unwrap_or(500),
+    };
+    blocking(move || Log::open(&shared.audit)?.list(&filter)).await
 }
 
 /// One record of the audit log, a decision with its outcome.
 async fn record(State(shared): State<Shared>, Path(seq): Path<u64>) -> Response {
-    blocking(move || audit::show(&shared.audit, seq)).await
+    blocking(move || Log::open(&shared.audit)?.show(seq)).await
 }
 
 async fn blocking<T, F>(query: F) -> Response
 where
     T: serde::Serialize + Send + 'static,
-    F: FnOnce() -> Result<T, audit::AuditError> + Send + 'static,
+    F: FnOnce() -> Result<T, AuditError> + Send + 'static,
 {
     match tokio::task::spawn_blocking(query).await {
         Ok(Ok(value)) => Json(value).into_response(),

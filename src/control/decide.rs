@@ -8,8 +8,9 @@ use super::record::{Body, Cause, DecisionRecord, Disposition, PromptRecord, Repl
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
 use crate::decision::{self, Claims, Decision, Rejected};
 use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
+use crate::facts::Facts;
 use crate::frame::Frame;
-use crate::prompt::{Prompt, Shown};
+use crate::prompt::{Prompt, PromptError, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
 use crate::site::{Backend, Mode, Name, Unverified};
 use crate::twin::{Twin, Worst};
@@ -36,7 +37,16 @@ impl Controller {
             self.fall_back(now, now, cause, path, fx);
             return;
         }
-        let Some(prompt) = self.render(now) else { return };
+        let Some((facts, rendered)) = self.render(now) else { return };
+        let prompt = match rendered {
+            Ok(prompt) => prompt,
+            Err(e) => {
+                let failure = Some(Failure::Compute { why: e.to_string() });
+                let path = Path { failure, replaced: Some(Replaced::ModelFailed), ..Path::default() };
+                self.fall_back(now, now, cause, path, fx);
+                return;
+            }
+        };
         self.asks += 1;
         let request = Request {
             prefix: prompt.prefix.clone(),
@@ -45,21 +55,24 @@ impl Controller {
             sampler: self.sampler(),
             deadline: self.setup.site.model.deadline,
         };
-        self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt });
+        self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt, facts });
         fx.list.push(Effect::Ask { ask: self.asks, request: Box::new(request) });
     }
 
-    fn render(&self, now: Timestamp) -> Option<Prompt> {
+    fn render(&self, now: Timestamp) -> Option<(Facts, Result<Prompt, PromptError>)> {
         let frame = self.frame.as_ref()?;
         let outlook = self.twin.outlook(frame);
-        Some(self.setup.prompts.render(&Shown {
+        let shown = Shown {
             site: &self.setup.site,
             now,
             frame,
             history: &self.history,
             outlook: &outlook,
             directives: &self.directives,
-        }))
+        };
+        let facts = Facts::new(&shown);
+        let prompt = self.setup.prompts.render(&shown, &facts);
+        Some((facts, prompt))
     }
 
     pub(super) fn sampler(&self) -> Sampler {
@@ -86,7 +99,7 @@ impl Controller {
                 path.failure = Some(failure);
                 path.replaced = Some(Replaced::ModelFailed);
             }
-            Ok(completion) => self.read(completion, &mut path),
+            Ok(completion) => self.read(completion, &pending.facts, &mut path),
         }
         let (at, cause) = (pending.at, pending.cause);
         let site = &self.setup.site;
@@ -105,7 +118,7 @@ impl Controller {
     }
 
     /// Strict parse, claims, measured confidence: whatever fails says why its setpoints are replaced.
-    fn read(&self, completion: Completion, path: &mut Path) {
+    fn read(&self, completion: Completion, facts: &Facts, path: &mut Path) {
         let site = &self.setup.site;
         match decision::parse(site, &completion.text) {
             Err(rejected) => {
@@ -113,13 +126,11 @@ impl Controller {
                 path.replaced = Some(Replaced::ReplyRejected);
             }
             Ok(decision) => {
-                if let Some(frame) = &self.frame {
-                    let claims = self.check_claims(frame, &decision);
-                    if !claims.verified && site.envelope.unverified != Unverified::Accept {
-                        path.replaced = Some(Replaced::ClaimsUnverified);
-                    }
-                    path.claims = Some(claims);
+                let claims = decision::check(facts, &decision);
+                if !claims.verified && site.envelope.unverified != Unverified::Accept {
+                    path.replaced = Some(Replaced::ClaimsUnverified);
                 }
+                path.claims = Some(claims);
                 path.confidence = decision::confidence(&completion);
                 if path.confidence.is_some_and(|c| c < site.envelope.min_confidence) {
                     path.replaced = Some(Replaced::LowConfidence);
@@ -128,11 +139,6 @@ impl Controller {
             }
         }
         path.completion = Some(completion);
-    }
-
-    fn check_claims(&self, frame: &Frame, decision: &Decision) -> Claims {
-        let outlook = self.twin.outlook(frame);
-        decision::check(&self.setup.site, frame, &self.history, &outlook, &self.directives, decision)
     }
 
     fn fall_back(

@@ -31,6 +31,7 @@ use record::{Cause, Event, EventRecord, FrameRecord, OutcomeRecord, StopRecord};
 use crate::actuate::Outcome;
 use crate::directive::Directive;
 use crate::envelope::{Guard, Memory, Proposal, Rule, SafeAction};
+use crate::facts::Facts;
 use crate::fallback::Fallback;
 use crate::frame::Frame;
 use crate::history::History;
@@ -127,6 +128,8 @@ struct Pending {
     at: Timestamp,
     cause: Cause,
     prompt: Prompt,
+    /// What the prompt showed: claims are judged by it, not by what has come since.
+    facts: Facts,
 }
 
 /// An action that waits for an operator.
@@ -349,6 +352,9 @@ impl Controller {
             if !action.is_empty() {
                 fx.list.push(Effect::Heartbeat { action });
             }
+        }
+        if !self.memory.new_manual_holds().is_empty() {
+            self.fallback.stand_by();
         }
         for setpoint in self.memory.new_manual_holds() {
             fx.event(

@@ -58,7 +58,6 @@ pub struct FrameRecord {
 /// One pass from frame to verdict: the intent, on disk before anything is written.
 #[derive(Debug, Serialize)]
 pub struct DecisionRecord {
-    pub id: u64,
     pub cause: Cause,
     pub mode: Mode,
     pub asked_at: Timestamp,

@@ -16,7 +16,8 @@ use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
 
 /// The condensation margin that no site can lower, K.
 const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
-/// A rate limit gathers allowance for at most this long, so that a long silence permits no jump.
+/// A rate limit gathers allowance for at most this long, so that a long silence permits no jump: just
+/// enough for one step where a share of the range would give less.
 const ALLOWANCE_CAP: SignedDuration = SignedDuration::from_mins(15);
 /// Shares of a move that are tried against the outlook, largest first.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
@@ -135,13 +136,17 @@ impl<'a> Facts<'a> {
     fn allowance(&self, case: &Case<'_>, s: &Setpoint) -> (f64, f64) {
         let e = &self.site.envelope;
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
-        let cadence = self.site.cadence.min(ALLOWANCE_CAP);
-        // Before the first change, one decision's worth.
-        let since = changed.map_or(cadence, |t| self.now.duration_since(t));
-        let minutes = since.clamp(SignedDuration::ZERO, ALLOWANCE_CAP).as_secs_f64() / 60.0;
-        let by_rate = s.rate_per_min.get() * minutes;
+        let since = changed.map_or(ALLOWANCE_CAP, |t| self.now.duration_since(t));
+        let minutes = since.max(SignedDuration::ZERO).as_secs_f64() / 60.0;
+        let cap = ALLOWANCE_CAP.as_secs_f64() / 60.0;
+        let by_rate = s.rate_per_min.get() * minutes.min(cap);
         let span = s.max.get() - s.min.get();
-        let by_share = |percent: Finite| span * percent.get() / 100.0 * minutes / 5.0;
+        // The smallest move that can be written must fit in some day.
+        let least = s.step.max(s.deadband).get();
+        let by_share = |percent: Finite| {
+            let per_minute = span * percent.get() / 100.0 / 5.0;
+            (per_minute * minutes).min((per_minute * cap).max(least))
+        };
         let warmer = by_rate.min(by_share(e.warming_pct_5min));
         let colder = by_rate.min(by_share(e.cooling_pct_5min));
         match s.cools {

@@ -7,8 +7,8 @@
 //! most, from 50 to 100 % it lowers supply temperatures from their highest to their lowest. A request is a
 //! temperature near or over the top of its band for two minutes, or a valve that is wide open.
 //!
-//! Bumpless: it moves the present setpoints by the *change* of the reset, so that taking over changes
-//! nothing by itself.
+//! Bumpless: it moves the setpoints that it found by the *change* of the reset since then, so that taking
+//! over changes nothing by itself, and steps too small for a register add up.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ const MIDDLE: f64 = 50.0;
 pub struct Fallback {
     site: Site,
     /// `None` while something else decides.
-    reset_pct: Option<f64>,
+    acting: Option<Acting>,
     stepped_at: Option<Timestamp>,
     first_frame: Option<Timestamp>,
     /// Since when each temperature has been 2 K, and 3 K, over what it should be.
@@ -44,12 +44,20 @@ pub struct Fallback {
     staged_at: Option<Timestamp>,
 }
 
+/// The reset, and what it started from.
+#[derive(Clone, Debug)]
+struct Acting {
+    reset_pct: f64,
+    found_pct: f64,
+    found: BTreeMap<Name, Finite>,
+}
+
 impl Fallback {
     #[must_use]
     pub fn new(site: &Site) -> Self {
         Self {
             site: site.clone(),
-            reset_pct: None,
+            acting: None,
             stepped_at: None,
             first_frame: None,
             over: BTreeMap::new(),
@@ -87,15 +95,16 @@ impl Fallback {
         }
     }
 
-    /// Something else decides: the next step starts from the setpoints it leaves.
+    /// Something else decides, or has moved a setpoint: the next step starts from what it leaves.
     pub fn stand_by(&mut self) {
-        self.reset_pct = None;
+        self.acting = None;
     }
 
     /// The next proposal.
     pub fn step(&mut self, now: Timestamp, frame: &Frame) -> Proposal {
         let f = &self.site.fallback;
-        let from = self.reset_pct.unwrap_or_else(|| self.reset_of(frame));
+        let acting = self.acting.take().unwrap_or_else(|| self.take_over(frame));
+        let from = acting.reset_pct;
         let started = self.first_frame.is_some_and(|t| now.duration_since(t) >= f.delay);
         let due = self.stepped_at.is_none_or(|t| now.duration_since(t) >= f.step);
         let staging = self.staged_at.is_some_and(|t| now.duration_since(t) < STAGING_FREEZE);
@@ -106,13 +115,19 @@ impl Fallback {
             to = (from - f.trim.get() + response).clamp(0.0, 100.0);
             self.stepped_at = Some(now);
         }
-        self.reset_pct = Some(to);
         let moved = |s: &Setpoint| {
-            let current = frame.setpoints.get(&s.name)?.good()?;
-            let next = current.get() + at(s, to) - at(s, from);
-            Some((s.name.clone(), Finite::new(next)?.max(s.min).min(s.max)))
+            let next = acting.found.get(&s.name)?.get() + at(s, to) - at(s, acting.found_pct);
+            Some((s.name.clone(), Finite::new(next)?.rounded(3).max(s.min).min(s.max)))
         };
-        Proposal { by: ProposedBy::Fallback, setpoints: self.site.setpoints.iter().filter_map(moved).collect() }
+        let setpoints = self.site.setpoints.iter().filter_map(moved).collect();
+        self.acting = Some(Acting { reset_pct: to, ..acting });
+        Proposal { by: ProposedBy::Fallback, setpoints }
+    }
+
+    fn take_over(&self, frame: &Frame) -> Acting {
+        let current = |s: &Setpoint| Some((s.name.clone(), frame.setpoints.get(&s.name)?.good()?));
+        let found_pct = self.reset_of(frame);
+        Acting { reset_pct: found_pct, found_pct, found: self.site.setpoints.iter().filter_map(current).collect() }
     }
 
     fn requests(&self, now: Timestamp) -> u32 {

@@ -84,6 +84,12 @@ pub enum Doubt {
     NeverSeen,
 }
 
+/// The JSON Schema of a frame, as published in `schemas/`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Frame).to_value()
+}
+
 impl Sample {
     #[must_use]
     pub fn missing(unit: Unit) -> Self {

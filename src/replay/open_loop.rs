@@ -44,8 +44,7 @@ pub(super) fn replay(
 fn from_log(path: &Path) -> Result<(Vec<Frame>, Recorded), ReplayError> {
     let mut frames = Vec::new();
     let mut recorded = Recorded::new();
-    let log = Log::open(path)?;
-    for record in log.records(0) {
+    for record in Log::open(path)?.records(0) {
         let record = record?;
         if record.kind == Kind::Frame {
             frames.push(body::<FrameRecord>(&record)?.frame);

@@ -24,7 +24,7 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
             let (header, setup) = setup_of(&record)?;
             let mut controller = Controller::new(setup.clone(), record.seq);
             let effects = controller.start(header);
-            let mut fresh = Run { controller, setup, expected: VecDeque::new() };
+            let mut fresh = Run { controller, setup, expected: VecDeque::new(), asked: None };
             fresh.collect(effects);
             run = Some(fresh);
         }
@@ -42,7 +42,7 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
             return Ok(report);
         }
         if record.kind == Kind::Decision {
-            match again.as_mut().map(|a| a.compare(&record, &run.setup)).transpose()?.flatten() {
+            match again.as_mut().map(|a| a.compare(&record, run)).transpose()?.flatten() {
                 Some(difference) => {
                     report.first_difference.get_or_insert_with(|| difference.clone());
                     report.differing.push(difference);
@@ -73,13 +73,18 @@ struct Run {
     setup: Arc<Setup>,
     /// Records that the controller has made and the log has not yet shown.
     expected: VecDeque<Body>,
+    /// The last question, to be asked again with `--infer`.
+    asked: Option<Request>,
 }
 
 impl Run {
     fn collect(&mut self, effects: Vec<Effect>) {
         for effect in effects {
-            if let Effect::Record(body) = effect {
-                self.expected.push_back(body);
+            match effect {
+                Effect::Record(body) => self.expected.push_back(body),
+                Effect::Ask { request, .. } => self.asked = Some(*request),
+                // The log has what came of these.
+                Effect::Write { .. } | Effect::Heartbeat { .. } | Effect::Answer(_) => {}
             }
         }
     }
@@ -155,23 +160,15 @@ impl Again {
         Ok(Self { runtime, reasoner: None })
     }
 
-    fn compare(&mut self, record: &Record, setup: &Setup) -> Result<Option<Difference>, ReplayError> {
+    fn compare(&mut self, record: &Record, run: &Run) -> Result<Option<Difference>, ReplayError> {
         let value: Value = body(record)?;
         let Some(Ok(recorded)) = reply_in(record, &value)? else { return Ok(None) };
-        let text = value.pointer("/prompt/text").and_then(Value::as_str).unwrap_or_default();
-        let request = Request {
-            prefix: setup.prompts.prefix(&setup.site),
-            body: text.to_owned(),
-            schema: setup.schema.clone(),
-            sampler: serde_json::from_value(value.get("sampler").cloned().unwrap_or_default())
-                .map_err(|e| broken(record, format!("sampler: {e}")))?,
-            deadline: setup.site.model.deadline,
-        };
+        let Some(request) = run.asked.clone() else { return Ok(None) };
         let reasoner = match &mut self.reasoner {
             Some(reasoner) => reasoner,
             empty => {
                 let program = std::env::current_exe().map_err(|e| broken(record, e.to_string()))?;
-                let reasoner = Backend::start(&setup.site.model, program)
+                let reasoner = Backend::start(&run.setup.site.model, program)
                     .map_err(|e| broken(record, e.to_string()))?;
                 self.runtime
                     .block_on(reasoner.ready(std::time::Duration::from_secs(120)))

@@ -214,7 +214,7 @@ fn header(setup: &Setup, facts: &serde_json::Value, now: Timestamp) -> RunHeader
         site: setup.site.name.to_string(),
         site_sha256: hex::sha256(site_config.to_string().as_bytes()),
         site_config,
-        prompt_template: setup.prompts.name().to_owned(),
+        prompt_template: setup.prompts.template().to_owned(),
         prompt_sha256: setup.prompts.sha256().to_owned(),
         prompt_files: setup.prompts.files().clone(),
         schema_sha256: hex::sha256(setup.schema.to_string().as_bytes()),

@@ -61,7 +61,7 @@ impl Shell {
         view: watch::Sender<View>,
         simulated: bool,
     ) -> Self {
-        let first = store.next_seq();
+        let first = store.next_seq().unwrap_or(1);
         let site = &setup.site;
         Self {
             controller: Controller::new(setup.clone(), first),
@@ -107,7 +107,7 @@ impl Shell {
 
     async fn new_run(&mut self) {
         let now = self.control_time();
-        self.controller = Controller::new(self.setup.clone(), self.store.next_seq());
+        self.controller = Controller::new(self.setup.clone(), self.store.next_seq().unwrap_or(1));
         let effects = self.controller.start(header(&self.setup, &self.facts, now));
         self.carry_out(now, effects, &mut VecDeque::new()).await;
         self.commit();
@@ -283,7 +283,7 @@ impl Shell {
         }
     }
 
-    async fn apply(&self, action: &SafeAction) -> Outcome {
+    async fn apply(&mut self, action: &SafeAction) -> Outcome {
         match &self.writer {
             Some(writer) => writer.apply(action).await,
             // Without devices there are no registers, so no action has writes.
@@ -291,7 +291,7 @@ impl Shell {
         }
     }
 
-    async fn beat(&self, action: &SafeAction) {
+    async fn beat(&mut self, action: &SafeAction) {
         if let Some(writer) = &self.writer
             && let Err(error) = writer.beat(action).await
         {
@@ -348,7 +348,10 @@ impl Shell {
                     tracing::warn!(error = %e, "the checkpoint file was not written");
                 }
                 if let Some(checkpoint) = committed.checkpoint {
-                    self.publish("checkpoint", &checkpoint.to_line());
+                    match serde_json::to_string(&checkpoint) {
+                        Ok(line) => self.publish("checkpoint", &line),
+                        Err(e) => tracing::error!(error = %e, "checkpoint"),
+                    }
                 }
                 true
             }
@@ -365,7 +368,7 @@ impl Shell {
     }
 
     /// Handing the plant back is the one write that needs no record first: it gives power away.
-    async fn release_unrecorded(&self) {
+    async fn release_unrecorded(&mut self) {
         let action = self.controller.release_action();
         if !action.is_empty() {
             let outcome = self.apply(&action).await;

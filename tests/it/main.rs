@@ -5,6 +5,7 @@
     reason = "a test that meets the unexpected should stop right there"
 )]
 
+mod audit;
 mod modbus;
 mod mqtt;
 mod peers;
