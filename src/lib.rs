@@ -4,6 +4,7 @@
 
 pub mod actuate;
 pub mod audit;
+pub mod bench;
 pub mod check;
 pub mod clock;
 pub mod console;

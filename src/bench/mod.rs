@@ -1,0 +1,3 @@
+//! The measured claims: what `isotherm bench` prints.
+
+pub mod ingest;
