@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -32,34 +33,52 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The first write that failed, for people; empty when none did.
+    /// Setpoints whose registers show what was written.
     #[must_use]
-    pub fn trouble(&self) -> String {
-        let failed = self.writes.iter().find(|w| w.result != Written::Applied);
-        failed.map_or_else(String::new, |w| {
-            let what = match &w.target {
-                Target::Setpoint(name) => name.to_string(),
-                Target::Enable => "the enable register".to_owned(),
-                Target::Heartbeat => "the heartbeat".to_owned(),
-            };
-            let why = match &w.result {
-                Written::Applied => String::new(),
-                Written::NotApplied => "acknowledged, but the register shows something else".to_owned(),
-                Written::Refused { exception } => format!("refused: {exception}"),
-                Written::LinkFailed { why } => why.clone(),
-                Written::Skipped => "not tried".to_owned(),
-            };
-            format!("{what} at address {} of {}: {why}", w.address, w.device)
-        })
+    pub fn setpoints_applied(&self) -> u64 {
+        self.setpoints().filter(|w| w.result == Written::Applied).count() as u64
     }
 
-    /// Setpoint writes that were confirmed, and those that were sent.
+    /// Setpoints that were written at all.
     #[must_use]
-    pub fn setpoints(&self) -> (u64, u64) {
-        let setpoints = self.writes.iter().filter(|w| matches!(w.target, Target::Setpoint(_)));
-        setpoints.fold((0, 0), |(applied, sent), w| {
-            (applied + u64::from(w.result == Written::Applied), sent + u64::from(w.tries > 0))
-        })
+    pub fn setpoints_tried(&self) -> u64 {
+        self.setpoints().filter(|w| w.result != Written::Skipped).count() as u64
+    }
+
+    fn setpoints(&self) -> impl Iterator<Item = &WriteResult> {
+        self.writes.iter().filter(|w| matches!(w.target, Target::Setpoint(_)))
+    }
+
+    /// What went wrong, for people; empty when nothing did.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        let failed = self.writes.iter().filter(|w| w.result != Written::Applied);
+        failed.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl fmt::Display for WriteResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Setpoint(name) => write!(f, "setpoint {name}")?,
+            Target::Enable => f.write_str("enable")?,
+            Target::Heartbeat => f.write_str("heartbeat")?,
+        }
+        write!(f, " (device {}, register {}): ", self.device, self.address)?;
+        match &self.result {
+            Written::Applied => f.write_str("applied"),
+            Written::NotApplied => {
+                let wanted = self.words.as_slice();
+                write!(f, "acknowledged, but the register shows ")?;
+                match self.read_back {
+                    Some(shown) => write!(f, "{:?} instead of {wanted:?}", shown.as_slice()),
+                    None => write!(f, "nothing instead of {wanted:?}"),
+                }
+            }
+            Written::Refused { exception } => write!(f, "the device refused: {exception}"),
+            Written::LinkFailed { why } => f.write_str(why),
+            Written::Skipped => f.write_str("not tried"),
+        }
     }
 }
 
@@ -116,7 +135,8 @@ impl Writer {
         Outcome { writes, release_needed: failed }
     }
 
-    /// A heartbeat: written once, not read back. The next one comes soon, and silence has a meaning.
+    /// Sends a heartbeat: once, and without reading back. The next one is due soon, and one that is missed
+    /// is what the plant watches for.
     pub async fn beat(&self, action: &SafeAction) -> Result<(), ModbusError> {
         for write in action.writes() {
             self.bus.write(write).await?;

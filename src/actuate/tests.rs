@@ -166,6 +166,14 @@ async fn writes_in_order_and_reads_back() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_is_sent_once_and_not_read_back() {
+    let (device, bus) = start(&[Trick::Lie]).await;
+    let writer = Writer::new(bus);
+    assert_eq!(writer.beat(&SafeAction::unguarded(&[ONE])).await, Ok(()));
+    assert_eq!(device.lock().unwrap().log, [6]);
+}
+
+#[tokio::test]
 async fn a_silent_write_is_looked_up_not_repeated() {
     for trick in [Trick::ApplyInSilence, Trick::ApplyAndHangUp] {
         let (outcome, device) = apply(&[trick], &[ONE]).await;
@@ -195,6 +203,11 @@ async fn acknowledged_is_not_applied() {
     assert_eq!(outcome.writes[0].result, Written::NotApplied);
     assert_eq!((outcome.writes[0].read_back, outcome.writes[0].tries), (Some(Words::One([0])), 3));
     assert_eq!((&outcome.writes[1].result, outcome.writes[1].tries), (&Written::Skipped, 0));
+    assert_eq!(
+        outcome.trouble(),
+        "enable (device plc, register 10): acknowledged, but the register shows [0] instead of [85]; \
+         enable (device plc, register 11): not tried"
+    );
     assert_eq!(writes_on_the_wire(&device), 3);
 }
 

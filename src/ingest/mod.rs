@@ -4,6 +4,7 @@ mod backoff;
 pub mod modbus;
 pub mod mqtt;
 mod payload;
+pub mod trace;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

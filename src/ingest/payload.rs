@@ -91,5 +91,7 @@ pub(super) fn told(at: &str, value: &Value) -> Result<Option<Told>, Malformed> {
         .map(|s| s.parse::<Unit>().map_err(|_| Malformed::new(format!("{at}/unit"), "a known unit", s)))
         .transpose()?;
     let age_s = fields.get("age_s").and_then(Value::as_f64).and_then(Finite::new);
-    Ok(Some(Told { value: number_in, unit, flagged: quality != "good", age_s }))
+    // Stale is a matter of age, which is judged here wherever it is given.
+    let flagged = !(quality == "good" || quality == "stale" && age_s.is_some());
+    Ok(Some(Told { value: number_in, unit, flagged, age_s }))
 }

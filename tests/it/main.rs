@@ -6,4 +6,8 @@
 )]
 
 mod audit;
+mod modbus;
+mod mqtt;
+mod peers;
 mod sites;
+mod trace;

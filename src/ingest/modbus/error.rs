@@ -42,12 +42,13 @@ pub enum LinkCause {
 }
 
 impl ModbusError {
-    /// Whether nobody answered, as against an answer that says no.
+    /// Whether nothing at all came back from the device: it, or the way to it, is out of order.
     #[must_use]
     pub fn is_silence(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Tripped { .. } | Self::Link { .. } => true,
-            Self::Refused(_) | Self::Mismatch | Self::Decode(_) | Self::UnknownDevice(_) => false,
+            Self::Refused(exception) => *exception == Exception::NO_RESPONSE,
+            Self::Mismatch | Self::Decode(_) | Self::UnknownDevice(_) => false,
         }
     }
 
