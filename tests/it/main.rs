@@ -5,4 +5,5 @@
     reason = "a test that meets the unexpected should stop right there"
 )]
 
+mod reason;
 mod sites;
