@@ -4,6 +4,7 @@
 
 pub mod actuate;
 pub mod audit;
+pub mod bench;
 pub mod check;
 pub mod clock;
 pub mod console;
@@ -22,6 +23,7 @@ pub mod model;
 pub mod prompt;
 pub mod prose;
 pub mod reason;
+pub mod replay;
 pub mod register;
 pub mod service;
 pub mod site;

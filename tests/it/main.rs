@@ -9,5 +9,6 @@ mod audit;
 mod modbus;
 mod mqtt;
 mod peers;
+mod reason;
 mod sites;
 mod trace;

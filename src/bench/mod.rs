@@ -1,0 +1,3 @@
+//! The measured claims: `isotherm bench …`.
+
+pub mod guard;
