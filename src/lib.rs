@@ -23,6 +23,7 @@ pub mod model;
 pub mod prompt;
 pub mod prose;
 pub mod reason;
+pub mod replay;
 pub mod register;
 pub mod service;
 pub mod site;

@@ -33,13 +33,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Setpoint writes that were confirmed, and those that were sent.
+    /// Setpoints whose registers show what was written.
     #[must_use]
-    pub fn setpoints(&self) -> (u64, u64) {
-        let setpoints = self.writes.iter().filter(|w| matches!(w.target, Target::Setpoint(_)));
-        setpoints.fold((0, 0), |(applied, sent), w| {
-            (applied + u64::from(w.result == Written::Applied), sent + u64::from(w.tries > 0))
-        })
+    pub fn setpoints_applied(&self) -> u64 {
+        self.setpoints().filter(|w| w.result == Written::Applied).count() as u64
+    }
+
+    /// Setpoints that were written at all.
+    #[must_use]
+    pub fn setpoints_tried(&self) -> u64 {
+        self.setpoints().filter(|w| w.result != Written::Skipped).count() as u64
+    }
+
+    fn setpoints(&self) -> impl Iterator<Item = &WriteResult> {
+        self.writes.iter().filter(|w| matches!(w.target, Target::Setpoint(_)))
     }
 
     /// What went wrong, for people; empty when nothing did.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use isotherm::site::{self, Mode, Site};
-use isotherm::{audit, check, decision, doctor, model, reason, service};
+use isotherm::{audit, bench, check, decision, doctor, model, reason, replay, service};
 
 #[derive(Parser)]
 #[command(name = "isotherm", version = version(), about, propagate_version = true)]
@@ -30,8 +30,12 @@ enum Command {
     Run(RunArgs),
     /// Validates a site, connects, reads every signal and setpoint once; writes nothing.
     Check(SiteJson),
+    /// Recorded frames or an audit log through the same stages.
+    Replay(replay::Args),
     /// The audit log.
     Audit(audit::cli::Args),
+    /// The measured claims.
+    Bench(BenchArgs),
     /// Model files.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -107,6 +111,19 @@ enum SchemaOf {
     Frame,
 }
 
+#[derive(Args)]
+struct BenchArgs {
+    #[arg(value_enum)]
+    what: BenchOf,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BenchOf {
+    Guard,
+}
+
 #[derive(Subcommand)]
 enum ModelCommand {
     /// Architecture, quantization and cache bytes per token of a GGUF file.
@@ -150,7 +167,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run(&args),
         Command::Check(args) => check_site(&args),
+        Command::Replay(args) => return ExitCode::from(replay::main(&args)),
         Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut std::io::stdout())),
+        Command::Bench(args) => bench(&args),
         Command::Model(command) => model_command(&command),
         Command::Doctor(args) => examine(&args),
         Command::Schema(args) => schema(&args),
@@ -223,6 +242,20 @@ fn check_site(args: &SiteJson) -> Done {
         check::Level::Found => Err(Failed::Found),
         check::Level::Unreachable => Err(Failed::Unreachable("a peer could not be reached; see above".to_owned())),
     }
+}
+
+fn bench(args: &BenchArgs) -> Done {
+    let value = match args.what {
+        BenchOf::Guard => serde_json::to_value(bench::guard::run().map_err(usage)?),
+    }
+    .map_err(usage)?;
+    if args.json {
+        return print_json(&value);
+    }
+    for (key, value) in value.as_object().into_iter().flatten() {
+        println!("{key:<24} {value}");
+    }
+    Ok(())
 }
 
 fn model_command(command: &ModelCommand) -> Done {

@@ -76,6 +76,11 @@ impl Prompts {
         }
     }
 
+    /// From the files that a record holds.
+    pub fn from_files(mut files: BTreeMap<String, String>) -> Result<Self, PromptError> {
+        Self::parse(FILE.into(), files.remove(FILE).unwrap_or_default())
+    }
+
     fn parse(path: PathBuf, text: String) -> Result<Self, PromptError> {
         let text = text.replace("\r\n", "\n");
         let template = text.strip_prefix("{#- ").and_then(|t| t.split([' ', ':', '\n']).next());

@@ -37,9 +37,9 @@ impl Stats {
                 }
             }
             Body::Outcome(o) => {
-                let (applied, sent) = o.outcome.setpoints();
+                let applied = o.outcome.setpoints_applied();
                 self.writes += applied;
-                self.failed_writes += sent.saturating_sub(applied);
+                self.failed_writes += o.outcome.setpoints_tried().saturating_sub(applied);
             }
             Body::Start(_) | Body::Operator(_) | Body::Event(_) | Body::Stop(_) => {}
         }

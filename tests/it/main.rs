@@ -10,5 +10,6 @@ mod bench;
 mod modbus;
 mod mqtt;
 mod peers;
+mod reason;
 mod sites;
 mod trace;
