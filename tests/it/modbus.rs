@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use isotherm::actuate::Writer;
+use isotherm::envelope::Guard;
 use isotherm::ingest::modbus::{Bus, Exception, LinkCause, ModbusError, Polled, Poller};
 use isotherm::site::{Name, Site, Table};
 use jiff::Timestamp;
@@ -212,6 +214,29 @@ async fn a_late_reply_does_not_poison_the_next() {
         assert!(polled.readings.iter().all(|r| r.origin.after_reconnect), "{framer}: {polled:?}");
         assert!(poll(&mut poller).await.readings.iter().all(|r| !r.origin.after_reconnect), "{framer}");
     }
+}
+
+/// What the guard has passed, written to a real server and read back from it.
+#[tokio::test]
+async fn the_writer_writes_and_reads_back() {
+    let Some(mut plc) = Plc::start("the_writer_writes", "socket").await else { return };
+    let link = "[link]\nenable = { device = \"plc\", address = 50, type = \"uint16\" }\n\
+                heartbeat = { device = \"plc\", address = 51, type = \"uint32\" }";
+    let site = plant(plc.port, "", link);
+    let (guard, bus) = (Guard::new(&site), Bus::open(&site));
+    let writer = Writer::new(bus.clone());
+
+    let outcome = soon("a write", writer.apply(&guard.take_control())).await;
+    assert!(!outcome.release_needed, "{}", outcome.trouble());
+    assert_eq!(bus.read(&name("plc"), Table::Holding, 50, 1).await, Ok(vec![1]));
+    writer.beat(&guard.heartbeat(7)).await.unwrap();
+    assert_eq!(bus.read(&name("plc"), Table::Holding, 51, 2).await, Ok(vec![0, 7]));
+
+    plc.tell(json!({ "refuse_once": 4 })).await;
+    let outcome = soon("a refused write", writer.apply(&guard.release())).await;
+    assert!(outcome.release_needed);
+    assert!(outcome.trouble().contains("device failure"), "{}", outcome.trouble());
+    assert_eq!(bus.read(&name("plc"), Table::Holding, 50, 1).await, Ok(vec![1]), "and not repeated");
 }
 
 /// Unit 9 says nothing; unit 2 sits behind the same gateway.
