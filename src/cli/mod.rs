@@ -195,7 +195,7 @@ pub(crate) fn main() -> ExitCode {
 fn logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,isotherm=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,isotherm=info,rumqttd=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::env::var("ISOTHERM_LOG").is_ok_and(|v| v == "json") {
         builder.json().init();
