@@ -6,6 +6,7 @@
 )]
 
 mod audit;
+mod bench;
 mod modbus;
 mod mqtt;
 mod peers;
