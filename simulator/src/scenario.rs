@@ -65,7 +65,7 @@ macro_rules! shipped {
     };
 }
 
-shipped!["air"];
+shipped!["air", "immersion", "liquid"];
 
 impl Scenario {
     /// Reads a scenario file.

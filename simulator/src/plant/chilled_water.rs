@@ -20,6 +20,15 @@ pub struct ChilledWaterConfig {
     pub chillers: usize,
     pub chillers_at_start: usize,
     pub chiller: Chiller,
+    /// Flow and power of one chiller's constant-speed primary pump and condenser pump.
+    #[serde(deserialize_with = "crate::bounds::positive")]
+    pub primary_kg_s: f64,
+    #[serde(deserialize_with = "crate::bounds::power")]
+    pub primary_pump_kw: f64,
+    #[serde(deserialize_with = "crate::bounds::positive")]
+    pub condenser_kg_s: f64,
+    #[serde(deserialize_with = "crate::bounds::power")]
+    pub condenser_pump_kw: f64,
     pub staging: Staging,
     /// Secondary pumps, holding the differential pressure at the consumers.
     pub secondary: Pump,
@@ -152,7 +161,7 @@ impl ChilledWater {
         self.economizer_step(dt, c, wet_bulb, back);
         let mut pumps_kw = 0.0;
         let mut rejected_in = 0.0;
-        let mut tower_kg_s = pumping as f64 * c.chiller.condenser_kg_s;
+        let mut tower_kg_s = pumping as f64 * c.condenser_kg_s;
         let mut precooled = back;
         if self.economizing {
             let cold = Stream {
@@ -177,8 +186,8 @@ impl ChilledWater {
             tower_kg_s += c.economizer.exchanger.cold_kg_s;
             pumps_kw += c.economizer.pump_kw;
         }
-        let primary = pumping as f64 * c.chiller.evaporator_kg_s;
-        let primary_kw = pumping as f64 * c.chiller.evaporator_pump_kw;
+        let primary = pumping as f64 * c.primary_kg_s;
+        let primary_kw = pumping as f64 * c.primary_pump_kw;
         pumps_kw += primary_kw;
         let entering = if primary > kg_s {
             (kg_s * precooled + (primary - kg_s) * self.leaving) / primary
@@ -189,7 +198,7 @@ impl ChilledWater {
         let mut s = ChilledWaterState::default();
         let (mut leaving, mut cooling, mut capacity) = (0.0, 0.0, 0.0);
         let water = Water {
-            kg_s: c.chiller.evaporator_kg_s,
+            kg_s: c.primary_kg_s,
             inlet: entering,
             entering: self.basin.temp,
         };
@@ -197,8 +206,8 @@ impl ChilledWater {
             let tripped = i < fault.chillers_tripped;
             m.step(dt, &c.chiller, water, setpoint, tripped);
             if m.pumping() {
-                pumps_kw += c.chiller.condenser_pump_kw;
-                rejected_in += c.chiller.condenser_pump_kw;
+                pumps_kw += c.condenser_pump_kw;
+                rejected_in += c.condenser_pump_kw;
             }
             if m.running() {
                 s.running += 1;
@@ -246,7 +255,7 @@ impl ChilledWater {
                 .step(dt, tower_flow, hot - s.rejected_kw / tower_flow, 0.0);
         }
         // With one chiller less, the flow that bypasses the chillers stays as warm as it came.
-        let less = (s.running.saturating_sub(1)) as f64 * c.chiller.evaporator_kg_s;
+        let less = (s.running.saturating_sub(1)) as f64 * c.primary_kg_s;
         let bypassing = ((kg_s - less) / kg_s.max(1e-6)).max(0.0);
         let errors = (s.supply - setpoint, bypassing * (precooled - setpoint));
         self.stage(dt, c, errors, (cooling, capacity));
