@@ -248,26 +248,28 @@ impl Cooling for Liquid {
         let pump = c.pump.hold_dp(self.dp, kv, 1.0 - d.fault.pumps_lost);
         let flow = pump.kg_s * c.coolant_cp;
         let inlet = self.supply.step(dt, flow, self.leaving);
-        let mut o = Outcome::default();
+        let mut outcome = Outcome::default();
         let (mut warm, mut air_kw, mut valve_max, mut gpu_max) = (0.0, 0.0, 0.0_f64, f64::MIN);
-        let s = &c.server;
-        let fans = s.fan_kw + s.fan_kw_per_k * (self.room.temp() - s.fan_knee).max(0.0);
+        let server = &c.server;
+        let fans =
+            server.fan_kw + server.fan_kw_per_k * (self.room.temp() - server.fan_knee).max(0.0);
         for (state, cabinet) in self.cabinets.iter_mut().zip(&c.cabinets) {
             let servers = f64::from(cabinet.servers);
             let kg_s = kv_of(state, cabinet) * pump.dp.sqrt();
             let capacity = kg_s * c.coolant_cp;
             let coolant = f64::midpoint(inlet, state.wet.temp);
-            let share = kg_s / (servers * s.rated_kg_s);
-            let gpus = servers * f64::from(s.gpus);
-            let g: GpuState = state.gpus.step(dt, &s.gpu, d.loads[0], coolant, share);
-            let platform = servers * (s.platform_idle_kw + d.loads[0] * s.platform_load_kw);
-            let to_liquid = platform * s.platform_to_liquid + gpus * g.heat_w / 1000.0;
+            let share = kg_s / (servers * server.rated_kg_s);
+            let gpus = servers * f64::from(server.gpus);
+            let g: GpuState = state.gpus.step(dt, &server.gpu, d.loads[0], coolant, share);
+            let platform =
+                servers * (server.platform_idle_kw + d.loads[0] * server.platform_load_kw);
+            let to_liquid = platform * server.platform_to_liquid + gpus * g.heat_w / 1000.0;
             let outlet = state.wet.step(dt, capacity, inlet, to_liquid);
             warm += capacity * outlet;
-            air_kw += platform * (1.0 - s.platform_to_liquid) + servers * fans;
-            o.it_kw += platform + servers * fans + gpus * g.power_w / 1000.0;
-            o.tflops += gpus * g.tflops;
-            o.throttled_gpus += gpus * g.throttled;
+            air_kw += platform * (1.0 - server.platform_to_liquid) + servers * fans;
+            outcome.it_kw += platform + servers * fans + gpus * g.power_w / 1000.0;
+            outcome.tflops += gpus * g.tflops;
+            outcome.throttled_gpus += gpus * g.throttled;
             gpu_max = gpu_max.max(g.hottest);
             let rise = (outlet - inlet) - c.cabinet_rise_k;
             valve_max = valve_max.max(state.valve.step(dt, rise, &c.cabinet_valve));
@@ -296,7 +298,7 @@ impl Cooling for Liquid {
         self.leaving = returned - duty / flow.max(1e-6);
         let back = cold.inlet + duty / (facility_pump.kg_s * WATER_CP).max(1e-6);
         self.valve.step(dt, self.leaving - supply_sp, &c.valve);
-        let f = self.facility.step(
+        let facility = self.facility.step(
             dt,
             &c.facility,
             facility_sp,
@@ -305,26 +307,29 @@ impl Cooling for Liquid {
             &d.fault,
         );
 
-        let r = self
+        let room = self
             .room
             .step(dt, &c.room, air_kw, d.outdoor.dry_bulb, d.outdoor.dew_point);
-        o.cooling_kw = pump.kw + facility_pump.kw + f.fan_kw + f.chiller_kw + r.unit_kw;
-        o.watched = self.leaving;
-        o.tripped = f.tripped;
-        o.map_clamped = f.clamped;
-        o.condensing = self.leaving < r.dew_point;
+        outcome.cooling_kw =
+            pump.kw + facility_pump.kw + facility.fan_kw + facility.chiller_kw + room.unit_kw;
+        outcome.watched = self.leaving;
+        outcome.tripped = facility.tripped;
+        outcome.map_clamped = facility.clamped;
+        outcome.condensing = self.leaving < room.dew_point;
         // Dry cooler fans blow outdoors; everything else ends in the water or the room.
-        let heat_in = o.it_kw + pump.kw + facility_pump.kw + f.chiller_kw + r.unit_kw;
-        self.ledger.add(dt, heat_in, f.rejected_kw + r.rejected_kw);
+        let heat_in =
+            outcome.it_kw + pump.kw + facility_pump.kw + facility.chiller_kw + room.unit_kw;
+        self.ledger
+            .add(dt, heat_in, facility.rejected_kw + room.rejected_kw);
         self.last = Last {
             pump,
-            facility: f,
-            room: r,
+            facility,
+            room,
             returned,
             valve_max,
             gpu_max,
         };
-        o
+        outcome
     }
 
     fn truth(&self, d: &Drive<'_>, facility_kw: f64, outcome: &Outcome) -> Vec<f64> {

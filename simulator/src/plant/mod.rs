@@ -214,14 +214,17 @@ impl Plant {
     pub fn new(scenario: Scenario, seed: u64) -> Result<Self, ScenarioError> {
         let setpoints = scenario.setpoints()?;
         let local: Vec<f64> = setpoints.iter().map(|s| s.active).collect();
-        let mut weather = Weather::new(scenario.weather.clone(), seed, scenario.start);
-        let outdoor = weather.step(0.0, scenario.start);
+        let named = |message: String| scenario.error(message);
+        let weather = Weather::new(&scenario.weather, &scenario.folder, seed, scenario.start)
+            .map_err(named)?;
+        let outdoor = weather.outdoor();
         let workloads = scenario
             .workload
             .iter()
             .enumerate()
-            .map(|(i, w)| Workload::new(w, seed, i))
-            .collect();
+            .map(|(i, w)| Workload::new(w, &scenario.folder, seed, i))
+            .collect::<Result<_, _>>()
+            .map_err(named)?;
         let machinery: Box<dyn Cooling> = match &scenario.plant {
             PlantConfig::Air(c) => Box::new(air::Air::new((**c).clone(), &local, outdoor.wet_bulb)),
             PlantConfig::Liquid(c) => Box::new(liquid::Liquid::new(
@@ -232,8 +235,8 @@ impl Plant {
             PlantConfig::Immersion(c) => Box::new(immersion::Immersion::new((**c).clone(), &local)),
         };
         let names = scenario.plant.signals();
-        let sensors = Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed)
-            .map_err(|message| scenario.error(message))?;
+        let sensors =
+            Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed).map_err(named)?;
         let mut plant = Self {
             elapsed_s: -scenario.settle_h * 3600.0,
             since_sample_s: 0.0,
@@ -276,7 +279,7 @@ impl Plant {
     /// Advances by `dt` seconds, in internal steps of at most one second; samples the sensors at the
     /// end of every sample period.
     pub fn step(&mut self, dt: f64) {
-        let steps = (dt / STEP_S).ceil().max(1.0);
+        let steps = (dt / STEP_S).ceil().max(0.0);
         for _ in 0..steps as u64 {
             self.advance(dt / steps);
         }
