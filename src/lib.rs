@@ -4,9 +4,15 @@
 
 pub mod clock;
 pub mod decision;
+pub mod directive;
 pub mod envelope;
+pub mod facts;
 pub mod frame;
+pub mod history;
 pub mod ingest;
+pub mod prompt;
+pub mod prose;
 pub mod reason;
 pub mod site;
+pub mod twin;
 pub mod units;

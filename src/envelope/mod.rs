@@ -6,7 +6,9 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::expect_used)]
 
 mod action;
+mod limit;
 mod verdict;
 
 pub use action::{SafeAction, SafeWrite, Words};
+pub use limit::Limit;
 pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};

@@ -132,6 +132,9 @@ impl<'a> Checker<'a> {
         if site.sample < SignedDuration::from_millis(100) || site.sample > SignedDuration::from_hours(1) {
             self.top("sample", "expected a period from 100 ms to 1 h, for example \"15s\"");
         }
+        if jiff::tz::TimeZone::get(&site.time_zone).is_err() {
+            self.top("time_zone", "is not in this machine's time zone database: expected an IANA name such as \"Europe/Helsinki\", or \"UTC\"");
+        }
         if site.cadence < site.sample {
             self.top("cadence", "expected at least one sample period; a decision needs a new frame");
         }

@@ -4,11 +4,13 @@
 mod load;
 mod name;
 pub mod source;
+pub mod terms;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,9 @@ pub struct Site {
     pub plant: PlantKind,
     #[serde(default)]
     pub clock: Clock,
+    /// IANA name of the zone in which times of day are read and shown, such as `Europe/Helsinki`.
+    #[serde(default = "defaults::time_zone")]
+    pub time_zone: String,
     /// The mode after start. Software that has not earned trust yet starts in `shadow`.
     #[serde(default)]
     pub mode: Mode,
@@ -76,6 +81,12 @@ impl Site {
     #[must_use]
     pub fn device(&self, name: &Name) -> Option<&Device> {
         self.devices.iter().find(|d| d.name == *name)
+    }
+
+    /// The zone of times of day; UTC where the machine does not know the name.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        TimeZone::get(&self.time_zone).unwrap_or(TimeZone::UTC)
     }
 
     /// The signals that play `role`, in file order.
@@ -488,6 +499,9 @@ impl Default for Console {
 mod defaults {
     use jiff::SignedDuration;
 
+    pub(super) fn time_zone() -> String {
+        "UTC".to_owned()
+    }
     pub(super) fn sample() -> SignedDuration {
         SignedDuration::from_secs(15)
     }
