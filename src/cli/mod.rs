@@ -121,6 +121,7 @@ struct BenchArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BenchOf {
+    Ingest,
     Guard,
 }
 
@@ -247,6 +248,10 @@ fn check_site(args: &SiteJson) -> Done {
 fn bench(args: &BenchArgs) -> Done {
     let value = match args.what {
         BenchOf::Guard => serde_json::to_value(bench::guard::run().map_err(usage)?),
+        BenchOf::Ingest => {
+            let report = runtime()?.block_on(bench::ingest::run()).map_err(|e| Failed::Unreachable(e.to_string()))?;
+            serde_json::to_value(report)
+        }
     }
     .map_err(usage)?;
     if args.json {
