@@ -25,7 +25,7 @@ enum Command {
     /// Run a scenario without sockets, on the plant's local setpoints, and print totals
     Run {
         #[command(flatten)]
-        run: Run,
+        run: Batch,
         /// Print totals as JSON
         #[arg(long)]
         json: bool,
@@ -33,7 +33,7 @@ enum Command {
     /// Write what the sensors read to a file
     Trace {
         #[command(flatten)]
-        run: Run,
+        run: Batch,
         /// Where to: FILE.csv
         #[arg(long)]
         out: PathBuf,
@@ -41,7 +41,7 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-struct Run {
+struct Batch {
     /// A scenario file, or the name of a shipped scenario
     #[arg(long, default_value = "air")]
     scenario: String,
@@ -148,7 +148,7 @@ fn setting(text: &str) -> Result<(String, f64), String> {
     Ok((name.to_owned(), value))
 }
 
-impl Run {
+impl Batch {
     fn plant(&self) -> anyhow::Result<Plant> {
         let mut plant = Plant::new(Scenario::named(&self.scenario)?, self.seed)?;
         for (name, value) in &self.settings {
@@ -202,4 +202,14 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -4,7 +4,7 @@
 //! table; arrays are replaced whole. Unknown fields and values out of range are errors.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -30,6 +30,9 @@ pub struct Scenario {
     /// File or shipped name, for messages.
     #[serde(skip)]
     pub source: String,
+    /// Where relative paths count from.
+    #[serde(skip)]
+    pub folder: PathBuf,
     /// One line on what happens.
     pub about: String,
     pub start: Timestamp,
@@ -37,7 +40,7 @@ pub struct Scenario {
     #[serde(deserialize_with = "crate::bounds::positive")]
     pub sample_s: f64,
     /// Hours the plant runs on its local setpoints before the clock starts.
-    #[serde(deserialize_with = "crate::bounds::hours")]
+    #[serde(deserialize_with = "crate::bounds::positive")]
     pub settle_h: f64,
     /// The watched temperature counts as too warm above this, degC.
     #[serde(deserialize_with = "crate::bounds::temperature")]
@@ -65,7 +68,7 @@ macro_rules! shipped {
     };
 }
 
-shipped!["air"];
+shipped!["air", "immersion", "liquid"];
 
 impl Scenario {
     /// Reads a scenario file.
@@ -75,7 +78,11 @@ impl Scenario {
             file: file.clone(),
             message: e.to_string(),
         })?;
-        Self::parse(&file, &text)
+        let mut scenario = Self::parse(&file, &text)?;
+        path.parent()
+            .unwrap_or(Path::new(""))
+            .clone_into(&mut scenario.folder);
+        Ok(scenario)
     }
 
     /// A scenario file if `name` ends in `.toml`, else a shipped scenario.

@@ -121,6 +121,7 @@ struct BenchArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BenchOf {
+    Ingest,
     Guard,
 }
 
@@ -195,7 +196,7 @@ pub(crate) fn main() -> ExitCode {
 fn logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,isotherm=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,isotherm=info,rumqttd=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::env::var("ISOTHERM_LOG").is_ok_and(|v| v == "json") {
         builder.json().init();
@@ -247,6 +248,10 @@ fn check_site(args: &SiteJson) -> Done {
 fn bench(args: &BenchArgs) -> Done {
     let value = match args.what {
         BenchOf::Guard => serde_json::to_value(bench::guard::run().map_err(usage)?),
+        BenchOf::Ingest => {
+            let report = runtime()?.block_on(bench::ingest::run()).map_err(|e| Failed::Unreachable(e.to_string()))?;
+            serde_json::to_value(report)
+        }
     }
     .map_err(usage)?;
     if args.json {

@@ -51,7 +51,10 @@ pub enum Input {
     Link { link: Link, up: bool, why: String },
     /// Intents of an earlier run that have no outcome in the log.
     Orphans(Vec<u64>),
+    /// The run is to end: release.
     Stop { why: String },
+    /// Nothing is under way any more.
+    Stopped { why: String },
 }
 
 /// A connection whose loss changes what may be done.
@@ -261,7 +264,10 @@ impl Controller {
                 }));
             }
             Input::Stop { why } => {
+                fx.event(Event::Stopping, why);
                 self.release("stopping", None, &mut fx);
+            }
+            Input::Stopped { why } => {
                 fx.record(Body::Stop(StopRecord { why }));
             }
         }

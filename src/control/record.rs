@@ -177,6 +177,7 @@ pub enum Event {
     WriteFailed,
     ClockBackwards,
     Orphans,
+    Stopping,
     /// The control loop broke; the run ends here.
     Broken,
 }

@@ -29,7 +29,11 @@ pub fn parse(site: &Site, text: &str) -> Result<Decision, Rejected> {
         root.fields(["assessment", "evidence", "setpoints", "rationale"])?;
     Ok(Decision {
         assessment: assessment.text(MAX_ASSESSMENT)?,
-        evidence: evidence.items(MAX_EVIDENCE)?.iter().map(|e| read_evidence(site, e)).collect::<Result<_, _>>()?,
+        evidence: evidence
+            .items(MAX_EVIDENCE)?
+            .iter()
+            .map(|e| read_evidence(site, e))
+            .collect::<Result<_, _>>()?,
         setpoints: read_setpoints(site, &setpoints)?,
         rationale: rationale.text(MAX_RATIONALE)?,
     })
@@ -131,7 +135,10 @@ impl At {
     fn items(&self, most: usize) -> Result<Vec<At>, Rejected> {
         match &self.node {
             Node::List(list) if (1..=most).contains(&list.len()) => {
-                let at = |(i, node): (usize, &Node)| At { path: format!("{}[{i}]", self.path), node: node.clone() };
+                let at = |(i, node): (usize, &Node)| At {
+                    path: format!("{}[{i}]", self.path),
+                    node: node.clone(),
+                };
                 Ok(list.iter().enumerate().map(at).collect())
             }
             _ => Err(self.rejected(&format!("a list of 1 to {most}"))),
@@ -162,7 +169,12 @@ impl fmt::Display for Node {
             Self::Number(n) => n.fmt(f),
             Self::Unbounded => f.write_str("a number too large"),
             Self::Text(t) if t.chars().count() > 60 => {
-                write!(f, "{} characters starting {:?}", t.chars().count(), t.chars().take(40).collect::<String>())
+                write!(
+                    f,
+                    "{} characters starting {:?}",
+                    t.chars().count(),
+                    t.chars().take(40).collect::<String>()
+                )
             }
             Self::Text(t) => write!(f, "{t:?}"),
             Self::List(l) => write!(f, "a list of {}", l.len()),
@@ -249,7 +261,12 @@ mod tests {
         check("\"chw_dp_sp\"", "\"fan_sp\"", "$.setpoints", "\"fan_sp\"");
         check("\"signal\":\"it_load\"", "\"signal\":\"chws_sp\"", "$.evidence[0].signal", "\"chws_sp\"");
         check("\"steady\"}", "\"up\"}", "$.evidence[0].trend", "\"up\"");
-        check("[{\"signal\":\"it_load\",\"value\":800,\"trend\":\"steady\"}]", "[]", "$.evidence", "a list of 0");
+        check(
+            "[{\"signal\":\"it_load\",\"value\":800,\"trend\":\"steady\"}]",
+            "[]",
+            "$.evidence",
+            "a list of 0",
+        );
         check("\"Load steady\"", "\"\"", "$.assessment", "\"\"");
         check("{\"assessment\"", "{\"x\":1,\"assessment\"", "$", "\"x\"");
         check("\"rationale\":", "\"assessment\":", "$", "\"assessment\"");

@@ -40,7 +40,9 @@ pub enum Understood {
 /// Why a text is no directive.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("the directive is empty: say what is wanted, for example \"keep chilled water at or above 10 degC until 14:00\"")]
+    #[error(
+        "the directive is empty: say what is wanted, for example \"keep chilled water at or above 10 degC until 14:00\""
+    )]
     Empty,
     #[error("the directive has {chars} characters; at most {MAX_CHARS} are shown to the model: shorten it")]
     TooLong { chars: usize },
@@ -119,14 +121,15 @@ pub fn bound_text(limit: &Limit) -> String {
 #[must_use]
 pub fn clean(text: &str) -> String {
     let allowed = |c: char| !c.is_control() && !INVISIBLE.contains(&c) && !"<>|{}[]`\"\\#=*".contains(c);
-    let spaced: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| allowed(*c)).collect();
+    let spaced: String =
+        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| allowed(*c)).collect();
     spaced.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Zero-width and direction-changing characters.
 const INVISIBLE: [char; 14] = [
-    '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}',
-    '\u{202e}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{feff}',
+    '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}',
+    '\u{202d}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{feff}',
 ];
 
 #[cfg(test)]

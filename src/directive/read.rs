@@ -56,13 +56,42 @@ const BOUNDS: [(&str, Bound); 28] = [
 ];
 /// Leave a setpoint where it is.
 const HOLDS: [&str; 11] = [
-    "hold", "freeze", "leave", "do not touch", "do not move", "do not change", "don't touch", "don't move",
-    "don't change", "no change to", "keep",
+    "hold",
+    "freeze",
+    "leave",
+    "do not touch",
+    "do not move",
+    "do not change",
+    "don't touch",
+    "don't move",
+    "don't change",
+    "no change to",
+    "keep",
 ];
 const REASONS: [&str; 4] = ["because", "due to", "while", "since"];
 const FILLERS: [&str; 22] = [
-    "please", "the", "a", "an", "temperature", "and", "it", "its", "set", "stay", "stays", "must", "should", "be",
-    "of", "is", "as", "alone", "unchanged", "constant", "steady", "here",
+    "please",
+    "the",
+    "a",
+    "an",
+    "temperature",
+    "and",
+    "it",
+    "its",
+    "set",
+    "stay",
+    "stays",
+    "must",
+    "should",
+    "be",
+    "of",
+    "is",
+    "as",
+    "alone",
+    "unchanged",
+    "constant",
+    "steady",
+    "here",
 ];
 
 pub(super) fn read(site: &Site, now: Timestamp, text: &str) -> Result<Reading, Refused> {
@@ -120,7 +149,9 @@ impl Reader<'_> {
             match &token.kind {
                 Kind::Number(number) => self.number(*number)?,
                 Kind::Clock { .. } | Kind::Odd => return Err(self.lost()),
-                Kind::Sign(sign) => self.bound = Some(if sign.starts_with('>') { Bound::Floor } else { Bound::Ceiling }),
+                Kind::Sign(sign) => {
+                    self.bound = Some(if sign.starts_with('>') { Bound::Floor } else { Bound::Ceiling })
+                }
                 Kind::Pause(':' | '(') => break,
                 Kind::Pause(_) | Kind::Stop => {}
                 Kind::Word(_) => {
@@ -181,16 +212,24 @@ impl Reader<'_> {
         if self.subjects.is_empty() {
             let rest = self.words.get(self.at + 1..).unwrap_or_default();
             let Some((len, subjects)) = self.terms.find(rest) else { return Err(self.lost()) };
-            self.subjects
-                .extend(subjects.iter().filter(|s| matches!(s, Subject::Setpoint(_))).map(|s| s.name().clone()));
+            self.subjects.extend(
+                subjects.iter().filter(|s| matches!(s, Subject::Setpoint(_))).map(|s| s.name().clone()),
+            );
             self.at += len;
         }
         let mut bound = self.bound.take().unwrap_or(Bound::Exact);
         let mut high = number;
         if bound == Bound::Between {
-            let second = self.tokens.get(self.at + 1..).unwrap_or_default().iter().position(|t| matches!(t.kind, Kind::Number(_)));
+            let second = self
+                .tokens
+                .get(self.at + 1..)
+                .unwrap_or_default()
+                .iter()
+                .position(|t| matches!(t.kind, Kind::Number(_)));
             let joined = second.is_some_and(|n| n <= 1);
-            let Some(Kind::Number(n)) = second.filter(|_| joined).and_then(|n| self.tokens.get(self.at + 1 + n)).map(|t| &t.kind) else {
+            let Some(Kind::Number(n)) =
+                second.filter(|_| joined).and_then(|n| self.tokens.get(self.at + 1 + n)).map(|t| &t.kind)
+            else {
                 return Err(self.lost());
             };
             high = *n;
@@ -223,7 +262,9 @@ impl Reader<'_> {
             (Some("until" | "till"), Some(Kind::Clock { hour, minute })) => self.next_time(*hour, *minute),
             (Some("until" | "till"), _) => return Err(self.lost()),
             (Some("for"), Some(Kind::Number(n))) => match n.as_minutes() {
-                Some(minutes) => self.now.checked_add(SignedDuration::from_secs((minutes * 60.0) as i64)).ok(),
+                Some(minutes) => {
+                    self.now.checked_add(SignedDuration::from_secs((minutes * 60.0) as i64)).ok()
+                }
                 None => return Ok(false),
             },
             (Some("for"), Some(Kind::Word(_))) => {

@@ -33,7 +33,10 @@ fn usual_phrasings() {
     check("at least 120 kPa pump pressure", "chw_dp_sp at least 120");
     check("hold chw_dp_sp", "chw_dp_sp held where it is");
     check("Please hold CRAH supply at 21", "crah_supply_sp at 21");
-    check("keep chilled water between 8 and 10, pump pressure at most 2 bar", "chws_sp 8 to 10; chw_dp_sp at most 200");
+    check(
+        "keep chilled water between 8 and 10, pump pressure at most 2 bar",
+        "chws_sp 8 to 10; chw_dp_sp at most 200",
+    );
     check("chws_sp >= 9 because the chiller is being serviced", "chws_sp at least 9");
     check("CHWS setpoint not below 50 degF", "chws_sp at least 10");
     check("do not touch the supply air until 09:30", "crah_supply_sp held where it is for 1410 min");

@@ -217,7 +217,8 @@ fn setpoint(s: &Setpoint, shown: &Shown<'_>) -> SetpointFacts {
     let decimals = [s.min, s.step].map(needed_decimals).into_iter().fold(s.unit.decimals(), u8::max);
     let limits = shown.directives.iter().flat_map(|d| &d.limits).filter(|l| l.setpoint == s.name);
     let ordered = limits.flat_map(|l| {
-        let bound = |side, value: Option<Finite>| value.map(|value| Bound { side, value, kind: BoundKind::Ordered });
+        let bound =
+            |side, value: Option<Finite>| value.map(|value| Bound { side, value, kind: BoundKind::Ordered });
         [bound(Side::Low, l.floor), bound(Side::High, l.ceiling)].into_iter().flatten()
     });
     SetpointFacts {

@@ -59,7 +59,11 @@ impl History {
     pub fn new(site: &Site) -> Self {
         let signals = site.signals.iter().map(|s| (s.name.clone(), (s.unit, Series::default())));
         let setpoints = site.setpoints.iter().map(|s| (s.name.clone(), (s.unit, Series::default())));
-        Self { series: signals.chain(setpoints).collect(), reach_s: site.sample.as_secs().max(FINE_S), now: None }
+        Self {
+            series: signals.chain(setpoints).collect(),
+            reach_s: site.sample.as_secs().max(FINE_S),
+            now: None,
+        }
     }
 
     /// Adds the good values of a frame. Frames not newer than the last one are left out.

@@ -63,7 +63,7 @@ impl Gguf {
 
         let magic = cursor.bytes::<4>("the four bytes \"GGUF\"")?;
         if magic != *b"GGUF" {
-            return Err(malformed(0, "the four bytes \"GGUF\"", format!("{:?}", magic.escape_ascii())));
+            return Err(malformed(0, "the four bytes \"GGUF\"", format!("\"{}\"", magic.escape_ascii())));
         }
         let version = cursor.u32("a version")?;
         if !(2..=3).contains(&version) {
@@ -137,8 +137,7 @@ impl Gguf {
 }
 
 fn unexpected(key: &str, expected: &'static str, found: &Value) -> GgufError {
-    let mut found = format!("{found:?}");
-    found.truncate(found.floor_char_boundary(80));
+    let found = format!("{found:?}").chars().take(80).collect();
     GgufError::Unexpected { key: key.to_owned(), expected, found }
 }
 
@@ -224,7 +223,7 @@ impl<R: Read + Seek> Cursor<R> {
         let what = "a metadata value";
         Ok(match kind {
             0 => Value::Unsigned(u64::from(self.bytes::<1>(what)?[0])),
-            1 => Value::Signed(i64::from(i8::from_le_bytes(self.bytes(what)?))),
+            1 => signed(i64::from(i8::from_le_bytes(self.bytes(what)?))),
             2 => Value::Unsigned(u64::from(u16::from_le_bytes(self.bytes(what)?))),
             3 => signed(i64::from(i16::from_le_bytes(self.bytes(what)?))),
             4 => Value::Unsigned(u64::from(self.u32(what)?)),

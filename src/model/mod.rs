@@ -6,6 +6,8 @@ pub mod gguf;
 pub mod inspect;
 #[cfg(feature = "llama")]
 pub mod requantize;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write as _;
 use std::fs::File;

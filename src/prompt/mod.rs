@@ -16,8 +16,8 @@ use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use crate::facts::Shown;
 use crate::facts::Facts;
+pub use crate::facts::Shown;
 
 /// The file that holds the template, built in and in a prompt folder.
 const FILE: &str = "decide.txt";
@@ -84,7 +84,8 @@ impl Prompts {
     fn parse(path: PathBuf, text: String) -> Result<Self, PromptError> {
         let text = text.replace("\r\n", "\n");
         let template = text.strip_prefix("{#- ").and_then(|t| t.split([' ', ':', '\n']).next());
-        let Some(template) = template.filter(|t| t.split_once('@').is_some_and(|(n, v)| !n.is_empty() && !v.is_empty()))
+        let Some(template) =
+            template.filter(|t| t.split_once('@').is_some_and(|(n, v)| !n.is_empty() && !v.is_empty()))
         else {
             return Err(PromptError::Unnamed { path });
         };
@@ -122,10 +123,9 @@ impl Prompts {
     pub fn render(&self, shown: &Shown<'_>, facts: &Facts) -> Result<Prompt, PromptError> {
         let view = view::View::new(shown, facts);
         let fill = |source: &str| {
-            environment().render_str(source, Serde(&view)).map_err(|e| PromptError::Render {
-                template: self.template.clone(),
-                why: describe(&e),
-            })
+            environment()
+                .render_str(source, Serde(&view))
+                .map_err(|e| PromptError::Render { template: self.template.clone(), why: describe(&e) })
         };
         let (prefix, body) = (fill(&self.prefix)?, fill(&self.body)?);
         let sha256 = hash(&[&prefix, &body]);
@@ -142,7 +142,8 @@ impl Prompts {
 fn environment() -> Environment<'static> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
-    let layout = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+    let layout =
+        SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
     // The delimiters are minijinja's own, which it accepts.
     env.set_syntax(layout.unwrap_or_default());
     env

@@ -110,10 +110,9 @@ impl<'a> View<'a> {
             setpoints: facts.setpoints.iter().map(setpoint).collect(),
             columns,
             history: shown.history.rows(&names, rows).iter().map(|r| row(r, site)).collect(),
-            margin: margins.min_by_key(|(_, m)| *m).map(|(s, m)| MarginView {
-                signal: &s.name,
-                value: decimals(m, s.unit.decimals()),
-            }),
+            margin: margins
+                .min_by_key(|(_, m)| *m)
+                .map(|(s, m)| MarginView { signal: &s.name, value: decimals(m, s.unit.decimals()) }),
             ahead: ahead(facts),
             directives: shown.directives.iter().map(|d| directive(d, site)).collect(),
         }
@@ -136,7 +135,9 @@ fn decimals(value: Finite, decimals: u8) -> String {
 fn signal(s: &SignalFacts) -> SignalView<'_> {
     let places = s.unit.decimals();
     let change = s.changes.get(&CHANGE_MIN).map(|c| c.delta().rounded(places));
-    let end = |side| s.operating().find(|b| b.side == side).map(|b: &Bound| b.value.to_string()).unwrap_or_default();
+    let end = |side| {
+        s.operating().find(|b| b.side == side).map(|b: &Bound| b.value.to_string()).unwrap_or_default()
+    };
     let (low, high) = (end(Side::Low), end(Side::High));
     SignalView {
         name: &s.name,
@@ -181,7 +182,8 @@ fn ahead(facts: &Facts) -> Option<AheadView<'_>> {
     let last = HORIZONS_MIN.len() - 1;
     let margin = |s: &&SignalFacts| Some(s.margin_of(hold.ahead.get(&s.name)?.get(last)?.value)?.1);
     let focus = facts.signals.iter().filter(|s| margin(s).is_some()).min_by_key(margin)?;
-    let power = facts.signals.iter().find(|s| s.role == Some(Role::CoolingPower) && hold.ahead.contains_key(&s.name));
+    let power =
+        facts.signals.iter().find(|s| s.role == Some(Role::CoolingPower) && hold.ahead.contains_key(&s.name));
     let value = |r: &Ahead, s: &SignalFacts| {
         Some(decimals(r.ahead.get(&s.name)?.get(last)?.value, s.unit.decimals()))
     };

@@ -23,7 +23,10 @@ pub enum Kind {
     Word(String),
     Number(Number),
     /// A time of day.
-    Clock { hour: i8, minute: i8 },
+    Clock {
+        hour: i8,
+        minute: i8,
+    },
     /// The end of a clause.
     Pause(char),
     /// The end of a sentence.
@@ -108,13 +111,14 @@ fn mark(rest: &str, c: char) -> (Option<Kind>, usize) {
     (kind, c.len_utf8())
 }
 
-const SMALL: [&str; 13] =
-    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+const SMALL: [&str; 13] = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+];
 
 /// Quantities in words that say how much without saying it in a way that can be checked.
 const VAGUE: [&str; 17] = [
-    "half", "halved", "halves", "double", "doubled", "doubles", "twice", "triple", "tripled", "quarter", "dozen",
-    "hundred", "thousand", "thirteen", "fifteen", "twenty", "thirty",
+    "half", "halved", "halves", "double", "doubled", "doubles", "twice", "triple", "tripled", "quarter",
+    "dozen", "hundred", "thousand", "thirteen", "fifteen", "twenty", "thirty",
 ];
 
 /// Turns "two steps" into a number and marks vague quantities.
@@ -151,7 +155,12 @@ mod tests {
             Kind::Word(w) => w,
             Kind::Number(n) => {
                 let unit = n.unit.map_or(String::new(), |u| format!("{u:?}"));
-                format!("#{}{}{unit}{}", if n.signed && n.value > 0.0 { "+" } else { "" }, n.value, if n.rate { "/min" } else { "" })
+                format!(
+                    "#{}{}{unit}{}",
+                    if n.signed && n.value > 0.0 { "+" } else { "" },
+                    n.value,
+                    if n.rate { "/min" } else { "" }
+                )
             }
             Kind::Clock { hour, minute } => format!("@{hour}:{minute:02}"),
             Kind::Pause(_) => ",".to_owned(),
@@ -165,7 +174,10 @@ mod tests {
     #[test]
     fn words_numbers_units_and_times() {
         let check = |text: &str, expected: &str| assert_eq!(show(text), expected, "{text}");
-        check("IT load up 18 % in 10 min, hottest inlet 26.1.", "it load up #18Percent in #10Minutes , hottest inlet #26.1 .");
+        check(
+            "IT load up 18 % in 10 min, hottest inlet 26.1.",
+            "it load up #18Percent in #10Minutes , hottest inlet #26.1 .",
+        );
         check("Lower hall_a_inlet by 0.5 K/min", "lower hall a inlet by #0.5Kelvin/min");
         check("wet-bulb -3.5 degC", "wet bulb #-3.5Celsius");
         check("from 18-27 °C", "from #18 #27Celsius");

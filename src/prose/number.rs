@@ -208,7 +208,8 @@ pub(super) fn read(text: &str, start: usize) -> (Kind, usize) {
 }
 
 fn clock(written: &str, text: &str, end: usize) -> (Kind, usize) {
-    let parts = written.split_once(':').and_then(|(h, m)| Some((h.parse::<i8>().ok()?, m.parse::<i8>().ok()?)));
+    let parts =
+        written.split_once(':').and_then(|(h, m)| Some((h.parse::<i8>().ok()?, m.parse::<i8>().ok()?)));
     let glued = text[end..].chars().next().is_some_and(|c| c.is_alphanumeric() && c != 'Z');
     match parts {
         Some((hour, minute)) if hour < 24 && minute < 60 && !glued => {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command as Program};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{self, Command, Facts, Load, ProtocolError, Reply};
@@ -25,7 +26,7 @@ use super::{Completion, Failure, Request};
 use crate::clock::Stopwatch;
 
 /// Hashing and mapping the largest model from a slow disk stays below this.
-const LOAD_LIMIT: Duration = Duration::from_mins(5);
+const LOAD_LIMIT: Duration = Duration::from_secs(300);
 /// How long an answer that is late may still come before the process is replaced.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long an ended process may take to be collected.
@@ -35,6 +36,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What the process inherits; the guard's secrets stay behind.
 const INHERITED: [&str; 6] =
     ["PATH", "LD_LIBRARY_PATH", "RUST_LOG", "RUST_BACKTRACE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
+/// How long a thread of the process spins for the others before it sleeps, where the operator has not set
+/// it: next to other work, the default of OpenMP spends most of the machine on spinning.
+const SPIN: (&str, &str) = ("GOMP_SPINCOUNT", "1000");
 /// Lines of its log that are passed on, for each life, and bytes of each.
 const LOG_LINES: u32 = 500;
 const LOG_LINE_BYTES: u64 = 400;
@@ -172,26 +176,14 @@ struct Keeper {
     pause: Duration,
 }
 
-/// Why a process was given up.
-struct Lost {
-    why: String,
-    refused: bool,
-}
-
-impl Lost {
-    fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), refused: false }
-    }
-}
+/// The process cannot be used any more. Made by [`Keeper::lost`] alone, so that this shows at once.
+struct Lost(State);
 
 impl Keeper {
     async fn keep_running(&mut self) {
         loop {
-            let lost = self.one_life().await;
+            let Lost(down) = self.one_life().await;
             self.end().await;
-            tracing::warn!(why = lost.why, pause_ms = self.pause.as_millis() as u64, "reasoner lost");
-            let down = State::Down { why: lost.why, refused: lost.refused };
-            self.show(down.clone());
             let pause = self.pause;
             self.pause = (pause * 2).min(LONGEST_PAUSE);
             declining(&mut self.asked, &down, sleep(pause)).await;
@@ -207,20 +199,22 @@ impl Keeper {
         }
     }
 
-    fn show(&self, state: State) {
-        self.shown.send_replace(state);
+    fn lost(&self, why: impl Into<String>, refused: bool) -> Lost {
+        let why = why.into();
+        tracing::warn!(why, again_in_ms = self.pause.as_millis() as u64, "reasoner lost");
+        let down = State::Down { why, refused };
+        self.shown.send_replace(down.clone());
+        Lost(down)
     }
 
     /// From the start of a process to its loss.
     async fn one_life(&mut self) -> Lost {
-        self.show(State::Starting);
+        self.shown.send_replace(State::Starting);
         let mut pipes = match self.spawn() {
             Ok(pipes) => pipes,
             Err(error) => {
-                return Lost::because(format!(
-                    "{} cannot be started: {error}",
-                    self.launch.program.display()
-                ));
+                let program = self.launch.program.display();
+                return self.lost(format!("{program} cannot be started: {error}"), false);
             }
         };
         let load = Command::Load(self.launch.load.clone());
@@ -230,32 +224,32 @@ impl Keeper {
         });
         let facts = match declining(&mut self.asked, &State::Starting, loading).await {
             Ok(Ok(Reply::Loaded(facts))) => facts,
-            Ok(Ok(Reply::Refused { why })) => return Lost { why, refused: true },
-            Ok(Ok(Reply::Answer { .. })) => return Lost::because("it answered before it was asked"),
+            Ok(Ok(Reply::Refused { why })) => return self.lost(why, true),
+            Ok(Ok(Reply::Answer { .. })) => return self.lost("it answered before it was asked", false),
             Ok(Err(broken)) => {
-                let failure = self.failure(broken, &pipes.log).await;
-                return Lost::because(format!("while loading the model: {failure}"));
+                let failure = self.failure(broken, &mut pipes.log).await;
+                return self.lost(format!("while loading the model: {failure}"), false);
             }
             Err(_) => {
-                return Lost::because(format!("the model was not loaded within {} s", LOAD_LIMIT.as_secs()));
+                return self.lost(format!("loading took longer than {} s", LOAD_LIMIT.as_secs()), false);
             }
         };
         tracing::info!(pid = facts.pid, load_ms = facts.load_ms, sha256 = facts.sha256, "reasoner ready");
-        self.show(State::Ready(Box::new(facts)));
+        self.shown.send_replace(State::Ready(Box::new(facts)));
 
-        for id in 1.. {
+        let mut id = 0;
+        loop {
             let ask = tokio::select! {
-                ask = self.asked.recv() => ask,
+                Some(ask) = self.asked.recv() => ask,
                 status = exit(self.child.as_mut()) => {
-                    return Lost::because(describe(status, &pipes.log));
+                    return self.lost(pipes.log.obituary(status).await, false);
                 }
             };
-            let Some(ask) = ask else { break };
+            id += 1;
             if let Err(lost) = self.serve(id, ask, &mut pipes).await {
                 return lost;
             }
         }
-        Lost::because("it is shutting down")
     }
 
     /// Answers one question; `Err` when the process can no longer be trusted with another.
@@ -264,48 +258,44 @@ impl Keeper {
         let left = deadline.saturating_sub(ask.since.elapsed());
         let request =
             Request { deadline: left.try_into().unwrap_or(ask.request.deadline), ..ask.request.clone() };
-        let exchange = async {
+        let mut exchange = Box::pin(async {
             pipes.send(&Command::Ask { id, request }).await?;
             pipes.receive().await
-        };
-        let mut exchange = Box::pin(exchange);
-        match timeout(left, &mut exchange).await {
+        });
+        let failure = match timeout(left, &mut exchange).await {
             Ok(Ok(Reply::Answer { id: answered, result })) if answered == id => {
                 self.pause = FIRST_PAUSE;
                 ask.answer(result);
-                Ok(())
+                return Ok(());
             }
             Ok(Ok(other)) => {
-                let what = format!("expected the answer to question {id}, found {}", named(&other));
-                ask.answer(Err(Failure::Garbled { what: what.clone() }));
-                Err(Lost::because(what))
+                let found = named(&other);
+                Failure::Garbled { what: format!("expected the answer to question {id}, found {found}") }
             }
             Ok(Err(broken)) => {
                 drop(exchange);
-                // It is no longer running, and whoever asks next must not be sent to it.
-                self.show(State::Down { why: "it was just lost".to_owned(), refused: false });
-                let failure = self.failure(broken, &pipes.log).await;
-                let lost = Lost::because(failure.to_string());
-                ask.answer(Err(failure));
-                Err(lost)
+                self.failure(broken, &mut pipes.log).await
             }
             Err(_) => {
                 ask.answer(Err(late(deadline)));
                 // The answer must still be taken off the pipe, or it would be the next question's.
-                match timeout(GRACE, exchange).await {
+                return match timeout(GRACE, exchange).await {
                     Ok(Ok(Reply::Answer { id: answered, .. })) if answered == id => Ok(()),
-                    _ => Err(Lost::because(format!("it was {} s late and was ended", GRACE.as_secs()))),
-                }
+                    _ => Err(self.lost(format!("it was {} s late and was ended", GRACE.as_secs()), false)),
+                };
             }
-        }
+        };
+        let lost = self.lost(failure.to_string(), false);
+        ask.answer(Err(failure));
+        Err(lost)
     }
 
     /// What a broken exchange means: the process is gone, or it talks nonsense.
-    async fn failure(&mut self, broken: ProtocolError, log: &Log) -> Failure {
+    async fn failure(&mut self, broken: ProtocolError, log: &mut Log) -> Failure {
         match broken {
             ProtocolError::Io(_) => {
                 let status = timeout(REAP_LIMIT, exit(self.child.as_mut())).await.ok().flatten();
-                Failure::Died { how: describe(status, log) }
+                Failure::Died { how: log.obituary(status).await }
             }
             ProtocolError::TooLong(_) | ProtocolError::Json(_) => {
                 Failure::Garbled { what: broken.to_string() }
@@ -318,6 +308,7 @@ impl Keeper {
         program
             .arg("reasoner")
             .env_clear()
+            .env(SPIN.0, SPIN.1)
             .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -325,12 +316,12 @@ impl Keeper {
             .kill_on_drop(true);
         let child = self.child.insert(program.spawn()?);
         let missing = || std::io::Error::other("a pipe is missing");
-        let log = Log::default();
-        tokio::spawn(pass_on(child.stderr.take().ok_or_else(missing)?, log.clone()));
+        let last = Arc::default();
+        let ended = tokio::spawn(pass_on(child.stderr.take().ok_or_else(missing)?, Arc::clone(&last)));
         Ok(Pipes {
             input: child.stdin.take().ok_or_else(missing)?,
             output: BufReader::new(child.stdout.take().ok_or_else(missing)?),
-            log,
+            log: Log { last, ended },
         })
     }
 }
@@ -358,14 +349,6 @@ fn named(reply: &Reply) -> String {
     }
 }
 
-fn describe(status: Option<ExitStatus>, log: &Log) -> String {
-    let status = status.map_or("it closed its pipe".to_owned(), |s| s.to_string());
-    match log.last() {
-        last if last.is_empty() => status,
-        last => format!("{status}; its last words: {last}"),
-    }
-}
-
 struct Pipes {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -386,22 +369,26 @@ impl Pipes {
     }
 }
 
-/// The last line of the process's log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+/// The process's log as it comes in.
+struct Log {
+    last: Arc<Mutex<String>>,
+    ended: JoinHandle<()>,
+}
 
 impl Log {
-    fn last(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-    fn push(&self, line: &str) {
-        line.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    /// How the process ended, with the last line it wrote.
+    async fn obituary(&mut self, status: Option<ExitStatus>) -> String {
+        // What it wrote may still be in the pipe.
+        timeout(REAP_LIMIT, &mut self.ended).await.ok();
+        let status = status.map_or("it closed its pipe".to_owned(), |s| s.to_string());
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_empty() { status } else { format!("{status}; its last words: {last}") }
     }
 }
 
 /// Passes the process's log on to ours. It is read to its end even where it is not passed on, since a full
 /// pipe would stop the process.
-async fn pass_on(stderr: impl AsyncRead + Unpin, log: Log) {
+async fn pass_on(stderr: impl AsyncRead + Unpin, last: Arc<Mutex<String>>) {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
     let mut lines = 0;
@@ -416,7 +403,7 @@ async fn pass_on(stderr: impl AsyncRead + Unpin, log: Log) {
         if text.is_empty() {
             continue;
         }
-        log.push(text);
+        text.clone_into(&mut last.lock().unwrap_or_else(PoisonError::into_inner));
         lines += 1;
         if lines <= LOG_LINES {
             tracing::warn!(target: "isotherm::reasoner", "{text}");

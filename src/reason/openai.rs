@@ -168,10 +168,7 @@ fn contains(body: &[u8], word: &str) -> bool {
 }
 
 fn shown(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let mut text = text.trim().to_owned();
-    text.truncate(text.floor_char_boundary(SHOWN));
-    text
+    String::from_utf8_lossy(body).trim().chars().take(SHOWN).collect()
 }
 
 /// An error with its causes: the outer one alone says little more than that it failed.

@@ -56,7 +56,7 @@ pub(super) fn input_of(record: &Record, pending_ask: Option<u64>) -> Result<Opti
         }
         Kind::Operator => Some(Input::Act(body::<OperatorRecord>(record)?.act)),
         Kind::Event => event_input(body(record)?),
-        Kind::Stop => Some(Input::Stop { why: body::<StopRecord>(record)?.why }),
+        Kind::Stop => Some(Input::Stopped { why: body::<StopRecord>(record)?.why }),
     })
 }
 
@@ -85,6 +85,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
             Some(Input::Link { link, up: event.event == Event::LinkUp, why: why.to_owned() })
         }
         Event::Orphans => Some(Input::Orphans(event.intents)),
+        Event::Stopping => Some(Input::Stop { why: event.detail }),
         Event::TakeControl
         | Event::Release
         | Event::ModeChange

@@ -163,7 +163,7 @@ impl Shell {
     async fn sample(&mut self, now: Timestamp) {
         if self.frame_time.is_some_and(|t| now <= t) && self.setup.site.clock == Clock::Frames {
             // A repeated or earlier frame moves nothing: backfilled data never actuates.
-            tracing::warn!(frame = %now, "not later than the last frame: not used");
+            tracing::debug!(frame = %now, "not later than the last frame: not used");
             return;
         }
         self.frame_time = Some(now);
@@ -420,7 +420,8 @@ impl Shell {
     /// Releases, records the end and closes everything. Bounded by the devices' and the broker's timeouts.
     pub(super) async fn stop(mut self, why: String) -> Stats {
         let now = self.control_time();
-        self.step(now, Input::Stop { why }).await;
+        self.step(now, Input::Stop { why: why.clone() }).await;
+        self.step(now, Input::Stopped { why }).await;
         if let Err(e) = self.store.close() {
             tracing::error!(error = %e, "the audit log was not closed cleanly");
         }

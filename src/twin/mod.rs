@@ -1,9 +1,10 @@
 //! A model of the site learned from the site's own telemetry while it runs.
 //!
 //! Theory of operation. Every controlled temperature, and the cooling power, is taken to follow
-//! `y[k+1] = y[k] + b·u[k] - (1 - a)·y[k] + c`, one step a minute, where `u` holds the setpoints, the IT
-//! load and the wet bulb: the discrete form of a first-order lag whose rest value depends on the inputs.
-//! Recursive least squares with forgetting identifies it ([`rls`]). Beside it each model is judged the way
+//! `y[k+1] = y[k] + b·u[k] - (1 - a)·y[k] + c`, one step in five minutes, where `u` holds the setpoints, the
+//! IT load and the wet bulb (means over the step): the discrete form of a first-order lag whose rest value
+//! depends on the inputs. The step is long because noise in `y` biases `a`, the more the less `y` moves in a
+//! step. Recursive least squares with forgetting identifies it ([`rls`]). Beside it each model is judged the way
 //! it is used: it is run open-loop from what was measured half an hour ago, with the inputs that really
 //! came, and its error after 5, 15 and 30 min is kept next to that of "it stays as it is". A model that
 //! does not do better than that, within a floor, is *not yet identified*, and says nothing. The uncertainty
@@ -61,18 +62,31 @@ pub struct Outlook {
     pub unidentified: Vec<Name>,
 }
 
+/// A step of the models.
+const STEP_S: i64 = 300;
+/// The end of a step over which an output is averaged.
+const READ_S: i64 = 60;
+
 #[derive(Clone, Debug)]
 pub struct Twin {
     inputs: Vec<Input>,
     models: Vec<Model>,
     setpoints: Vec<(Name, [f64; 2], f64)>,
-    /// Sums of the samples since the last step, and how many.
-    sums: Vec<f64>,
-    count: u32,
-    began: Option<Timestamp>,
-    step_s: i64,
+    sample_s: i64,
+    /// The step under way.
+    step: Option<Step>,
     /// Inputs as last seen good, the start of every prediction.
     present: Option<Vec<f64>>,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    began: Timestamp,
+    last: Timestamp,
+    inputs: Vec<f64>,
+    count: u32,
+    /// Sum and number of each output's good values at the step's end.
+    outputs: Vec<(f64, u32)>,
 }
 
 impl Twin {
@@ -87,7 +101,8 @@ impl Twin {
         for (role, scale) in [(Role::ItLoad, None), (Role::OutdoorWetBulb, Some(10.0))] {
             let signals: Vec<_> = site.with_role(role).collect();
             if !signals.is_empty() {
-                let scale = scale.unwrap_or_else(|| signals.iter().map(|s| span(s.range)).sum::<f64>() / 10.0);
+                let scale =
+                    scale.unwrap_or_else(|| signals.iter().map(|s| span(s.range)).sum::<f64>() / 10.0);
                 inputs.push(Input::disturbance(signals.iter().map(|s| s.name.clone()).collect(), scale));
             }
         }
@@ -97,7 +112,6 @@ impl Twin {
             .filter_map(|s| Some(Model::new(s, output_scale(s.role?, span(s.range))?, &inputs)))
             .collect();
         Self {
-            sums: vec![0.0; inputs.len() + models.len()],
             inputs,
             models,
             setpoints: site
@@ -105,57 +119,68 @@ impl Twin {
                 .iter()
                 .map(|s| (s.name.clone(), [s.min.get(), s.max.get()], s.step.get()))
                 .collect(),
-            count: 0,
-            began: None,
-            step_s: site.sample.as_secs().max(60),
+            sample_s: site.sample.as_secs(),
+            step: None,
             present: None,
         }
     }
 
     /// Learns from a frame. A gap, or an input that is not good, starts the models' past anew; what they
-    /// have learned stays.
+    /// have learned stays. A site sampled less often than every five minutes is not modelled.
     pub fn update(&mut self, frame: &Frame) {
-        let Some(now) = self.read(frame) else {
+        let Some((inputs, outputs)) = self.read(frame) else {
             self.restart();
             self.present = None;
             return;
         };
-        self.present = now.get(..self.inputs.len()).map(<[f64]>::to_vec);
-        let began = *self.began.get_or_insert(frame.time);
-        let elapsed = frame.time.as_second() - began.as_second();
-        if elapsed < 0 || elapsed > 2 * self.step_s {
+        let gap = |s: &Step| {
+            let since = frame.time.as_second() - s.last.as_second();
+            since < 0 || since > READ_S.max(2 * self.sample_s)
+        };
+        if self.step.as_ref().is_some_and(gap) {
             self.restart();
-            return;
         }
-        self.sums.iter_mut().zip(&now).for_each(|(sum, v)| *sum += v);
-        self.count += 1;
-        if elapsed + 1 < self.step_s {
-            return;
+        let mut step = self.step.take().unwrap_or_else(|| Step {
+            began: frame.time,
+            last: frame.time,
+            inputs: vec![0.0; inputs.len()],
+            count: 0,
+            outputs: vec![(0.0, 0); outputs.len()],
+        });
+        step.last = frame.time;
+        step.inputs.iter_mut().zip(&inputs).for_each(|(sum, v)| *sum += v);
+        step.count += 1;
+        let until = frame.time.as_second() - step.began.as_second() + self.sample_s;
+        if until > STEP_S - READ_S {
+            for ((sum, n), value) in step.outputs.iter_mut().zip(outputs) {
+                if let Some(value) = value {
+                    *sum += value;
+                    *n += 1;
+                }
+            }
         }
-        let means: Vec<f64> = self.sums.iter().map(|s| s / f64::from(self.count)).collect();
-        let (inputs, outputs) = means.split_at(self.inputs.len());
-        let scaled: Vec<f64> = self.inputs.iter_mut().zip(inputs).map(|(i, v)| i.scaled(*v)).collect();
-        for (model, y) in self.models.iter_mut().zip(outputs) {
-            model.step(*y, &scaled);
+        if until >= STEP_S && self.sample_s <= STEP_S {
+            let means: Vec<f64> = step.inputs.iter().map(|s| s / f64::from(step.count)).collect();
+            let scaled: Vec<f64> = self.inputs.iter_mut().zip(means).map(|(i, v)| i.scaled(v)).collect();
+            for (model, (sum, n)) in self.models.iter_mut().zip(step.outputs) {
+                model.step((n > 0).then(|| sum / f64::from(n)), &scaled);
+            }
+        } else {
+            self.step = Some(step);
         }
-        self.sums.fill(0.0);
-        self.count = 0;
-        self.began = None;
+        self.present = Some(inputs);
     }
 
     fn restart(&mut self) {
         self.models.iter_mut().for_each(Model::restart);
-        self.sums.fill(0.0);
-        self.count = 0;
-        self.began = None;
+        self.step = None;
     }
 
-    /// Inputs and outputs of a frame, in order. `None` unless all inputs are good; an output that is not
-    /// good is NaN here and goes no further than its own model.
-    fn read(&self, frame: &Frame) -> Option<Vec<f64>> {
-        let inputs = self.inputs.iter().map(|i| i.sources().iter().map(|n| Some(frame.good(n)?.get())).sum());
-        let outputs = self.models.iter().map(|m| Some(frame.good(m.name()).map_or(f64::NAN, Finite::get)));
-        inputs.chain(outputs).collect()
+    /// Inputs and outputs of a frame, in order. `None` unless all inputs are good.
+    fn read(&self, frame: &Frame) -> Option<(Vec<f64>, Vec<Option<f64>>)> {
+        let sum = |i: &Input| i.sources().iter().map(|n| Some(frame.good(n)?.get())).sum::<Option<f64>>();
+        let inputs = self.inputs.iter().map(sum).collect::<Option<_>>()?;
+        Some((inputs, self.models.iter().map(|m| frame.good(m.name()).map(Finite::get)).collect()))
     }
 
     /// The look-ahead from `frame`: hold, and each setpoint one and two steps either way.

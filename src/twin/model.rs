@@ -3,18 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::rls::{Rls, dot};
-use super::{Ahead, HORIZONS_MIN, Worst};
+use super::{Ahead, Worst};
 use crate::site::{Name, Role, Signal};
 use crate::units::{Finite, Unit};
 
-/// Steps before a model may speak.
-const MIN_STEPS: u32 = 45;
+/// Steps before a model may speak: two hours.
+const MIN_STEPS: u32 = 24;
 /// Open-loop trials before a model may speak.
 const MIN_TRIALS: u32 = 6;
-/// A trial every so many steps.
-const TRIAL_EVERY: u32 = 5;
 /// A trial's weight in the mean squared errors, once there are enough of them.
-const TRIAL_WEIGHT: f64 = 0.05;
+const TRIAL_WEIGHT: f64 = 0.02;
 /// The error at which a model is good enough even when "it stays as it is" does as well.
 const FLOOR_K: f64 = 0.3;
 const FLOOR_POWER: f64 = 0.05;
@@ -22,7 +20,9 @@ const FLOOR_POWER: f64 = 0.05;
 const MOST_SIGMA_K: f64 = 2.0;
 const MOST_SIGMA_POWER: f64 = 0.25;
 
-const LAST_HORIZON: usize = 30;
+/// Steps to each horizon.
+const STEPS: [usize; 3] = [1, 3, 6];
+const LAST: usize = 6;
 
 /// What drives the models, scaled to be near one around where it was first seen.
 #[derive(Clone, Debug)]
@@ -78,12 +78,11 @@ pub(super) struct Model {
     scale: f64,
     origin: Option<f64>,
     rls: Rls,
-    /// The last half hour: scaled output and inputs, oldest first.
+    /// The last half hour, oldest first: scaled output, and the inputs of the step that led to it.
     past: VecDeque<(f64, Vec<f64>)>,
     /// Mean squared error at each horizon: of the model, and of "it stays as it is".
     errors: [(f64, f64); 3],
     trials: u32,
-    since_trial: u32,
 }
 
 impl Model {
@@ -99,7 +98,6 @@ impl Model {
             past: VecDeque::new(),
             errors: [(0.0, 0.0); 3],
             trials: 0,
-            since_trial: 0,
         }
     }
 
@@ -112,22 +110,15 @@ impl Model {
         self.past.clear();
     }
 
-    pub(super) fn step(&mut self, value: f64, inputs: &[f64]) {
-        if !value.is_finite() {
-            self.restart();
-            return;
-        }
+    pub(super) fn step(&mut self, value: Option<f64>, inputs: &[f64]) {
+        let Some(value) = value else { return self.restart() };
         let y = (value - *self.origin.get_or_insert(value)) / self.scale;
-        if let Some((y0, u0)) = self.past.back() {
-            self.rls.learn(&regressor(*y0, u0), y - y0);
+        if let Some((y0, _)) = self.past.back() {
+            self.rls.learn(&regressor(*y0, inputs), y - y0);
         }
         self.past.push_back((y, inputs.to_vec()));
-        if self.past.len() > LAST_HORIZON + 1 {
+        if self.past.len() > LAST + 1 {
             self.past.pop_front();
-        }
-        self.since_trial += 1;
-        if self.past.len() == LAST_HORIZON + 1 && self.since_trial >= TRIAL_EVERY && self.rls.steps() >= MIN_STEPS / 2 {
-            self.since_trial = 0;
             self.try_out();
         }
     }
@@ -135,22 +126,21 @@ impl Model {
     /// Runs the model from half an hour ago with the inputs that came, and keeps its errors.
     fn try_out(&mut self) {
         let Some((start, _)) = self.past.front() else { return };
+        if self.rls.steps() < MIN_STEPS / 2 {
+            return;
+        }
         let (start, mut y) = (*start, *start);
         self.trials = self.trials.saturating_add(1);
         let weight = (1.0 / f64::from(self.trials)).max(TRIAL_WEIGHT);
-        let mut errors = self.errors;
-        for (k, pair) in self.past.iter().zip(self.past.iter().skip(1)).enumerate() {
-            let ((_, inputs), (real, _)) = pair;
+        for (k, (real, inputs)) in self.past.iter().enumerate().skip(1) {
             y += dot(self.rls.theta(), &regressor(y, inputs));
-            if let Some(h) = HORIZONS_MIN.iter().position(|h| *h as usize == k + 1)
-                && let Some((model, stays)) = errors.get_mut(h)
-            {
+            let at = STEPS.iter().position(|n| *n == k);
+            if let Some((model, stays)) = at.and_then(|h| self.errors.get_mut(h)) {
                 let bounded = |e: f64| if e.is_finite() { e.clamp(-1e6, 1e6).powi(2) } else { 1e12 };
                 *model += weight * (bounded(real - y) - *model);
                 *stays += weight * (bounded(real - start) - *stays);
             }
         }
-        self.errors = errors;
     }
 
     /// Stable, tried, and better than "it stays as it is" (or good enough).
@@ -163,7 +153,7 @@ impl Model {
             && self.errors.iter().all(|(model, stays)| *model <= stays.max(floor * floor))
     }
 
-    /// The path of the next half hour from `value`, minute by minute, with standard deviations; in the
+    /// The path of the next half hour from `value`, step by step, with standard deviations; in the
     /// signal's unit. `inputs`: scaled value and move of each.
     fn path(&self, value: f64, inputs: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
         if !self.identified(value) {
@@ -176,17 +166,15 @@ impl Model {
             .zip(effects.zip(&self.signs))
             .map(|((u, moved), (effect, sign))| if effect * sign < 0.0 { u - moved } else { *u })
             .collect();
-        let moves: Vec<f64> = std::iter::once(0.0)
-            .chain(inputs.iter().map(|(_, d)| *d))
-            .chain(std::iter::once(0.0))
-            .collect();
+        let moves: Vec<f64> =
+            std::iter::once(0.0).chain(inputs.iter().map(|(_, d)| *d)).chain(std::iter::once(0.0)).collect();
         let decay = 1.0 + self.rls.theta().first()?;
-        let unknown = self.rls.deviation(&moves);
+        let unknown = self.rls.deviation(&moves)?;
         let start = (value - self.origin?) / self.scale;
         let mut y = start;
         let mut gain = 0.0;
-        let mut path = Vec::with_capacity(LAST_HORIZON);
-        for k in 1..=LAST_HORIZON {
+        let mut path = Vec::with_capacity(LAST);
+        for k in 1..=LAST {
             y += dot(self.rls.theta(), &regressor(y, &at));
             gain = gain * decay + 1.0;
             let sigma = self.error_at(k).hypot(unknown * gain);
@@ -199,8 +187,8 @@ impl Model {
     /// Root mean squared error after `k` steps, between the horizons it was measured at.
     fn error_at(&self, k: usize) -> f64 {
         let mut before = (0.0, 0.0);
-        for (h, (model, _)) in HORIZONS_MIN.iter().zip(&self.errors) {
-            let here = (f64::from(*h), model.sqrt());
+        for (n, (model, _)) in STEPS.iter().zip(&self.errors) {
+            let here = (*n as f64, model.sqrt());
             if k as f64 <= here.0 {
                 return before.1 + (here.1 - before.1) * (k as f64 - before.0) / (here.0 - before.0);
             }
@@ -211,21 +199,23 @@ impl Model {
 
     pub(super) fn ahead(&self, value: f64, inputs: &[(f64, f64)]) -> Option<[Ahead; 3]> {
         let path = self.path(value, inputs)?;
-        let at = |h: u32| {
-            let (value, sigma) = path.get(h as usize - 1)?;
+        let at = |n: usize| {
+            let (value, sigma) = path.get(n - 1)?;
             Some(Ahead { value: Finite::new(*value)?, sigma: Finite::new(*sigma)? })
         };
-        let [a, b, c] = HORIZONS_MIN;
+        let [a, b, c] = STEPS;
         Some([at(a)?, at(b)?, at(c)?])
     }
 
     pub(super) fn worst(&self, value: f64, inputs: &[(f64, f64)]) -> Option<Worst> {
         let path = self.path(value, inputs)?;
-        let ahead = |(value, sigma): (f64, f64)| Some(Ahead { value: Finite::new(value)?, sigma: Finite::new(sigma)? });
+        let ahead = |(value, sigma): (f64, f64)| {
+            Some(Ahead { value: Finite::new(value)?, sigma: Finite::new(sigma)? })
+        };
         let low = path.iter().copied().min_by(|a, b| (a.0 - a.1).total_cmp(&(b.0 - b.1)))?;
         let high = path.iter().copied().max_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))?;
         let values: Vec<f64> = std::iter::once(value).chain(path.iter().map(|p| p.0)).collect();
-        let ramp = values.iter().zip(values.iter().skip(15)).map(|(a, b)| (b - a).abs()).fold(0.0, f64::max);
+        let ramp = values.iter().zip(values.iter().skip(3)).map(|(a, b)| (b - a).abs()).fold(0.0, f64::max);
         Some(Worst { low: ahead(low)?, high: ahead(high)?, ramp_15min: Finite::new(ramp)? })
     }
 }

@@ -1,11 +1,15 @@
 //! Recursive least squares with exponential forgetting (Ljung, *System Identification*, ch. 11), for
 //! regressors scaled to be near one.
 
-/// A step's weight a step later: a memory of about eight hours at one step a minute.
-const FORGET: f64 = 0.998;
+/// A step's weight a step later: a memory of about eight hours at one step in five minutes.
+const FORGET: f64 = 0.99;
 /// The prior's variance for each parameter, in units of the noise's. Also the bound on what is forgotten:
 /// a direction in which nothing ever moves must not grow without limit.
 const PRIOR: f64 = 1e4;
+/// A direction is unknown while this share of the prior's variance is left.
+const UNKNOWN: f64 = 0.01;
+/// Errors of a step are not believed to be smaller than this (scaled): 0.03 K for a temperature.
+const NOISE: f64 = 0.003;
 
 #[derive(Clone, Debug)]
 pub(super) struct Rls {
@@ -57,10 +61,12 @@ impl Rls {
         self.steps
     }
 
-    /// Standard deviation of `direction · theta`.
-    pub(super) fn deviation(&self, direction: &[f64]) -> f64 {
+    /// Standard deviation of `direction · theta`; `None` while nothing has moved that way.
+    pub(super) fn deviation(&self, direction: &[f64]) -> Option<f64> {
         let p_d: Vec<f64> = self.p.iter().map(|row| dot(row, direction)).collect();
-        (self.noise * dot(direction, &p_d)).max(0.0).sqrt()
+        let variance = dot(direction, &p_d).max(0.0);
+        let known = variance <= UNKNOWN * PRIOR * dot(direction, direction);
+        known.then(|| variance.sqrt() * self.noise.sqrt().max(NOISE))
     }
 }
 

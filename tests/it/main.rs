@@ -5,10 +5,12 @@
     reason = "a test that meets the unexpected should stop right there"
 )]
 
+mod agent;
 mod audit;
 mod bench;
 mod modbus;
 mod mqtt;
+mod outages;
 mod peers;
 mod reason;
 mod sites;

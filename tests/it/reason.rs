@@ -77,28 +77,28 @@ fn request(body: &str, schema: Value) -> Request {
 
 /// A reply of about `tokens` tokens, whatever the model.
 fn long(tokens: u32) -> Request {
-    let schema = object(json!({ "text": { "type": "string", "minLength": 8 * tokens } }));
+    let schema = object(&json!({ "text": { "type": "string", "minLength": 8 * tokens } }));
     let mut request = request("Tell a story.", schema);
     request.sampler.max_tokens = tokens;
     request
 }
 
-fn object(properties: Value) -> Value {
+fn object(properties: &Value) -> Value {
     let names: Vec<&String> = properties.as_object().unwrap().keys().collect();
     json!({ "type": "object", "required": names, "additionalProperties": false, "properties": properties })
 }
 
 /// As a site's decisions look.
 fn decision() -> Value {
-    let evidence = object(json!({
+    let evidence = object(&json!({
         "signal": { "enum": ["hall_inlet_max", "chws_temp", "it_load"] },
         "value": { "type": "number", "minimum": -50, "maximum": 500, "multipleOf": 0.1 },
         "trend": { "enum": ["rising", "falling", "steady"] },
     }));
-    object(json!({
+    object(&json!({
         "assessment": { "type": "string", "maxLength": 60 },
         "evidence": { "type": "array", "items": evidence, "minItems": 1, "maxItems": 2 },
-        "setpoints": object(json!({
+        "setpoints": object(&json!({
             "chws_sp": { "type": "number", "minimum": 6, "maximum": 16, "multipleOf": 0.5 },
             "crah_supply_sp": { "type": "number", "minimum": 16, "maximum": 24, "multipleOf": 0.5 },
             "pump_speed": { "type": "integer", "minimum": 30, "maximum": 100, "multipleOf": 5 },
@@ -187,9 +187,9 @@ async fn a_thousand_short_replies_end_cleanly() {
     let Some(cores) = cores().await else { return };
     let (mut reasoner, facts) = started(&cores).await;
     let schemas = [
-        object(json!({ "ok": { "enum": ["yes", "no"] } })),
-        object(json!({ "n": { "type": "integer", "minimum": 0, "maximum": 9 } })),
-        object(json!({ "s": { "type": "string", "maxLength": 2 } })),
+        object(&json!({ "ok": { "enum": ["yes", "no"] } })),
+        object(&json!({ "n": { "type": "integer", "minimum": 0, "maximum": 9 } })),
+        object(&json!({ "s": { "type": "string", "maxLength": 2 } })),
         json!({ "type": "array", "items": { "type": "boolean" }, "minItems": 0, "maxItems": 2 }),
         json!({ "type": "integer", "minimum": 0, "maximum": 99 }),
     ];
@@ -225,7 +225,8 @@ async fn what_does_not_fit_is_told_apart() {
     wordy.schema = json!("no schema at all");
     assert!(matches!(reasoner.ask(wordy.clone()).await, Err(Failure::Schema { .. })));
     wordy.schema = decision();
-    assert!(reasoner.ask(wordy).await.is_ok(), "and it still answers");
+    wordy.sampler.max_tokens = 400;
+    reasoner.ask(wordy).await.unwrap();
 }
 
 #[tokio::test]
@@ -486,9 +487,9 @@ async fn a_real_server_answers_within_the_schema() {
     let Some(cores) = cores().await else { return };
     let Some(peer) = PythonServer::start(&cores.model) else { return };
     let mut server = Server::new(&peer.url, "default", None).unwrap();
-    let schema = object(json!({
+    let schema = object(&json!({
         "assessment": { "type": "string", "maxLength": 40 },
-        "setpoints": object(json!({ "pump_speed": { "type": "integer", "minimum": 30, "maximum": 100 } })),
+        "setpoints": object(&json!({ "pump_speed": { "type": "integer", "minimum": 30, "maximum": 100 } })),
     }));
     let first = server.ask(&request("Inlet 26.1 and rising.", schema.clone())).await.unwrap();
     let reply: Value = serde_json::from_str(&first.text).unwrap();
@@ -497,8 +498,6 @@ async fn a_real_server_answers_within_the_schema() {
     assert!(!first.tokens.is_empty(), "it reports log-probabilities");
     let bytes: usize = first.tokens.iter().map(|t| usize::from(t.bytes)).sum();
     assert_eq!(bytes, first.text.len());
-    let second = server.ask(&request("Inlet 26.1 and rising.", schema.clone())).await.unwrap();
-    assert_eq!(first.text, second.text);
 
     let mut hurried = request("Inlet 26.1 and rising.", schema.clone());
     hurried.deadline = SignedDuration::from_millis(1);

@@ -1,11 +1,15 @@
 //! What the servers are asked to do, as a share of full load.
 
+mod recorded;
 mod synthetic;
+
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::noise::{Noise, Stream};
+pub use recorded::{PowerTrace, Requests};
 pub use synthetic::{Inference, Training};
 
 /// Where a hall's load comes from.
@@ -16,6 +20,10 @@ pub enum WorkloadConfig {
     Training(Training),
     /// Requests: a daily curve with bursts.
     Inference(Inference),
+    /// A recorded power trace.
+    Power(PowerTrace),
+    /// Recorded request arrivals.
+    Requests(Requests),
     /// A constant share of full load.
     Constant {
         #[serde(deserialize_with = "crate::bounds::fraction")]
@@ -27,6 +35,7 @@ pub enum WorkloadConfig {
 enum Source {
     Training(Training, synthetic::Job),
     Inference(Inference, synthetic::Bursts),
+    Recorded(recorded::Recorded),
     Constant(f64),
 }
 
@@ -38,8 +47,14 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// `index` tells halls apart, so that two of the same kind do not run in step.
-    pub fn new(config: &WorkloadConfig, seed: u64, index: usize) -> Self {
+    /// `index` tells halls apart, so that two of the same kind do not run in step; `folder` is where
+    /// relative paths count from. The error names file and line.
+    pub fn new(
+        config: &WorkloadConfig,
+        folder: &Path,
+        seed: u64,
+        index: usize,
+    ) -> Result<Self, String> {
         let mut noise = Noise::new(seed.wrapping_add(1000 * index as u64), Stream::Workload);
         let source = match config {
             WorkloadConfig::Training(c) => {
@@ -48,9 +63,11 @@ impl Workload {
             WorkloadConfig::Inference(c) => {
                 Source::Inference(c.clone(), synthetic::Bursts::default())
             }
+            WorkloadConfig::Power(c) => Source::Recorded(c.read(folder)?),
+            WorkloadConfig::Requests(c) => Source::Recorded(c.read(folder)?),
             WorkloadConfig::Constant { share } => Source::Constant(*share),
         };
-        Self { source, noise }
+        Ok(Self { source, noise })
     }
 
     /// Share of full load over the next `dt` seconds.
@@ -58,6 +75,7 @@ impl Workload {
         match &mut self.source {
             Source::Training(c, job) => job.step(dt, c, &mut self.noise),
             Source::Inference(c, bursts) => bursts.step(dt, c, time, &mut self.noise),
+            Source::Recorded(recorded) => recorded.step(dt),
             Source::Constant(share) => *share,
         }
     }

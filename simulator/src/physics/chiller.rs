@@ -1,4 +1,6 @@
-//! A water-cooled chiller: the Gordon-Ng model, capacity, ramps, run and off times.
+//! A chiller: the Gordon-Ng model, capacity, ramps, run and off times.
+//!
+//! "Entering" is condenser water, or outdoor air for an air-cooled machine.
 //!
 //! Gordon and Ng, Cool Thermodynamics (2000); compared for control use by Sreedharan and Haves,
 //! ASHRAE Transactions 107 (2001). With Te the leaving chilled and Tc the entering condenser water
@@ -14,11 +16,8 @@
 
 use serde::Deserialize;
 
-use super::WATER_CP;
-use super::slew;
 use super::store::Volume;
-
-const KELVIN: f64 = 273.15;
+use super::{KELVIN, WATER_CP, slew};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,16 +56,6 @@ pub struct Chiller {
     /// Power while running that is not compression (oil, controls), kW.
     #[serde(deserialize_with = "crate::bounds::power")]
     pub auxiliary_kw: f64,
-    /// Flow of its primary pump and of its condenser pump, kg/s.
-    #[serde(deserialize_with = "crate::bounds::positive")]
-    pub evaporator_kg_s: f64,
-    #[serde(deserialize_with = "crate::bounds::positive")]
-    pub condenser_kg_s: f64,
-    /// Power of its (constant-speed) primary and condenser pumps, kW.
-    #[serde(deserialize_with = "crate::bounds::power")]
-    pub evaporator_pump_kw: f64,
-    #[serde(deserialize_with = "crate::bounds::power")]
-    pub condenser_pump_kw: f64,
     /// Heat capacity of the evaporator with its water, kJ/K.
     #[serde(deserialize_with = "crate::bounds::positive")]
     pub evaporator_kj_k: f64,
@@ -257,10 +246,6 @@ pub(crate) mod tests {
             least_load: 0.15,
             most_lift_k: 26.0,
             auxiliary_kw: 1.0,
-            evaporator_kg_s: 24.0,
-            condenser_kg_s: 30.0,
-            evaporator_pump_kw: 4.0,
-            condenser_pump_kw: 7.0,
             evaporator_kj_k: 3000.0,
             start_s: 60.0,
             loading_s: 180.0,

@@ -58,6 +58,9 @@ pub struct Pump {
     /// Power of drive and motor at no load, kW.
     #[serde(deserialize_with = "crate::bounds::power")]
     pub standing_kw: f64,
+    /// Density of what it pumps, kg/L.
+    #[serde(deserialize_with = "crate::bounds::positive")]
+    pub density: f64,
 }
 
 /// What a pump does in one step.
@@ -67,8 +70,6 @@ pub struct PumpState {
     pub dp: f64,
     /// Mass flow, kg/s.
     pub kg_s: f64,
-    /// Speed, 0..1.
-    pub speed: f64,
     /// Wire power, kW.
     pub kw: f64,
 }
@@ -93,13 +94,12 @@ impl Pump {
 
     fn at(&self, dp: f64, kg_s: f64) -> PumpState {
         let run = (self.internal_kpa + self.pipe_kpa) * (kg_s / self.rated_kg_s).powi(2);
-        let litres_s = kg_s / super::WATER_DENSITY;
+        let litres_s = kg_s / self.density;
         // kPa times L/s is W.
         let hydraulic = (dp + run) * litres_s / 1000.0;
         PumpState {
             dp,
             kg_s,
-            speed: ((dp + run) / self.shutoff_kpa).sqrt().min(1.0),
             kw: self.standing_kw + hydraulic / self.efficiency,
         }
     }
@@ -179,6 +179,7 @@ mod tests {
             rated_kg_s: 50.0,
             efficiency: 0.6,
             standing_kw: 0.5,
+            density: 0.998,
         };
         // 100 kPa at 50 kg/s: kv = 5; head 240 kPa; 50.1 L/s * 240 kPa = 12.02 kW; / 0.6 + 0.5.
         let s = pump.hold_dp(100.0, 5.0, 1.0);
@@ -189,8 +190,8 @@ mod tests {
         // At full speed the curve ends: dp = 300 / (1 + 140/2500 * 25) = 125 kPa.
         assert!((pump.hold_dp(500.0, 5.0, 1.0).dp - 125.0).abs() < 1e-9);
         assert!(pump.hold_dp(500.0, 5.0, 0.5).dp < 63.0);
-        // A speed that holds a pressure gives that pressure back.
-        assert!((pump.at_speed(s.speed, 5.0, 1.0).dp - 100.0).abs() < 1e-6);
+        // 240 of 300 kPa is a speed of sqrt(0.8).
+        assert!((pump.at_speed(0.8_f64.sqrt(), 5.0, 1.0).dp - 100.0).abs() < 1e-6);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub const AIR_CP: f64 = 1.006;
 pub const AIR_DENSITY: f64 = 1.19;
 /// Specific heat of water, kJ/(kg K).
 pub const WATER_CP: f64 = 4.186;
+/// 0 degC in K.
+pub const KELVIN: f64 = 273.15;
 /// Density of water, kg/L.
 pub const WATER_DENSITY: f64 = 0.998;
 

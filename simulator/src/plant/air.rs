@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::chilled_water::{ChilledWater, ChilledWaterConfig, ChilledWaterState};
 use super::hall::{Hall, HallConfig, HallDrive, HallState};
 use super::server::Server;
-use super::{Drive, Ledger, Outcome, signal};
+use super::{Cooling, Drive, Ledger, Outcome, signal};
 use crate::physics::drive::{Pump, PumpState};
 use crate::physics::{litres_per_min, slew};
 use crate::sensor::SignalSpec;
@@ -106,13 +106,25 @@ impl Air {
         air
     }
 
+    /// Heat held above 0 degC, kJ.
+    fn heat(&self) -> f64 {
+        self.water.heat()
+            + self
+                .halls
+                .iter()
+                .map(|h| h.heat(&self.config.server))
+                .sum::<f64>()
+    }
+}
+
+impl Cooling for Air {
     /// Least setpoints the machines can hold now: a chiller's lift is limited.
-    pub fn least(&self) -> [f64; 3] {
+    fn least(&self) -> [f64; 3] {
         let c = &self.config.chilled_water.chiller;
         [self.water.condenser() - c.most_lift_k, f64::MIN, f64::MIN]
     }
 
-    pub fn step(&mut self, dt: f64, d: &Drive<'_>) -> Outcome {
+    fn step(&mut self, dt: f64, d: &Drive<'_>) -> Outcome {
         let c = &self.config;
         let [chws_sp, supply_sp, dp_sp] = [d.setpoints[0], d.setpoints[1], d.setpoints[2]];
         self.dp = slew(self.dp, dp_sp, DP_SLEW * dt);
@@ -177,11 +189,11 @@ impl Air {
             economizing: water.economizing,
             tripped: water.tripped,
             map_clamped: water.clamped,
+            condensing: false,
         }
     }
 
-    /// True values in the order of [`SIGNALS`].
-    pub fn truth(&self, d: &Drive<'_>, facility_kw: f64, outcome: &Outcome) -> Vec<f64> {
+    fn truth(&self, d: &Drive<'_>, facility_kw: f64, outcome: &Outcome) -> Vec<f64> {
         let [a, b] = &self.last.halls;
         let w = &self.last.water;
         vec![
@@ -208,18 +220,7 @@ impl Air {
         ]
     }
 
-    /// Heat held above 0 degC, kJ.
-    fn heat(&self) -> f64 {
-        self.water.heat()
-            + self
-                .halls
-                .iter()
-                .map(|h| h.heat(&self.config.server))
-                .sum::<f64>()
-    }
-
-    /// Energy in, out and stored since the start.
-    pub fn ledger(&self) -> Ledger {
+    fn ledger(&self) -> Ledger {
         self.ledger.with_store(self.heat())
     }
 }

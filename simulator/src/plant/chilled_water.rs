@@ -20,6 +20,15 @@ pub struct ChilledWaterConfig {
     pub chillers: usize,
     pub chillers_at_start: usize,
     pub chiller: Chiller,
+    /// Flow and power of one chiller's constant-speed primary pump and condenser pump.
+    #[serde(deserialize_with = "crate::bounds::positive")]
+    pub primary_kg_s: f64,
+    #[serde(deserialize_with = "crate::bounds::power")]
+    pub primary_pump_kw: f64,
+    #[serde(deserialize_with = "crate::bounds::positive")]
+    pub condenser_kg_s: f64,
+    #[serde(deserialize_with = "crate::bounds::power")]
+    pub condenser_pump_kw: f64,
     pub staging: Staging,
     /// Secondary pumps, holding the differential pressure at the consumers.
     pub secondary: Pump,
@@ -40,9 +49,9 @@ pub struct ChilledWaterConfig {
     pub economizer: Economizer,
 }
 
-/// Adds a chiller when the running ones are loaded above `up_load`, the supply is `up_error_k` too
-/// warm, or secondary flow exceeds primary, for `up_s`; sheds one when the others could carry the
-/// load below `down_load`, for `down_s`.
+/// Adds a chiller when the running ones are loaded above `up_load` or the supply is `up_error_k` too
+/// warm, for `up_s`; sheds one when the others could carry the load below `down_load` and the flow
+/// without warming the supply, for `down_s`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Staging {
@@ -58,7 +67,8 @@ pub struct Staging {
     pub down_s: f64,
 }
 
-/// Waterside economizer: a plate exchanger between tower water and the chillers' return.
+/// Waterside economizer: a plate exchanger between tower water and the secondary return, ahead of the
+/// decoupler.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Economizer {
@@ -148,19 +158,11 @@ impl ChilledWater {
         let flow = kg_s * WATER_CP;
         let back = self.return_pipe.step(dt, flow, returned) + pump_kw / flow.max(1.0);
         let pumping = self.machines.iter().filter(|m| m.pumping()).count();
-        // One primary pump keeps the loop alive when no chiller runs.
-        let primary = pumping.max(1) as f64 * c.chiller.evaporator_kg_s;
-        let mut pumps_kw = pumping.max(1) as f64 * c.chiller.evaporator_pump_kw;
-        let entering = if primary >= kg_s {
-            (kg_s * back + (primary - kg_s) * self.leaving) / primary
-        } else {
-            back
-        } + pumps_kw / (primary * WATER_CP);
-
         self.economizer_step(dt, c, wet_bulb, back);
+        let mut pumps_kw = 0.0;
         let mut rejected_in = 0.0;
-        let mut tower_kg_s = pumping as f64 * c.chiller.condenser_kg_s;
-        let mut precooled = entering;
+        let mut tower_kg_s = pumping as f64 * c.condenser_kg_s;
+        let mut precooled = back;
         if self.economizing {
             let cold = Stream {
                 kg_s: c.economizer.exchanger.cold_kg_s,
@@ -168,36 +170,44 @@ impl ChilledWater {
                 inlet: self.basin.temp,
             };
             let hot = Stream {
-                kg_s: primary,
+                kg_s,
                 cp: WATER_CP,
-                inlet: entering,
+                inlet: back,
             };
             // A valve on the tower side keeps the water from getting colder than the setpoint.
-            let most = hot.capacity() * (entering - setpoint).max(0.0);
+            let most = flow * (back - setpoint).max(0.0);
             let taken = c
                 .economizer
                 .exchanger
                 .duty(cold, hot, fault.fouling)
                 .clamp(0.0, most);
-            precooled -= taken / hot.capacity();
+            precooled -= taken / flow.max(1e-6);
             rejected_in += taken + c.economizer.pump_kw;
             tower_kg_s += c.economizer.exchanger.cold_kg_s;
             pumps_kw += c.economizer.pump_kw;
         }
+        let primary = pumping as f64 * c.primary_kg_s;
+        let primary_kw = pumping as f64 * c.primary_pump_kw;
+        pumps_kw += primary_kw;
+        let entering = if primary > kg_s {
+            (kg_s * precooled + (primary - kg_s) * self.leaving) / primary
+        } else {
+            precooled
+        } + primary_kw / (primary * WATER_CP).max(1.0);
 
         let mut s = ChilledWaterState::default();
         let (mut leaving, mut cooling, mut capacity) = (0.0, 0.0, 0.0);
         let water = Water {
-            kg_s: c.chiller.evaporator_kg_s,
-            inlet: precooled,
+            kg_s: c.primary_kg_s,
+            inlet: entering,
             entering: self.basin.temp,
         };
         for (i, m) in self.machines.iter_mut().enumerate() {
             let tripped = i < fault.chillers_tripped;
             m.step(dt, &c.chiller, water, setpoint, tripped);
             if m.pumping() {
-                pumps_kw += c.chiller.condenser_pump_kw;
-                rejected_in += c.chiller.condenser_pump_kw;
+                pumps_kw += c.condenser_pump_kw;
+                rejected_in += c.condenser_pump_kw;
             }
             if m.running() {
                 s.running += 1;
@@ -222,7 +232,7 @@ impl ChilledWater {
         s.supply = if primary >= kg_s {
             self.leaving
         } else {
-            (primary * self.leaving + (kg_s - primary) * back) / kg_s
+            (primary * self.leaving + (kg_s - primary) * precooled) / kg_s
         };
         self.supply_pipe.step(dt, flow, s.supply);
 
@@ -244,13 +254,11 @@ impl ChilledWater {
             self.basin
                 .step(dt, tower_flow, hot - s.rejected_kw / tower_flow, 0.0);
         }
-        self.stage(
-            dt,
-            c,
-            s.supply - setpoint,
-            (cooling, capacity),
-            kg_s / primary,
-        );
+        // With one chiller less, the flow that bypasses the chillers stays as warm as it came.
+        let less = (s.running.saturating_sub(1)) as f64 * c.primary_kg_s;
+        let bypassing = ((kg_s - less) / kg_s.max(1e-6)).max(0.0);
+        let errors = (s.supply - setpoint, bypassing * (precooled - setpoint));
+        self.stage(dt, c, errors, (cooling, capacity));
         s.returned = back;
         s.pumps_kw = pumps_kw;
         s.economizing = self.economizing;
@@ -267,34 +275,27 @@ impl ChilledWater {
         }
     }
 
+    /// Stages chillers by the supply's error now and with one chiller less (K), by load and capacity
+    /// (kW).
     fn stage(
         &mut self,
         dt: f64,
         c: &ChilledWaterConfig,
-        error: f64,
+        (error, error_with_less): (f64, f64),
         (cooling, capacity): (f64, f64),
-        flow_ratio: f64,
     ) {
         let running = self.machines.iter().filter(|m| m.running()).count();
         let starting = self.machines.iter().any(|m| m.pumping() && !m.running());
-        let short = if running == 0 {
-            error > c.staging.up_error_k
-        } else {
-            cooling > c.staging.up_load * capacity
-                || error > c.staging.up_error_k
-                || flow_ratio > 1.05
-        };
+        let loaded = running > 0 && cooling > c.staging.up_load * capacity;
+        let short = loaded || error > c.staging.up_error_k;
         self.high_s = if short && !starting {
             self.high_s + dt
         } else {
             0.0
         };
-        let spare = capacity * (running.saturating_sub(1)) as f64 / running.max(1) as f64;
-        let idle = running > 0
-            && !short
-            && (cooling < c.staging.down_load * spare
-                || self.economizing && cooling < 0.03 * capacity)
-            && flow_ratio * running as f64 <= running.saturating_sub(1).max(1) as f64;
+        let spare = capacity * (1.0 - 1.0 / running.max(1) as f64);
+        let fits = running == 1 || cooling < c.staging.down_load * spare;
+        let idle = running > 0 && !short && fits && error_with_less < 0.5 * c.staging.up_error_k;
         self.low_s = if idle { self.low_s + dt } else { 0.0 };
         if self.high_s >= c.staging.up_s {
             self.high_s = 0.0;

@@ -2,7 +2,11 @@
 
 pub mod air;
 pub mod chilled_water;
+pub mod facility;
 pub mod hall;
+pub mod immersion;
+pub mod liquid;
+pub mod room;
 pub mod server;
 
 use jiff::{SignedDuration, Timestamp};
@@ -27,38 +31,53 @@ const STEP_S: f64 = 1.0;
 #[serde(rename_all = "lowercase")]
 pub enum PlantConfig {
     Air(Box<air::AirConfig>),
+    Liquid(Box<liquid::LiquidConfig>),
+    Immersion(Box<immersion::ImmersionConfig>),
 }
 
 impl PlantConfig {
     pub fn name(&self) -> &'static str {
         match self {
             PlantConfig::Air(_) => "air",
+            PlantConfig::Liquid(_) => "liquid",
+            PlantConfig::Immersion(_) => "immersion",
         }
     }
 
     pub fn signals(&self) -> &'static [SignalSpec] {
         match self {
             PlantConfig::Air(_) => air::SIGNALS,
+            PlantConfig::Liquid(_) => liquid::SIGNALS,
+            PlantConfig::Immersion(_) => immersion::SIGNALS,
         }
     }
 
     pub fn setpoints(&self) -> &'static [SetpointSpec] {
         match self {
             PlantConfig::Air(_) => air::SETPOINTS,
+            PlantConfig::Liquid(_) => liquid::SETPOINTS,
+            PlantConfig::Immersion(_) => immersion::SETPOINTS,
         }
     }
 
     /// How many workloads it takes.
     pub fn loads(&self) -> usize {
         match self {
-            PlantConfig::Air(_) => 2,
+            PlantConfig::Air(_) | PlantConfig::Immersion(_) => 2,
+            PlantConfig::Liquid(_) => 1,
         }
     }
 }
 
-#[derive(Debug, Clone)]
-enum Machinery {
-    Air(Box<air::Air>),
+/// The machinery of one kind of plant.
+trait Cooling: std::fmt::Debug + Send {
+    /// The least the machines accept for each setpoint now.
+    fn least(&self) -> [f64; 3];
+    fn step(&mut self, dt: f64, drive: &Drive<'_>) -> Outcome;
+    /// True values in the order of the plant's signals.
+    fn truth(&self, drive: &Drive<'_>, facility_kw: f64, outcome: &Outcome) -> Vec<f64>;
+    /// Energy in, out and stored since the start.
+    fn ledger(&self) -> Ledger;
 }
 
 /// What drives the machinery in one step.
@@ -84,6 +103,8 @@ pub struct Outcome {
     pub economizing: bool,
     pub tripped: bool,
     pub map_clamped: bool,
+    /// Coolant below the room's dew point.
+    pub condensing: bool,
 }
 
 /// Energy in, out and stored, kWh.
@@ -159,6 +180,7 @@ pub mod alarm {
     pub const TOO_WARM: u16 = 1 << 5;
     pub const GPU_THROTTLED: u16 = 1 << 6;
     pub const HEARTBEAT_LOST: u16 = 1 << 7;
+    pub const CONDENSING: u16 = 1 << 8;
 }
 
 /// Status word, one bit each.
@@ -170,7 +192,7 @@ pub mod status {
 }
 
 /// A simulated data centre.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Plant {
     scenario: Scenario,
     elapsed_s: f64,
@@ -178,7 +200,7 @@ pub struct Plant {
     outdoor: Outdoor,
     weather: Weather,
     workloads: Vec<Workload>,
-    machinery: Machinery,
+    machinery: Box<dyn Cooling>,
     sensors: Sensors,
     supervision: Supervision,
     totals: Totals,
@@ -192,24 +214,29 @@ impl Plant {
     pub fn new(scenario: Scenario, seed: u64) -> Result<Self, ScenarioError> {
         let setpoints = scenario.setpoints()?;
         let local: Vec<f64> = setpoints.iter().map(|s| s.active).collect();
-        let mut weather = Weather::new(scenario.weather.clone(), seed, scenario.start);
-        let outdoor = weather.step(0.0, scenario.start);
+        let named = |message: String| scenario.error(message);
+        let weather = Weather::new(&scenario.weather, &scenario.folder, seed, scenario.start)
+            .map_err(named)?;
+        let outdoor = weather.outdoor();
         let workloads = scenario
             .workload
             .iter()
             .enumerate()
-            .map(|(i, w)| Workload::new(w, seed, i))
-            .collect();
-        let machinery = match &scenario.plant {
-            PlantConfig::Air(c) => Machinery::Air(Box::new(air::Air::new(
+            .map(|(i, w)| Workload::new(w, &scenario.folder, seed, i))
+            .collect::<Result<_, _>>()
+            .map_err(named)?;
+        let machinery: Box<dyn Cooling> = match &scenario.plant {
+            PlantConfig::Air(c) => Box::new(air::Air::new((**c).clone(), &local, outdoor.wet_bulb)),
+            PlantConfig::Liquid(c) => Box::new(liquid::Liquid::new(
                 (**c).clone(),
                 &local,
-                outdoor.wet_bulb,
-            ))),
+                outdoor.dew_point,
+            )),
+            PlantConfig::Immersion(c) => Box::new(immersion::Immersion::new((**c).clone(), &local)),
         };
         let names = scenario.plant.signals();
-        let sensors = Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed)
-            .map_err(|message| scenario.error(message))?;
+        let sensors =
+            Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed).map_err(named)?;
         let mut plant = Self {
             elapsed_s: -scenario.settle_h * 3600.0,
             since_sample_s: 0.0,
@@ -252,7 +279,7 @@ impl Plant {
     /// Advances by `dt` seconds, in internal steps of at most one second; samples the sensors at the
     /// end of every sample period.
     pub fn step(&mut self, dt: f64) {
-        let steps = (dt / STEP_S).ceil().max(1.0);
+        let steps = (dt / STEP_S).ceil().max(0.0);
         for _ in 0..steps as u64 {
             self.advance(dt / steps);
         }
@@ -277,14 +304,10 @@ impl Plant {
             setpoints: &active,
             fault,
         };
-        let (outcome, truth, least);
-        match &mut self.machinery {
-            Machinery::Air(p) => {
-                least = p.least();
-                outcome = p.step(dt, &drive);
-                truth = p.truth(&drive, self.scenario.facility_kw(&outcome), &outcome);
-            }
-        }
+        let least = self.machinery.least();
+        let outcome = self.machinery.step(dt, &drive);
+        let facility_kw = self.scenario.facility_kw(&outcome);
+        let truth = self.machinery.truth(&drive, facility_kw, &outcome);
         let clamped = self.supervision.step(dt, &least);
         self.sensors.follow(dt, &truth);
         self.count(dt, &outcome, fault, clamped);
@@ -319,6 +342,7 @@ impl Plant {
             (over > 0.0, alarm::TOO_WARM),
             (o.throttled_gpus > 0.0, alarm::GPU_THROTTLED),
             (s.enable && !s.remote(), alarm::HEARTBEAT_LOST),
+            (o.condensing, alarm::CONDENSING),
         ];
         self.alarms = bits.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
         self.outcome = *o;
@@ -360,9 +384,7 @@ impl Plant {
 
     /// Energy in, out and stored, since the machinery was built (settling included).
     pub fn ledger(&self) -> Ledger {
-        match &self.machinery {
-            Machinery::Air(p) => p.ledger(),
-        }
+        self.machinery.ledger()
     }
 
     /// What is broken now.

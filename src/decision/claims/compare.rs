@@ -60,7 +60,8 @@ impl Speech<'_> {
     }
 
     fn comparison(&mut self, scene: &mut Scene<'_>, at: usize, op: Op, loose: bool) {
-        let right = if matches!(scene.is(at + 1), Some(Is::Prep(Prep::Of | Prep::To))) { at + 2 } else { at + 1 };
+        let right =
+            if matches!(scene.is(at + 1), Some(Is::Prep(Prep::Of | Prep::To))) { at + 2 } else { at + 1 };
         let against = match scene.is(right) {
             Some(Is::Number(n)) if n.as_minutes().is_some() => return,
             Some(Is::Number(n)) => {
@@ -78,7 +79,11 @@ impl Speech<'_> {
             _ if loose => return,
             _ => {
                 let span = Self::span(scene, at, at);
-                return self.check(Claim::Unclear, span, Err("it is not said what it is compared with".to_owned()));
+                return self.check(
+                    Claim::Unclear,
+                    span,
+                    Err("it is not said what it is compared with".to_owned()),
+                );
             }
         };
         if let Some(before) = at.checked_sub(1)
@@ -91,9 +96,17 @@ impl Speech<'_> {
         self.check(Claim::Comparison, span, result);
     }
 
-    fn compare(&self, scene: &Scene<'_>, at: usize, right: usize, op: Op, against: &Against) -> Result<(), String> {
+    fn compare(
+        &self,
+        scene: &Scene<'_>,
+        at: usize,
+        right: usize,
+        op: Op,
+        against: &Against,
+    ) -> Result<(), String> {
         let own = scene.topic_before(at);
-        let Some((topic, carried)) = own.map(|t| (t, false)).or(self.carry.as_ref().map(|(t, m)| (t, *m))) else {
+        let Some((topic, carried)) = own.map(|t| (t, false)).or(self.carry.as_ref().map(|(t, m)| (t, *m)))
+        else {
             return Err("it is not said what is compared".to_owned());
         };
         let after = |n: usize| scene.is(n) == Some(&Is::Margin);
@@ -131,7 +144,8 @@ impl Speech<'_> {
                     self.compare_one(s, values, op, against, margin, all)
                 })
                 .collect();
-            let holds = if all { verdicts.iter().all(Result::is_ok) } else { verdicts.iter().any(Result::is_ok) };
+            let holds =
+                if all { verdicts.iter().all(Result::is_ok) } else { verdicts.iter().any(Result::is_ok) };
             if holds && !verdicts.is_empty() {
                 return Ok(());
             }
@@ -162,9 +176,13 @@ impl Speech<'_> {
             Against::Number(n) => {
                 let n = if margin { n.as_difference(s.unit) } else { n.as_level(s.unit) };
                 let limit = n.ok_or_else(|| format!("{name} is measured in {}", s.unit))?;
-                let known = !margin && s.bounds.iter().any(|b| close(limit, b.value.get(), s.unit.decimals()));
+                let known =
+                    !margin && s.bounds.iter().any(|b| close(limit, b.value.get(), s.unit.decimals()));
                 if !known && !measures.iter().any(|v| next_round(*v, limit, s.unit)) {
-                    return Err(format!("{name} is at {}: too far off to be told by {limit}", shown(&measures)));
+                    return Err(format!(
+                        "{name} is at {}: too far off to be told by {limit}",
+                        shown(&measures)
+                    ));
                 }
                 limit
             }
@@ -174,9 +192,17 @@ impl Speech<'_> {
             Against::Topic(topic) => {
                 let others = self.signals(topic).filter_map(|o| o.value);
                 let set = self.setpoints(topic).filter_map(|o| o.present);
-                let values: Vec<f64> = if topic.signals.is_empty() { set.map(Finite::get).collect() } else { others.map(Finite::get).collect() };
+                let values: Vec<f64> = if topic.signals.is_empty() {
+                    set.map(Finite::get).collect()
+                } else {
+                    others.map(Finite::get).collect()
+                };
                 // Above the highest, or below the lowest, of what is named.
-                let limit = if op.upward() { values.into_iter().reduce(f64::max) } else { values.into_iter().reduce(f64::min) };
+                let limit = if op.upward() {
+                    values.into_iter().reduce(f64::max)
+                } else {
+                    values.into_iter().reduce(f64::min)
+                };
                 limit.ok_or_else(|| "there is no value to compare with".to_owned())?
             }
         };
@@ -191,7 +217,8 @@ impl Speech<'_> {
             let own = |side: Option<Side>| if side == Some(Side::Low) { s.min } else { s.max };
             let limit = match against {
                 Against::Number(n) => {
-                    let limit = n.as_level(s.unit).ok_or_else(|| format!("{} is set in {}", s.name, s.unit))?;
+                    let limit =
+                        n.as_level(s.unit).ok_or_else(|| format!("{} is set in {}", s.name, s.unit))?;
                     let ends = [s.min, s.max].into_iter().chain(s.ordered.iter().map(|b| b.value));
                     let known = ends.into_iter().any(|b| close(limit, b.get(), s.decimals));
                     let present = s.present.is_some_and(|p| close(limit, p.get(), s.decimals));
@@ -205,7 +232,9 @@ impl Speech<'_> {
                     ordered.ok_or_else(|| format!("nothing is ordered for {}", s.name))?.value.get()
                 }
                 Against::Limit(side, _) => own(*side).get(),
-                Against::Topic(_) => return Err("a setpoint can only be compared with a number or a limit".to_owned()),
+                Against::Topic(_) => {
+                    return Err("a setpoint can only be compared with a number or a limit".to_owned());
+                }
             };
             if !op.holds(value, limit) {
                 return Err(format!("{} goes to {value} against {limit}", s.name));
@@ -215,7 +244,13 @@ impl Speech<'_> {
     }
 
     /// The values that a claim speaks of: now, or ahead, in each possible future.
-    fn readings(&self, scene: &Scene<'_>, at: &[usize], topic: &Topic, all: bool) -> Result<Vec<Reading>, String> {
+    fn readings(
+        &self,
+        scene: &Scene<'_>,
+        at: &[usize],
+        topic: &Topic,
+        all: bool,
+    ) -> Result<Vec<Reading>, String> {
         let time = at.iter().find_map(|n| scene.time_of(*n));
         let future = scene.any(|is| *is == Is::Future);
         if time.is_some() && scene.any(|is| *is == Is::Past) {
@@ -233,7 +268,8 @@ impl Speech<'_> {
                     return Err(format!("no look-ahead for {minutes} min was shown"));
                 }
                 let span = within || prep == Some(Prep::For) || all;
-                let inside = |h: u32| if span { f64::from(h) <= minutes + 1e-6 } else { same(f64::from(h), minutes) };
+                let inside =
+                    |h: u32| if span { f64::from(h) <= minutes + 1e-6 } else { same(f64::from(h), minutes) };
                 (0..HORIZONS_MIN.len()).filter(|n| HORIZONS_MIN.get(*n).is_some_and(|h| inside(*h))).collect()
             }
         };
@@ -241,7 +277,12 @@ impl Speech<'_> {
             let values = self.signals(topic).filter_map(|s| {
                 let ahead = row.ahead.get(&s.name)?;
                 let now = s.value.filter(|_| all);
-                Some((s.name.clone(), now.into_iter().chain(horizons.iter().filter_map(|h| Some(ahead.get(*h)?.value))).collect()))
+                Some((
+                    s.name.clone(),
+                    now.into_iter()
+                        .chain(horizons.iter().filter_map(|h| Some(ahead.get(*h)?.value)))
+                        .collect(),
+                ))
             });
             values.collect::<Reading>()
         };
@@ -259,14 +300,16 @@ impl Speech<'_> {
             Some(Is::Limit(_, kind)) => (right, *kind),
             Some(Is::Number(n)) if n.as_minutes().is_none() => {
                 let number = *n;
-                let of = [right + 1, right + 2].into_iter().find(|n| matches!(scene.is(*n), Some(Is::Limit(..))));
+                let of =
+                    [right + 1, right + 2].into_iter().find(|n| matches!(scene.is(*n), Some(Is::Limit(..))));
                 if let Some(end) = of.filter(|_| inside) {
                     scene.used.insert(right);
                     let result = self.near_limit(scene, at, right, number);
                     let span = Self::span(scene, at, end);
                     return self.check(Claim::Comparison, span, result);
                 }
-                let second = [right + 1, right + 2].into_iter().find(|n| scene.is(*n).is_some_and(Is::is_amount));
+                let second =
+                    [right + 1, right + 2].into_iter().find(|n| scene.is(*n).is_some_and(Is::is_amount));
                 scene.bounds.insert(right);
                 scene.bounds.extend(second);
                 (second.unwrap_or(right), None)
@@ -284,13 +327,31 @@ impl Speech<'_> {
         self.compare_signals(scene, at, right, Op::AtMost, &Against::Number(number), topic, true)
     }
 
-    fn in_band(&self, scene: &Scene<'_>, at: usize, end: usize, kind: Option<BoundKind>, inside: bool) -> Result<(), String> {
+    fn in_band(
+        &self,
+        scene: &Scene<'_>,
+        at: usize,
+        end: usize,
+        kind: Option<BoundKind>,
+        inside: bool,
+    ) -> Result<(), String> {
         let carried = self.carry.as_ref().map(|(t, _)| t);
         let bounded = || Topic {
-            signals: self.facts.signals.iter().filter(|s| s.operating().next().is_some()).map(|s| s.name.clone()).collect(),
+            signals: self
+                .facts
+                .signals
+                .iter()
+                .filter(|s| s.operating().next().is_some())
+                .map(|s| s.name.clone())
+                .collect(),
             setpoints: Vec::new(),
         };
-        let topic = scene.topic_before(at).or_else(|| scene.topic_after(end)).or(carried).cloned().unwrap_or_else(bounded);
+        let topic = scene
+            .topic_before(at)
+            .or_else(|| scene.topic_after(end))
+            .or(carried)
+            .cloned()
+            .unwrap_or_else(bounded);
         if topic.signals.is_empty() {
             // The schema keeps setpoints inside their limits.
             return if inside { Ok(()) } else { Err("setpoints are always inside their limits".to_owned()) };
@@ -299,7 +360,8 @@ impl Speech<'_> {
         let readings = self.readings(scene, &[at, end], &topic, inside)?;
         let mut found = String::new();
         for reading in &readings {
-            let outside: Vec<String> = self.signals(&topic).filter_map(|s| out_of(s, reading.get(&s.name), kind)).collect();
+            let outside: Vec<String> =
+                self.signals(&topic).filter_map(|s| out_of(s, reading.get(&s.name), kind)).collect();
             if outside.is_empty() == inside {
                 return Ok(());
             }
@@ -313,12 +375,19 @@ impl Speech<'_> {
         for at in 0..scene.clause.items.len() {
             let Some(Is::Rank(rank)) = scene.is(at).cloned() else { continue };
             let margin = scene.any(|is| *is == Is::Margin);
-            let subjects = || (0..scene.topics.len()).filter(|n| scene.topics.get(*n).is_some_and(Option::is_some));
+            let subjects =
+                || (0..scene.topics.len()).filter(|n| scene.topics.get(*n).is_some_and(Option::is_some));
             let target = subjects().find(|n| *n > at).or_else(|| subjects().rfind(|n| *n < at));
             let group = match target.and_then(|n| scene.topics.get(n)?.as_ref()) {
                 Some(topic) if topic.signals.is_empty() => continue,
                 Some(topic) => self.ranked_among(topic),
-                None if margin => self.facts.signals.iter().filter(|s| s.margin().is_some()).map(|s| s.name.clone()).collect(),
+                None if margin => self
+                    .facts
+                    .signals
+                    .iter()
+                    .filter(|s| s.margin().is_some())
+                    .map(|s| s.name.clone())
+                    .collect(),
                 None => match self.carry.as_ref().map(|(t, _)| t) {
                     Some(topic) if topic.signals.is_empty() => continue,
                     Some(topic) => self.ranked_among(topic),
@@ -333,8 +402,15 @@ impl Speech<'_> {
                     continue;
                 }
             };
-            let named: Vec<Topic> = scene.topics.iter().flatten().chain(target.is_none().then_some(self.carry.as_ref().map(|(t, _)| t)).flatten()).cloned().collect();
-            let particular = |t: &&Topic| t.signals.len() < group.len() && t.signals.iter().all(|n| group.contains(n));
+            let named: Vec<Topic> = scene
+                .topics
+                .iter()
+                .flatten()
+                .chain(target.is_none().then_some(self.carry.as_ref().map(|(t, _)| t)).flatten())
+                .cloned()
+                .collect();
+            let particular =
+                |t: &&Topic| t.signals.len() < group.len() && t.signals.iter().all(|n| group.contains(n));
             let verdict = named.iter().filter(|t| !t.signals.is_empty()).find(particular).map(|t| {
                 let right = t.signals.iter().any(|n| first.contains(n));
                 let names = || first.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -375,7 +451,8 @@ impl Speech<'_> {
             return Err("only temperatures are hot or cold".to_owned());
         }
         let measure = |s: &&SignalFacts| if margin { s.margin().map(|(_, m)| m) } else { s.value };
-        let values: Vec<(&SignalFacts, Finite)> = signals.iter().filter_map(|s| Some((*s, measure(s)?))).collect();
+        let values: Vec<(&SignalFacts, Finite)> =
+            signals.iter().filter_map(|s| Some((*s, measure(s)?))).collect();
         let lowest = matches!((rank, margin), (Rank::Lowest | Rank::Coldest, _) | (Rank::Worst, true));
         let best = if lowest { values.iter().map(|v| v.1).min() } else { values.iter().map(|v| v.1).max() };
         let best = best.ok_or_else(|| "there is no good value among them".to_owned())?;
@@ -397,7 +474,9 @@ fn limit_of(s: &SignalFacts, side: Option<Side>, kind: Option<BoundKind>) -> Opt
 
 /// What of a signal is outside; `None` when all is inside, or nothing limits it.
 fn out_of(s: &SignalFacts, values: Option<&Vec<Finite>>, kind: BoundKind) -> Option<String> {
-    let Some(values) = values.filter(|v| !v.is_empty()) else { return Some(format!("{} has no value", s.name)) };
+    let Some(values) = values.filter(|v| !v.is_empty()) else {
+        return Some(format!("{} has no value", s.name));
+    };
     let mut bounds = s.bounds.iter().filter(|b| b.kind == kind).peekable();
     if bounds.peek().is_none() {
         return Some(format!("{} has no such limit", s.name));
@@ -418,6 +497,10 @@ fn next_round(value: f64, limit: f64, unit: Unit) -> bool {
     let step = 10f64.powi(-i32::from(unit.decimals()));
     let coarsest = (10.0 * step).max(value.abs() / 5.0);
     let whole = |g: f64| (limit / g - (limit / g).round()).abs() < 1e-6;
-    let grain = (0..8).map(|p| step * 10f64.powi(p)).take_while(|g| *g <= coarsest + 1e-9).filter(|g| whole(*g)).last();
+    let grain = (0..8)
+        .map(|p| step * 10f64.powi(p))
+        .take_while(|g| *g <= coarsest + 1e-9)
+        .filter(|g| whole(*g))
+        .last();
     grain.is_some_and(|g| (value - limit).abs() <= g + 1e-9)
 }

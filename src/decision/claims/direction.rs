@@ -46,7 +46,8 @@ impl Speech<'_> {
             }
             spoke = true;
         }
-        if spoke || scene.any(|is| matches!(is, Is::Compare(_) | Is::Loose(_) | Is::Inside(_) | Is::Rank(_))) {
+        if spoke || scene.any(|is| matches!(is, Is::Compare(_) | Is::Loose(_) | Is::Inside(_) | Is::Rank(_)))
+        {
             return;
         }
         if scene.clause.listed {
@@ -112,8 +113,10 @@ impl Speech<'_> {
 
     /// Whether an amount says how far this direction goes.
     fn quantified(&self, scene: &Scene<'_>, at: usize) -> bool {
-        (0..scene.clause.items.len())
-            .any(|n| scene.is(n).is_some_and(Is::is_amount) && self.way_of(scene, n).is_some_and(|(_, w)| w == Some(at)))
+        (0..scene.clause.items.len()).any(|n| {
+            scene.is(n).is_some_and(Is::is_amount)
+                && self.way_of(scene, n).is_some_and(|(_, w)| w == Some(at))
+        })
     }
 
     fn do_verb(&mut self, verb: Verb, topic: &Topic, scene: &Scene<'_>, at: usize) {
@@ -145,7 +148,8 @@ impl Speech<'_> {
     /// A verb without an object: something moves so, and nothing the other way.
     fn all_move(&mut self, scene: &Scene<'_>, at: usize, way: Way) {
         let moved: Vec<f64> = self.facts.setpoints.iter().filter_map(|s| self.moved(s)).collect();
-        let result = if moved.iter().any(|m| way.is_of(*m)) && !moved.iter().any(|m| way.opposite().is_of(*m)) {
+        let result = if moved.iter().any(|m| way.is_of(*m)) && !moved.iter().any(|m| way.opposite().is_of(*m))
+        {
             Ok(())
         } else {
             Err("the setpoints do not all move so: name the one that does".to_owned())
@@ -183,7 +187,10 @@ impl Speech<'_> {
             }
             None if scene.any(|is| *is == Is::Rest) => {} // Checked when the whole text has been read.
             None => {
-                let all = Topic { signals: Vec::new(), setpoints: self.facts.setpoints.iter().map(|s| s.name.clone()).collect() };
+                let all = Topic {
+                    signals: Vec::new(),
+                    setpoints: self.facts.setpoints.iter().map(|s| s.name.clone()).collect(),
+                };
                 self.do_verb(Verb::Hold, &all, scene, at);
             }
         }
@@ -194,7 +201,8 @@ impl Speech<'_> {
             return;
         }
         let span = Self::span(scene, at, at);
-        let topic = scene.topic_before(at).or_else(|| scene.topic_after(at)).or(self.carry.as_ref().map(|(t, _)| t));
+        let topic =
+            scene.topic_before(at).or_else(|| scene.topic_after(at)).or(self.carry.as_ref().map(|(t, _)| t));
         match topic.cloned() {
             None => self.check(Claim::Unclear, span, Err("it is not said what is steady".to_owned())),
             Some(topic) if topic.signals.is_empty() => self.do_verb(Verb::Hold, &topic, scene, at),
@@ -213,7 +221,14 @@ impl Speech<'_> {
         }
     }
 
-    fn signals_go(&self, scene: &Scene<'_>, at: usize, way: Way, margin: bool, topic: &Topic) -> Result<(), String> {
+    fn signals_go(
+        &self,
+        scene: &Scene<'_>,
+        at: usize,
+        way: Way,
+        margin: bool,
+        topic: &Topic,
+    ) -> Result<(), String> {
         let way_for = |s: &SignalFacts| match s.margin() {
             Some((bound, _)) if margin && bound.side == Side::High => Ok(way.opposite()),
             None if margin => Err(format!("{} has no limit to be near to", s.name)),

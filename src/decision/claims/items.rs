@@ -106,14 +106,33 @@ impl Is {
 
 const LISTING: [&str; 3] = ["and", "or", "plus"];
 const JOINING: [&str; 20] = [
-    "but", "while", "because", "since", "so", "although", "though", "whereas", "if", "when", "then", "which", "with",
-    "as", "until", "before", "after", "otherwise", "where", "that",
+    "but",
+    "while",
+    "because",
+    "since",
+    "so",
+    "although",
+    "though",
+    "whereas",
+    "if",
+    "when",
+    "then",
+    "which",
+    "with",
+    "as",
+    "until",
+    "before",
+    "after",
+    "otherwise",
+    "where",
+    "that",
 ];
 
 /// Sentences of a text, without what makes no claim.
 pub(super) fn sentences(text: &str, terms: &Terms) -> Vec<Sentence> {
     let tokens = prose::read(text);
-    let words: Vec<&str> = tokens.iter().map(|t| if let Kind::Word(w) = &t.kind { w.as_str() } else { "" }).collect();
+    let words: Vec<&str> =
+        tokens.iter().map(|t| if let Kind::Word(w) = &t.kind { w.as_str() } else { "" }).collect();
     let mut all = vec![vec![Clause::default()]];
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
@@ -191,25 +210,24 @@ fn lookup(text: &str) -> Option<Is> {
         "raise" | "raises" | "raised" | "raising" | "lift" | "lifts" | "lifted" | "boost" | "boosts" => {
             Is::Way(Way::Up, Form::Move)
         }
-        "reduce" | "reduces" | "reduced" | "reducing" | "decrease" | "decreases" | "decreased" | "decreasing"
-        | "cut" | "cuts" | "cutting" | "drop" | "drops" | "dropped" | "dropping" | "down" | "cooler" | "colder"
-        | "cool" => Is::Way(Way::Down, Form::Either),
-        "increase" | "increases" | "increased" | "increasing" | "up" | "warmer" | "warm" | "higher" | "hotter" => {
-            Is::Way(Way::Up, Form::Either)
-        }
-        "rising" | "rises" | "rise" | "rose" | "risen" | "climbing" | "climbs" | "climb" | "climbed" | "growing"
-        | "grows" | "grew" | "warming" | "gaining" => Is::Way(Way::Up, Form::Trend),
-        "falling" | "falls" | "fall" | "fell" | "fallen" | "declining" | "declines" | "shrinking" | "shrinks"
-        | "shrank" => Is::Way(Way::Down, Form::Trend),
+        "reduce" | "reduces" | "reduced" | "reducing" | "decrease" | "decreases" | "decreased"
+        | "decreasing" | "cut" | "cuts" | "cutting" | "drop" | "drops" | "dropped" | "dropping" | "down"
+        | "cooler" | "colder" | "cool" => Is::Way(Way::Down, Form::Either),
+        "increase" | "increases" | "increased" | "increasing" | "up" | "warmer" | "warm" | "higher"
+        | "hotter" => Is::Way(Way::Up, Form::Either),
+        "rising" | "rises" | "rise" | "rose" | "risen" | "climbing" | "climbs" | "climb" | "climbed"
+        | "growing" | "grows" | "grew" | "warming" | "gaining" => Is::Way(Way::Up, Form::Trend),
+        "falling" | "falls" | "fall" | "fell" | "fallen" | "declining" | "declines" | "shrinking"
+        | "shrinks" | "shrank" => Is::Way(Way::Down, Form::Trend),
         "steady" | "stable" | "flat" | "constant" | "level" => Is::Steady,
-        "hold" | "holds" | "holding" | "held" | "keep" | "keeps" | "keeping" | "kept" | "maintain" | "maintains"
-        | "maintaining" | "maintained" | "leave" | "leaves" | "leaving" | "no change" | "no changes" | "no move"
-        | "no moves" | "without change" | "unchanged" | "stay" | "stays" | "staying" | "remain" | "remains"
-        | "remaining" => Is::Hold,
+        "hold" | "holds" | "holding" | "held" | "keep" | "keeps" | "keeping" | "kept" | "maintain"
+        | "maintains" | "maintaining" | "maintained" | "leave" | "leaves" | "leaving" | "no change"
+        | "no changes" | "no move" | "no moves" | "without change" | "unchanged" | "stay" | "stays"
+        | "staying" | "remain" | "remains" | "remaining" => Is::Hold,
         "more cooling" | "cool more" | "extra cooling" | "add cooling" => Is::Cooling(true),
         "less cooling" | "cool less" | "reduce cooling" => Is::Cooling(false),
-        "above" | "exceed" | "exceeds" | "exceeded" | "exceeding" | "more than" | "greater than" | "higher than"
-        | "warmer than" | "hotter than" => Is::Compare(Op::Above),
+        "above" | "exceed" | "exceeds" | "exceeded" | "exceeding" | "more than" | "greater than"
+        | "higher than" | "warmer than" | "hotter than" => Is::Compare(Op::Above),
         "at least" | "no lower than" | "not below" | "at or above" | "no less than" | "not lower than" => {
             Is::Compare(Op::AtLeast)
         }
@@ -223,24 +241,28 @@ fn lookup(text: &str) -> Option<Is> {
         "under" => Is::Loose(Op::Below),
         "within" | "inside" => Is::Inside(true),
         "outside" | "out of" => Is::Inside(false),
-        "limit" | "limits" | "band" | "bands" | "range" | "recommended" | "recommended limit" | "recommended band"
-        | "recommended range" => Is::Limit(None, Some(Operating)),
+        "limit" | "limits" | "band" | "bands" | "range" | "recommended" | "recommended limit"
+        | "recommended band" | "recommended range" => Is::Limit(None, Some(Operating)),
         "upper limit" | "high limit" | "top of the band" | "ceiling" => Is::Limit(Some(High), None),
         "lower limit" | "low limit" | "floor" => Is::Limit(Some(Low), None),
-        "allowable" | "allowable limit" | "allowable band" | "emergency limit" => Is::Limit(None, Some(Allowable)),
+        "allowable" | "allowable limit" | "allowable band" | "emergency limit" => {
+            Is::Limit(None, Some(Allowable))
+        }
         "directive" | "directives" | "operator" | "order" | "ordered" => Is::Limit(None, Some(Ordered)),
         "margin" | "margins" | "headroom" => Is::Margin,
-        "highest" | "largest" | "greatest" | "biggest" | "peak" | "max" | "maximum" => Is::Rank(Rank::Highest),
+        "highest" | "largest" | "greatest" | "biggest" | "peak" | "max" | "maximum" => {
+            Is::Rank(Rank::Highest)
+        }
         "lowest" | "smallest" | "tightest" | "minimum" => Is::Rank(Rank::Lowest),
         "hottest" | "warmest" => Is::Rank(Rank::Hottest),
         "coldest" | "coolest" => Is::Rank(Rank::Coldest),
         "worst" => Is::Rank(Rank::Worst),
         "not" | "no" | "never" | "without" | "neither" | "nor" | "none" | "cannot" | "hardly" | "barely"
-        | "instead of" | "rather than" | "isn't" | "aren't" | "don't" | "doesn't" | "won't" | "can't" | "wasn't"
-        | "isn’t" | "don’t" | "doesn’t" | "won’t" | "can’t" => Is::Not,
+        | "instead of" | "rather than" | "isn't" | "aren't" | "don't" | "doesn't" | "won't" | "can't"
+        | "wasn't" | "isn’t" | "don’t" | "doesn’t" | "won’t" | "can’t" => Is::Not,
         "ago" | "was" | "were" | "earlier" | "last" | "past" | "previous" | "previously" => Is::Past,
-        "will" | "would" | "reach" | "reaches" | "reaching" | "forecast" | "predicted" | "expected" | "projected"
-        | "ahead" | "next" => Is::Future,
+        "will" | "would" | "reach" | "reaches" | "reaching" | "forecast" | "predicted" | "expected"
+        | "projected" | "ahead" | "next" => Is::Future,
         "by" => Is::Prep(Prep::By),
         "to" => Is::Prep(Prep::To),
         "from" => Is::Prep(Prep::From),

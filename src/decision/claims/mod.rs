@@ -80,7 +80,8 @@ pub fn check(facts: &Facts, decision: &Decision) -> Claims {
 
 /// All setpoints as they will be.
 fn chosen(facts: &Facts, proposed: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Finite> {
-    let value = |s: &crate::facts::SetpointFacts| proposed.get(&s.name).copied().or(s.present).map(|v| s.shown(v));
+    let value =
+        |s: &crate::facts::SetpointFacts| proposed.get(&s.name).copied().or(s.present).map(|v| s.shown(v));
     facts.setpoints.iter().filter_map(|s| Some((s.name.clone(), value(s)?))).collect()
 }
 
@@ -90,7 +91,9 @@ fn evidence(facts: &Facts, e: &super::Evidence) -> Check {
         None => format!("there is no signal {}", e.signal),
         Some(s) => match s.value {
             None => format!("{} has no good value", e.signal),
-            Some(v) if !close(e.value.get(), v.get(), s.unit.decimals()) => format!("{} is {v} {}", e.signal, s.unit),
+            Some(v) if !close(e.value.get(), v.get(), s.unit.decimals()) => {
+                format!("{} is {v} {}", e.signal, s.unit)
+            }
             Some(_) if e.trend != s.trend => format!("{} is {}", e.signal, s.trend.as_str()),
             Some(_) => String::new(),
         },

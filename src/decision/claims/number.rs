@@ -32,7 +32,11 @@ impl Speech<'_> {
             let span = Self::span(scene, at, at);
             match scene.is(at) {
                 Some(Is::Odd) => {
-                    self.check(Claim::Unclear, span, Err("write quantities in plain digits with a unit".to_owned()));
+                    self.check(
+                        Claim::Unclear,
+                        span,
+                        Err("write quantities in plain digits with a unit".to_owned()),
+                    );
                 }
                 Some(Is::Clock(hour, minute)) => {
                     let known = self.facts.clocks.contains(&(*hour, *minute));
@@ -42,7 +46,8 @@ impl Speech<'_> {
                 Some(Is::Number(n)) => match n.as_minutes() {
                     Some(minutes) => {
                         let known = self.facts.durations_min.iter().any(|d| same(f64::from(*d), minutes));
-                        let result = if known { Ok(()) } else { Err("no such span of time was shown".to_owned()) };
+                        let result =
+                            if known { Ok(()) } else { Err("no such span of time was shown".to_owned()) };
                         self.check(Claim::Duration, span, result);
                     }
                     None if scene.used.contains(&at) => {}
@@ -111,8 +116,9 @@ impl Speech<'_> {
         let n = &usage.number;
         let fits = |t: &Topic| {
             let mut units = self.signals(t).map(|s| s.unit).chain(self.setpoints(t).map(|s| s.unit));
-            units.any(|u| n.as_level(u).is_some() || n.as_difference(u).is_some() || n.unit == Some(Written::Percent))
-                || n.unit == Some(Written::Steps)
+            units.any(|u| {
+                n.as_level(u).is_some() || n.as_difference(u).is_some() || n.unit == Some(Written::Percent)
+            }) || n.unit == Some(Written::Steps)
         };
         let before = scene.topics.get(..at).unwrap_or_default().iter().rev().flatten().find(|t| fits(t));
         let after = || scene.topics.iter().skip(at + 1).flatten().next().filter(|t| fits(t));
@@ -161,13 +167,18 @@ impl Speech<'_> {
             u.number.as_difference(s.unit).is_some_and(|n| directed(n, v, u, |a, b| close(a, b, decimals)))
         };
         let percent = |v: Finite| {
-            u.number.unit == Some(Written::Percent) && directed(u.number.value, v.get(), u, |a, b| close(a, b, 0))
+            u.number.unit == Some(Written::Percent)
+                && directed(u.number.value, v.get(), u, |a, b| close(a, b, 0))
         };
         let aheads = || self.aheads(s, u.minutes);
         if u.margin {
             return match (s.value, u.minutes) {
-                (_, Some(_)) => aheads().iter().any(|v| self.margin(s, *v, u).is_some_and(|m| difference_of(&u.number, s.unit, m))),
-                (Some(now), None) => self.margin(s, now, u).is_some_and(|m| difference_of(&u.number, s.unit, m)),
+                (_, Some(_)) => aheads()
+                    .iter()
+                    .any(|v| self.margin(s, *v, u).is_some_and(|m| difference_of(&u.number, s.unit, m))),
+                (Some(now), None) => {
+                    self.margin(s, now, u).is_some_and(|m| difference_of(&u.number, s.unit, m))
+                }
                 (None, None) => false,
             };
         }
@@ -177,7 +188,8 @@ impl Speech<'_> {
         if u.delta || u.perhaps_delta && u.number.unit == Some(Written::Kelvin) {
             let window = |w: u32| u.minutes.is_none_or(|m| same(f64::from(w), m));
             let told = s.changes.iter().filter(|(w, _)| window(**w)).map(|(_, c)| c);
-            let past = told.into_iter().any(|c| difference(c.delta().get()) || c.percent().is_some_and(percent));
+            let past =
+                told.into_iter().any(|c| difference(c.delta().get()) || c.percent().is_some_and(percent));
             let Some(now) = s.value else { return false };
             let looks_ahead = u.minutes.is_some() || u.future;
             return past || looks_ahead && aheads().iter().any(|v| difference(v.get() - now.get()));
@@ -206,7 +218,8 @@ impl Speech<'_> {
     fn aheads(&self, s: &SignalFacts, minutes: Option<f64>) -> Vec<Finite> {
         let wanted = |h: u32| minutes.is_none_or(|m| same(f64::from(h), m));
         let rows = &self.facts.outlook.rows;
-        let values = rows.iter().filter_map(|r| r.ahead.get(&s.name)).flat_map(|a| HORIZONS_MIN.into_iter().zip(a));
+        let values =
+            rows.iter().filter_map(|r| r.ahead.get(&s.name)).flat_map(|a| HORIZONS_MIN.into_iter().zip(a));
         values.filter(|(h, _)| wanted(*h)).map(|(_, a)| a.value).collect()
     }
 
@@ -230,7 +243,9 @@ impl Speech<'_> {
                 if steps {
                     return directed(u.number.value, moved / s.step.get(), u, |a, b| (a - b).abs() < 1e-6);
                 }
-                u.number.as_difference(s.unit).is_some_and(|n| directed(n, moved, u, |a, b| close(a, b, s.decimals)))
+                u.number
+                    .as_difference(s.unit)
+                    .is_some_and(|n| directed(n, moved, u, |a, b| close(a, b, s.decimals)))
             })
         };
         if u.delta || u.number.unit == Some(Written::Steps) || u.margin {
@@ -248,7 +263,10 @@ impl Speech<'_> {
 
     /// What is so instead, for people.
     fn instead(&self, topic: &Topic, u: &Use) -> String {
-        let signals = self.signals(topic).take(3).filter_map(|s| Some(format!("{} is {} {}", s.name, s.value?, s.unit)));
+        let signals = self
+            .signals(topic)
+            .take(3)
+            .filter_map(|s| Some(format!("{} is {} {}", s.name, s.value?, s.unit)));
         let setpoints = self.setpoints(topic).take(3).filter_map(|s| {
             Some(format!("{} goes from {} to {} {}", s.name, s.present?, self.chosen.get(&s.name)?, s.unit))
         });
@@ -259,7 +277,11 @@ impl Speech<'_> {
             (_, _, Some(_)) => "value at that time",
             _ => "value",
         };
-        if known.is_empty() { "it is not said of what".to_owned() } else { format!("no such {what}: {}", known.join(", ")) }
+        if known.is_empty() {
+            "it is not said of what".to_owned()
+        } else {
+            format!("no such {what}: {}", known.join(", "))
+        }
     }
 }
 
@@ -279,7 +301,9 @@ fn wanted(bounds: &[Bound], side: Option<Side>, kind: Option<BoundKind>) -> impl
 /// must be a rise.
 fn directed(said: f64, real: f64, u: &Use, equal: impl Fn(f64, f64) -> bool) -> bool {
     match u.way {
-        Some(way) => (way.is_of(real) || real.abs() < 1e-9) && equal(said.abs(), real.abs()) && !contradicts(u, way),
+        Some(way) => {
+            (way.is_of(real) || real.abs() < 1e-9) && equal(said.abs(), real.abs()) && !contradicts(u, way)
+        }
         None => equal(said, real),
     }
 }

@@ -78,10 +78,14 @@ impl Scene<'_> {
 
     /// The nearest topic after `at`, with nothing that claims in between.
     pub(super) fn topic_after(&self, at: usize) -> Option<&Topic> {
-        let (n, topic) = self.topics.iter().enumerate().skip(at + 1).find_map(|(n, t)| Some((n, t.as_ref()?)))?;
+        let (n, topic) =
+            self.topics.iter().enumerate().skip(at + 1).find_map(|(n, t)| Some((n, t.as_ref()?)))?;
         let between = self.clause.items.get(at + 1..n)?;
         let claims = |i: &Item| {
-            matches!(i.is, Is::Way(..) | Is::Hold | Is::Steady | Is::Compare(_) | Is::Loose(_) | Is::Inside(_))
+            matches!(
+                i.is,
+                Is::Way(..) | Is::Hold | Is::Steady | Is::Compare(_) | Is::Loose(_) | Is::Inside(_)
+            )
         };
         (!between.iter().any(claims)).then_some(topic)
     }
@@ -93,11 +97,18 @@ impl Scene<'_> {
     /// The span of time that belongs to item `at`: one that follows it before another amount or direction,
     /// or one that opens the clause.
     pub(super) fn time_of(&self, at: usize) -> Option<(Option<Prep>, bool, f64)> {
-        let holder = |is: &Is| is.is_amount() || matches!(is, Is::Way(..) | Is::Compare(_) | Is::Loose(_) | Is::Inside(_));
+        let holder = |is: &Is| {
+            is.is_amount() || matches!(is, Is::Way(..) | Is::Compare(_) | Is::Loose(_) | Is::Inside(_))
+        };
         let items = &self.clause.items;
         let time = items.iter().enumerate().find(|(n, i)| {
             i.is.is_time() && {
-                let owner = items.iter().enumerate().take(*n).rev().find(|(m, i)| holder(&i.is) && !self.time_prep(*m, *n));
+                let owner = items
+                    .iter()
+                    .enumerate()
+                    .take(*n)
+                    .rev()
+                    .find(|(m, i)| holder(&i.is) && !self.time_prep(*m, *n));
                 let first = items.iter().enumerate().find(|(m, i)| holder(&i.is) && !self.time_prep(*m, *n));
                 owner.or(first).is_some_and(|(m, _)| m == at)
             }
@@ -118,15 +129,8 @@ impl Scene<'_> {
 }
 
 pub(super) fn read(facts: &Facts, chosen: &BTreeMap<Name, Finite>, text: &str, checks: &mut Vec<Check>) {
-    let mut speech = Speech {
-        facts,
-        chosen,
-        text,
-        checks,
-        mentioned: BTreeSet::new(),
-        carry: None,
-        verb: None,
-    };
+    let mut speech =
+        Speech { facts, chosen, text, checks, mentioned: BTreeSet::new(), carry: None, verb: None };
     let all = sentences(text, &facts.terms);
     let rest_held = all.iter().flatten().any(|c| {
         let has = |is: Is| c.items.iter().any(|i| i.is == is);
@@ -151,13 +155,28 @@ impl Speech<'_> {
 
     fn clause(&mut self, clause: &Clause) {
         let claims = |is: &Is| {
-            !matches!(is, Is::Subject(_) | Is::Not | Is::Past | Is::Future | Is::Prep(_) | Is::Rest | Is::Margin | Is::Limit(..))
+            !matches!(
+                is,
+                Is::Subject(_)
+                    | Is::Not
+                    | Is::Past
+                    | Is::Future
+                    | Is::Prep(_)
+                    | Is::Rest
+                    | Is::Margin
+                    | Is::Limit(..)
+            )
         };
         if let Some(not) = clause.items.iter().find(|i| i.is == Is::Not)
             && clause.items.iter().any(|i| claims(&i.is))
         {
-            let whole = not.span.start..clause.items.last().map_or(not.span.end, |i| i.span.end.max(not.span.end));
-            self.check(Claim::Unclear, whole, Err("a negated claim cannot be checked: say what is".to_owned()));
+            let whole =
+                not.span.start..clause.items.last().map_or(not.span.end, |i| i.span.end.max(not.span.end));
+            self.check(
+                Claim::Unclear,
+                whole,
+                Err("a negated claim cannot be checked: say what is".to_owned()),
+            );
         }
         let mut scene = Scene {
             clause,
