@@ -212,8 +212,12 @@ async fn an_exception_on_write_ends_in_release() {
         o["writes"].as_array().unwrap().iter().any(|w| w["result"].get("refused").is_some())
     });
     assert_eq!(refused.unwrap()["writes"][0]["result"]["refused"]["exception"], 4);
+    // The device refuses the release too: the heartbeat has stopped, its own watchdog does the rest.
     let events = rig.events();
-    assert!(events.ends_with(&["write_failed".to_owned(), "release".to_owned()]), "{events:?}");
+    assert_eq!(events[1..], ["write_failed", "release", "write_failed"], "{events:?}");
+    rig.written().await;
+    rig.frames(2).await;
+    assert_eq!(rig.written().await, Vec::<u64>::new(), "no heartbeat any more");
     rig.plc.tell(json!({ "refuse_writes": 0 })).await;
     // Ten minutes later it tries again.
     rig.frames(42).await;
