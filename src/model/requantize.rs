@@ -60,8 +60,12 @@ pub fn requantize(input: &Path, output: &Path, to: Quantization) -> Result<Inspe
     // Fails only when this process initialized it before, which is as good.
     let _initialized = LlamaBackend::init();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(64) as i32);
-    ffi::quantize(&c_path(input)?, &c_path(&partial)?, kind, threads)
-        .map_err(|code| RequantizeError::Llama { path: input.to_owned(), code })?;
+    let made = ffi::quantize(&c_path(input)?, &c_path(&partial)?, kind, threads);
+    if let Err(code) = made {
+        // It may not have come far enough to leave anything.
+        std::fs::remove_file(&partial).ok();
+        return Err(RequantizeError::Llama { path: input.to_owned(), code });
+    }
     std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(io)?;
     std::fs::rename(&partial, output).map_err(io)?;
     Ok(inspect(output)?)
@@ -69,4 +73,32 @@ pub fn requantize(input: &Path, output: &Path, to: Quantization) -> Result<Inspe
 
 fn c_path(path: &Path) -> Result<CString, RequantizeError> {
     path.to_str().and_then(|p| CString::new(p).ok()).ok_or_else(|| RequantizeError::Path(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_model_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, output) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+        let attempt = || requantize(&input, &output, Quantization::Q8_0).unwrap_err();
+        assert!(matches!(attempt(), RequantizeError::Inspect(_)), "there is no such file");
+        // A header that this program accepts, without the tensors that llama.cpp wants.
+        let header = [b"GGUF\x03\0\0\0", &[0; 16][..], &[0; 8]].concat();
+        std::fs::write(&input, header).unwrap();
+        let message = attempt().to_string();
+        assert!(message.contains("in.gguf"), "{message}");
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+        assert_eq!(left, ["in.gguf"]);
+    }
+
+    #[test]
+    fn formats_have_one_spelling() {
+        assert_eq!("q8_0".parse(), Ok(Quantization::Q8_0));
+        assert_eq!("q4_0".parse(), Ok(Quantization::Q4_0));
+        assert!("Q8".parse::<Quantization>().unwrap_err().to_string().contains("q8_0 or q4_0"));
+    }
 }

@@ -117,9 +117,12 @@ pub fn build_info() -> String {
 
 /// Instruction sets this CPU has and the llama.cpp in this program does not use: built for another
 /// machine, it is several times slower.
-#[cfg(all(feature = "llama", target_arch = "x86_64"))]
+#[cfg(feature = "llama")]
 pub fn unused_cpu_features() -> Vec<&'static str> {
     let built = crate::model::ffi::system_info();
+    #[cfg(not(target_arch = "x86_64"))]
+    let here: [(&str, bool); 0] = [];
+    #[cfg(target_arch = "x86_64")]
     let here = [
         ("AVX", is_x86_feature_detected!("avx")),
         ("AVX2", is_x86_feature_detected!("avx2")),

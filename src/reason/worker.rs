@@ -75,7 +75,12 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ProtocolE
     };
     let mut engine = match Engine::new(&backend, &model, load.context, facts.threads, load.cache) {
         Ok(engine) => engine,
-        Err(error) => return refuse(error.to_string()),
+        Err(error) => {
+            return refuse(format!(
+                "no context of {} tokens could be made ({error}); llama.cpp's log says why",
+                load.context
+            ));
+        }
     };
     let load_ms = watch.millis() as u64;
     protocol::write(output, &Reply::Loaded(Facts { context: engine.tokens(), load_ms, ..facts }))?;

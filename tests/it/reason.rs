@@ -298,17 +298,26 @@ async fn another_file_than_allowed_is_refused() {
 async fn a_model_that_outgrows_its_limit_fails_cleanly() {
     let Some(cores) = cores().await else { return };
     let weights = cores.model.metadata().unwrap().len() / 1_000_000;
-    let refusal = async |mb: u64| {
+    let limited = |mb: u64| {
         let mut launch = launch(&cores);
         launch.load.memory_limit_mb = Some(mb);
-        let reasoner = Reasoner::start(launch).unwrap();
-        // A process that dies is tried again and again; one look at why is enough.
-        let mut last = reasoner.ready(LOADING / 4).await.unwrap_err().to_string();
-        last.truncate(300);
-        last
+        Reasoner::start(launch).unwrap()
     };
-    let told = refusal(weights / 2).await;
+    let told = limited(weights / 2).ready(LOADING).await.unwrap_err().to_string();
     assert!(told.contains("memory_limit_mb allows") && told.contains("weights"), "{told}");
+
+    // Enough for the model alone, so that it is not refused beforehand, but the program needs room too.
+    let need: u64 = told.split_once("about ").unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
+    let mut reasoner = limited(need + 1);
+    let watch = Stopwatch::start();
+    loop {
+        match reasoner.ask(request("Inlet 22.", decision())).await {
+            Err(Failure::NotRunning { why }) if !why.contains("still loading") => break,
+            Err(Failure::NotRunning { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            other => panic!("{other:?}"),
+        }
+        assert!(watch.elapsed() < LOADING);
+    }
 }
 
 #[tokio::test]
