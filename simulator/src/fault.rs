@@ -10,12 +10,11 @@ pub struct Fault {
     pub at_h: f64,
     #[serde(deserialize_with = "crate::bounds::hours")]
     pub hours: f64,
-    #[serde(flatten)]
-    pub kind: FaultKind,
+    pub what: FaultKind,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     /// So many chillers trip.
     ChillerTrip { count: usize },
@@ -82,7 +81,7 @@ impl Fault {
 
     /// The sensor this fault is about.
     pub fn signal(&self) -> Option<&str> {
-        match &self.kind {
+        match &self.what {
             FaultKind::SensorStuck { signal }
             | FaultKind::SensorDropout { signal }
             | FaultKind::SensorBias { signal, .. }
@@ -108,7 +107,7 @@ pub fn active(faults: &[Fault], hours: f64) -> impl Iterator<Item = &Fault> {
 pub fn disturbance(faults: &[Fault], hours: f64) -> Disturbance {
     let mut d = Disturbance::default();
     for fault in active(faults, hours) {
-        match &fault.kind {
+        match &fault.what {
             FaultKind::ChillerTrip { count } => d.chillers_tripped = *count,
             FaultKind::PumpLoss { share } => d.pumps_lost = *share,
             FaultKind::TowerFanLoss { share } => d.tower_fans_lost = *share,

@@ -10,6 +10,7 @@ pub mod load;
 pub mod noise;
 pub mod physics;
 pub mod plant;
+pub mod plot;
 pub mod registers;
 pub mod scenario;
 pub mod sensor;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use isotherm_sim::serve::{self, Broker, Login, Options, Speed};
-use isotherm_sim::{Plant, Scenario, trace};
+use isotherm_sim::{Plant, Scenario, plot, trace};
 
 #[derive(Parser)]
 #[command(
@@ -34,9 +34,12 @@ enum Command {
     Trace {
         #[command(flatten)]
         run: Batch,
-        /// Where to: FILE.csv
+        /// Where to: FILE.csv or FILE.parquet
         #[arg(long)]
         out: PathBuf,
+        /// Draw it, too
+        #[arg(long, value_name = "FILE.svg")]
+        plot: Option<PathBuf>,
     },
 }
 
@@ -191,7 +194,7 @@ async fn main() -> anyhow::Result<()> {
                 print!("{totals}");
             }
         }
-        Command::Trace { run, out } => {
+        Command::Trace { run, out, plot } => {
             let mut plant = run.plant()?;
             let mut trace = trace::Trace::new(&plant);
             while plant.hours() < run.hours {
@@ -199,6 +202,9 @@ async fn main() -> anyhow::Result<()> {
                 trace.push(&plant);
             }
             trace.write(&out)?;
+            if let Some(picture) = plot {
+                plot::svg(&trace, &plant.scenario().about, &picture)?;
+            }
         }
     }
     Ok(())

@@ -68,7 +68,17 @@ macro_rules! shipped {
     };
 }
 
-shipped!["air", "immersion", "liquid"];
+shipped![
+    "air",
+    "air-faults",
+    "air-heatwave",
+    "air-winter",
+    "immersion",
+    "immersion-winter",
+    "liquid",
+    "liquid-faults",
+    "liquid-inference",
+];
 
 impl Scenario {
     /// Reads a scenario file.

@@ -124,7 +124,7 @@ impl Sensors {
                 .iter()
                 .filter(|f| f.signal() == Some(sensor.spec.name))
             {
-                match &fault.kind {
+                match &fault.what {
                     FaultKind::SensorStuck { .. } => out = Some(sensor.last),
                     FaultKind::SensorDropout { .. } => out = Some(None),
                     FaultKind::SensorBias { offset, .. } => value += offset,

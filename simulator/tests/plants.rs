@@ -60,3 +60,108 @@ fn air_directions() {
     assert!(warm_air.it_kwh > 1.01 * base.it_kwh, "{warm_air} {base}");
     assert!(warm_air.tflop_h < base.tflop_h);
 }
+
+#[test]
+fn liquid_directions() {
+    let base = day("liquid", &[("facility_supply_sp", 22.0)]);
+    assert!((1.1..1.4).contains(&base.pue()), "PUE {}", base.pue());
+    // Warmer facility water spares the trim chiller.
+    let warm = day(
+        "liquid",
+        &[("facility_supply_sp", 28.0), ("cdu_supply_sp", 32.0)],
+    );
+    assert!(warm.cooling_kwh < 0.8 * base.cooling_kwh, "{warm} {base}");
+    // It is paid for in leakage and throughput.
+    assert!(
+        warm.it_kwh > base.it_kwh && warm.tflop_h < base.tflop_h,
+        "{warm} {base}"
+    );
+    let pressure = day("liquid", &[("cdu_dp_sp", 180.0)]);
+    assert!(pressure.cooling_kwh > base.cooling_kwh, "{pressure} {base}");
+}
+
+#[test]
+fn immersion_directions() {
+    let base = day("immersion", &[("pump_speed_sp", 75.0)]);
+    assert!((1.05..1.3).contains(&base.pue()), "PUE {}", base.pue());
+    let fast = day("immersion", &[("pump_speed_sp", 100.0)]);
+    assert!(
+        fast.cooling_kwh > base.cooling_kwh && fast.tflop_h > base.tflop_h,
+        "{fast} {base}"
+    );
+    let warm = day("immersion", &[("fluid_supply_sp", 40.0)]);
+    assert!(
+        warm.cooling_kwh < base.cooling_kwh && warm.it_kwh > base.it_kwh,
+        "{warm} {base}"
+    );
+}
+
+/// Every corner of every plant's setpoints, on a warm afternoon under full load: the work of moving
+/// heat is never below what thermodynamics and the affinity laws ask for.
+#[test]
+fn no_corner_is_free() {
+    // Half of the IT load at least passes the water in question.
+    for (name, loads, floor) in [
+        ("air", 2, 0.06),
+        ("liquid", 1, 0.04),
+        ("immersion", 2, 0.01),
+    ] {
+        let text = format!(
+            "base = {name:?}\nstart = \"2025-07-15T10:00:00Z\"\n{}",
+            "[[workload]]\nkind = \"constant\"\nshare = 0.9\n".repeat(loads)
+        );
+        let scenario = Scenario::parse(name, &text).expect("a scenario");
+        for corner in 0..8_u32 {
+            let mut plant = Plant::new(scenario.clone(), 4).expect("a plant");
+            let setpoints: Vec<_> = plant.supervision().setpoints.clone();
+            let mut what = name.to_owned();
+            for (bit, s) in setpoints.iter().enumerate() {
+                let value = if corner >> bit & 1 == 1 {
+                    s.config.max
+                } else {
+                    s.config.min
+                };
+                plant.command(s.spec.name, value).expect("in range");
+                what += &format!(" {}={value}", s.spec.name);
+            }
+            plant.command("enable", 1.0).expect("enable");
+            for beat in 1..=4 * 60 {
+                plant
+                    .command("heartbeat", f64::from(beat))
+                    .expect("heartbeat");
+                plant.step(60.0);
+            }
+            let t = plant.totals();
+            let read = |signal: &str| {
+                let found = plant.sensors().into_iter().find(|(s, _)| s.name == signal);
+                found.and_then(|(_, v)| v).expect("a reading")
+            };
+            for (spec, value) in plant.sensors() {
+                assert!(value.is_some_and(f64::is_finite), "{what}: {}", spec.name);
+            }
+            let share = t.cooling_kwh / t.it_kwh;
+            assert!(
+                share > floor,
+                "{what}: cooling takes only {share:.4} of IT energy"
+            );
+            assert!(share < 1.0, "{what}: cooling takes {share:.2} of IT energy");
+            // Carnot, between the coldest water and the coldest sink outdoors.
+            let cold = if name == "air" {
+                read("chws")
+            } else {
+                read("facility_supply")
+            };
+            let sink = if name == "air" {
+                read("outdoor_wetbulb")
+            } else {
+                read("outdoor_drybulb")
+            };
+            let least = (sink - cold).max(0.0) / (cold + 273.15) * read("it_load") * 0.5;
+            let power = read("cooling_power");
+            assert!(
+                power > least,
+                "{what}: {power:.1} kW where Carnot asks for {least:.1}"
+            );
+        }
+    }
+}

@@ -16,8 +16,9 @@
 
 use serde::Deserialize;
 
+use super::drive::{Loop, Tuning};
 use super::store::Volume;
-use super::{KELVIN, WATER_CP, slew};
+use super::{KELVIN, WATER_CP};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,11 +60,11 @@ pub struct Chiller {
     /// Heat capacity of the evaporator with its water, kJ/K.
     #[serde(deserialize_with = "crate::bounds::positive")]
     pub evaporator_kj_k: f64,
-    /// Time from start command to cooling, then from zero to full load, s.
+    /// Time from start command to cooling, s.
     #[serde(deserialize_with = "crate::bounds::positive")]
     pub start_s: f64,
-    #[serde(deserialize_with = "crate::bounds::positive")]
-    pub loading_s: f64,
+    /// Loads by the leaving temperature's error, as a share of rated cooling.
+    pub control: Tuning,
     /// Anti-short-cycling: minimum run and off times, s, and starts per hour.
     #[serde(deserialize_with = "crate::bounds::not_negative")]
     pub least_run_s: f64,
@@ -132,6 +133,7 @@ pub struct Water {
 pub struct Machine {
     pub state: State,
     pub evaporator: Volume,
+    load: Loop,
     /// Cooling, kW.
     pub cooling: f64,
     /// Compressor power, kW.
@@ -151,6 +153,7 @@ impl Machine {
                 State::Off(long_ago)
             },
             evaporator: Volume::new(c.evaporator_kj_k, temp),
+            load: Loop::new(0.3),
             cooling: 0.0,
             power: 0.0,
             clamped: false,
@@ -165,6 +168,15 @@ impl Machine {
     /// Its pumps run from the start command on.
     pub fn pumping(&self) -> bool {
         matches!(self.state, State::Starting(_) | State::Running(_))
+    }
+
+    /// Started so lately that its effect does not show yet.
+    pub fn settling(&self) -> bool {
+        match self.state {
+            State::Starting(_) => true,
+            State::Running(s) => s < 300.0,
+            State::Off(_) | State::Tripped => false,
+        }
     }
 
     pub fn may_start(&self, c: &Chiller) -> bool {
@@ -206,18 +218,17 @@ impl Machine {
         };
         let flow = if self.pumping() { kg_s * WATER_CP } else { 0.0 };
         if self.running() {
-            let wanted = flow * (inlet - setpoint)
-                + self.evaporator.capacity * (self.evaporator.temp - setpoint) / 60.0;
             let most = c.capacity(self.evaporator.temp, entering);
-            self.cooling = slew(
-                self.cooling,
-                wanted.clamp(0.0, most),
-                dt * c.rated_kw / c.loading_s,
-            );
+            let share = self
+                .load
+                .step(dt, self.evaporator.temp - setpoint, &c.control);
+            self.cooling = (share * c.rated_kw).min(most);
+            self.load.output = self.cooling / c.rated_kw;
             let duty = c.duty(self.cooling, self.evaporator.temp, entering);
             self.power = duty.kw;
             self.clamped = duty.clamped;
         } else {
+            self.load = Loop::new(0.0);
             self.cooling = 0.0;
             self.power = 0.0;
             self.clamped = false;
@@ -248,7 +259,12 @@ pub(crate) mod tests {
             auxiliary_kw: 1.0,
             evaporator_kj_k: 3000.0,
             start_s: 60.0,
-            loading_s: 180.0,
+            control: Tuning {
+                gain: 0.12,
+                reset_s: 90.0,
+                slew_per_s: 0.005,
+                min: 0.0,
+            },
             least_run_s: 900.0,
             least_off_s: 600.0,
             starts_per_hour: 3,
@@ -304,7 +320,7 @@ pub(crate) mod tests {
         run(&mut m, 900);
         assert!(m.may_stop(&c));
         assert!(
-            (m.evaporator.temp - 9.0).abs() < 0.05,
+            (m.evaporator.temp - 9.0).abs() < 0.1,
             "{}",
             m.evaporator.temp
         );

@@ -285,7 +285,7 @@ impl ChilledWater {
         (cooling, capacity): (f64, f64),
     ) {
         let running = self.machines.iter().filter(|m| m.running()).count();
-        let starting = self.machines.iter().any(|m| m.pumping() && !m.running());
+        let starting = self.machines.iter().any(Machine::settling);
         let loaded = running > 0 && cooling > c.staging.up_load * capacity;
         let short = loaded || error > c.staging.up_error_k;
         self.high_s = if short && !starting {
