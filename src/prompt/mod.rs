@@ -76,6 +76,15 @@ impl Prompts {
         }
     }
 
+    /// The templates of a record, by file name.
+    pub fn from_files(mut files: BTreeMap<String, String>) -> Result<Self, PromptError> {
+        let path = PathBuf::from(FILE);
+        match files.remove(FILE) {
+            Some(text) => Self::parse(path, text),
+            None => Err(PromptError::Unreadable { path, source: std::io::ErrorKind::NotFound.into() }),
+        }
+    }
+
     fn parse(path: PathBuf, text: String) -> Result<Self, PromptError> {
         let text = text.replace("\r\n", "\n");
         let template = text.strip_prefix("{#- ").and_then(|t| t.split([' ', ':', '\n']).next());
