@@ -1,1 +1,9 @@
-fn main() {}
+//! `isotherm`: see `isotherm --help`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

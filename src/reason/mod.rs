@@ -1,10 +1,136 @@
 //! The model behind one door: a prompt and a schema go in, constrained text with measured probabilities
 //! comes out, or a failure that says what went wrong. Nothing here is trusted further down the path.
 
+pub mod child;
+pub mod openai;
+pub mod protocol;
+
+#[cfg(feature = "llama")]
+mod admission;
+#[cfg(feature = "llama")]
+mod constraint;
+#[cfg(feature = "llama")]
+mod local;
+#[cfg(feature = "llama")]
+pub mod worker;
+
+use std::path::PathBuf;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::site;
 use crate::units::Finite;
+pub use child::{Launch, Reasoner};
+pub use openai::Server;
+pub use protocol::{CacheType, Facts, Load};
+
+/// Where completions come from.
+#[derive(Debug)]
+pub enum Backend {
+    Local(Reasoner),
+    Server(Server),
+    /// No model: every question fails, and the fallback decides.
+    None,
+}
+
+/// The `[model]` section cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("[model] {field} is missing: the {backend} backend needs {meaning}")]
+    Missing { field: &'static str, backend: &'static str, meaning: &'static str },
+    #[error("[model] api_key_env: the environment variable {0} is not set")]
+    Key(String),
+    #[error("[model] url: {0}")]
+    Url(Failure),
+    #[error("the reasoner cannot be started: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Backend {
+    /// Starts what the site's `[model]` asks for. `program` is run as `program reasoner` for a local model:
+    /// this very program, outside tests.
+    pub fn start(model: &site::Model, program: PathBuf) -> Result<Self, StartError> {
+        let missing = |field, backend, meaning| StartError::Missing { field, backend, meaning };
+        match model.backend {
+            site::Backend::None => Ok(Self::None),
+            site::Backend::Local => {
+                let path = model.path.clone();
+                let load = Load {
+                    path: path.ok_or_else(|| missing("path", "local", "a GGUF file"))?,
+                    sha256: model.sha256.clone(),
+                    context: model.context,
+                    threads: model.threads,
+                    memory_limit_mb: model.memory_limit_mb,
+                    cache: CacheType::default(),
+                };
+                Ok(Self::Local(Reasoner::start(Launch { program, load })?))
+            }
+            site::Backend::Openai => {
+                let url = model.url.as_ref();
+                let url = url.ok_or_else(|| missing("url", "openai", "a server's address up to /v1"))?;
+                let name = model.name.as_ref();
+                let name = name.ok_or_else(|| missing("name", "openai", "a model the server knows"))?;
+                let key = match &model.api_key_env {
+                    Some(variable) => {
+                        Some(std::env::var(variable).map_err(|_| StartError::Key(variable.clone()))?)
+                    }
+                    None => None,
+                };
+                Ok(Self::Server(Server::new(url, name, key).map_err(StartError::Url)?))
+            }
+        }
+    }
+
+    /// Asks once, within the request's deadline.
+    pub async fn ask(&mut self, request: Request) -> Result<Completion, Failure> {
+        match self {
+            Self::Local(reasoner) => reasoner.ask(request).await,
+            Self::Server(server) => server.ask(&request).await,
+            Self::None => Err(Failure::NotRunning { why: "the site runs without a model".to_owned() }),
+        }
+    }
+
+    /// Waits until questions can be answered; a server or no model is ready at once.
+    pub async fn ready(&self, limit: std::time::Duration) -> Result<(), Failure> {
+        match self {
+            Self::Local(reasoner) => reasoner.ready(limit).await.map(|_| ()),
+            Self::Server(_) | Self::None => Ok(()),
+        }
+    }
+
+    /// What is loaded now, where that is known.
+    pub fn facts(&self) -> Option<Facts> {
+        match self {
+            Self::Local(reasoner) => reasoner.facts(),
+            Self::Server(_) | Self::None => None,
+        }
+    }
+}
+
+/// The llama.cpp in this program, and the instruction sets it was built for.
+#[cfg(feature = "llama")]
+pub fn build_info() -> String {
+    use crate::model::ffi;
+    format!("llama.cpp {} (ggml {}): {}", ffi::version(), ffi::commit(), ffi::system_info().trim())
+}
+
+/// Instruction sets this CPU has and the llama.cpp in this program does not use: built for another
+/// machine, it is several times slower.
+#[cfg(all(feature = "llama", target_arch = "x86_64"))]
+pub fn unused_cpu_features() -> Vec<&'static str> {
+    let built = crate::model::ffi::system_info();
+    let here = [
+        ("AVX", is_x86_feature_detected!("avx")),
+        ("AVX2", is_x86_feature_detected!("avx2")),
+        ("FMA", is_x86_feature_detected!("fma")),
+        ("F16C", is_x86_feature_detected!("f16c")),
+        ("AVX512", is_x86_feature_detected!("avx512f")),
+        ("AVX512_VNNI", is_x86_feature_detected!("avx512vnni")),
+    ];
+    let unused = |name: &str| !built.contains(&format!(" {name} = 1 "));
+    here.into_iter().filter(|(name, has)| *has && unused(name)).map(|(name, _)| name).collect()
+}
 
 /// One question to the model.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

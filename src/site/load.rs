@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use super::source::{Point, Source, Table, WordType};
 use super::{Backend, Clock, Role, Setpoint, Signal, Site};
+use crate::register;
 use crate::units::{Finite, Unit};
 
 /// Why a site file was not accepted.
@@ -29,12 +30,12 @@ pub struct Problem {
     pub line: Option<usize>,
     /// `signal "chws": range`
     pub field: String,
-    pub problem: String,
+    pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.problem)
+        write!(f, "{}: {}", self.field, self.message)
     }
 }
 
@@ -115,7 +116,7 @@ impl<'a> Checker<'a> {
 
     fn at(&mut self, name: &str, field: String, problem: impl Into<String>) {
         let line = self.text.lines().position(|l| is_name_line(l, name)).map(|i| i + 1);
-        self.problems.push(Problem { line, field, problem: problem.into() });
+        self.problems.push(Problem { line, field, message: problem.into() });
     }
 
     fn top(&mut self, key: &str, problem: impl Into<String>) {
@@ -125,7 +126,7 @@ impl<'a> Checker<'a> {
             .lines()
             .position(|l| l.trim_start().strip_prefix(last).is_some_and(|r| r.trim_start().starts_with('=')))
             .map(|i| i + 1);
-        self.problems.push(Problem { line, field: key.to_owned(), problem: problem.into() });
+        self.problems.push(Problem { line, field: key.to_owned(), message: problem.into() });
     }
 
     fn whole(&mut self, site: &Site) {
@@ -276,7 +277,7 @@ impl<'a> Checker<'a> {
         }
         self.point(site, name, &field("register"), &s.register, s.unit);
         for (label, value) in [("min", s.min), ("max", s.max), ("safe", s.safe)] {
-            if !representable(&s.register, s.unit, value) {
+            if register::encode(&s.register, s.unit, value).is_err() {
                 self.at(
                     name,
                     field(label),
@@ -296,6 +297,18 @@ impl<'a> Checker<'a> {
                 name,
                 format!("{field}.device"),
                 format!("no [[device]] named \"{}\" (there are: {known})", p.device),
+            );
+        }
+        if let Some(device) = site.device(&p.device)
+            && device.wire_address(p.address).is_none()
+        {
+            self.at(
+                name,
+                format!("{field}.address"),
+                format!(
+                    "is {}, but the addresses of device \"{}\" start at {} (address_base)",
+                    p.address, p.device, device.address_base
+                ),
             );
         }
         if p.scale == Finite::ZERO {
@@ -423,13 +436,13 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// `name = "NAME"`, in a table of its own or inline.
 fn is_name_line(line: &str, name: &str) -> bool {
-    line.split_once("name").is_some_and(|(before, after)| {
-        before.trim_start_matches(['{', ' ', '\t']).is_empty()
-            && after
-                .trim_start()
-                .strip_prefix('=')
-                .is_some_and(|v| v.trim_start().trim_start_matches(['"', '\'']).starts_with(name))
+    let value = line.trim_start_matches(['{', ' ', '\t']).strip_prefix("name").map(str::trim_start);
+    value.and_then(|v| v.strip_prefix('=')).is_some_and(|v| {
+        let v = v.trim_start();
+        let quote = v.chars().next().unwrap_or('"');
+        v.trim_start_matches(quote).strip_prefix(name).is_some_and(|rest| rest.starts_with(quote))
     })
 }
 
@@ -456,19 +469,5 @@ fn role_units(role: Role) -> Option<&'static [Unit]> {
         Role::DiffPressure => Some(&[Unit::KilopascalGauge]),
         Role::ChillersOn => Some(&[Unit::Count]),
         Role::FanSpeed | Role::PumpSpeed | Role::ValvePosition => None,
-    }
-}
-
-/// Whether `value` survives the way into the register's type.
-fn representable(p: &Point, unit: Unit, value: Finite) -> bool {
-    let Some(wire) = unit.convert(value, p.unit.unwrap_or(unit)) else { return false };
-    let raw = (wire.get() - p.offset.get()) / p.scale.get();
-    match p.word_type {
-        WordType::Int16 => raw >= f64::from(i16::MIN) && raw <= f64::from(i16::MAX),
-        WordType::Uint16 => raw >= 0.0 && raw <= f64::from(u16::MAX),
-        WordType::Int32 => raw >= f64::from(i32::MIN) && raw <= f64::from(i32::MAX),
-        WordType::Uint32 => raw >= 0.0 && raw <= f64::from(u32::MAX),
-        WordType::Float32 => raw.abs() <= f64::from(f32::MAX),
-        WordType::Bit => false,
     }
 }

@@ -254,6 +254,17 @@ pub struct Setpoint {
     pub writes_per_day: Option<u32>,
 }
 
+impl Setpoint {
+    /// The end of the range that cools most.
+    #[must_use]
+    pub fn coldest(&self) -> Finite {
+        match self.cools {
+            Cools::Down => self.min,
+            Cools::Up => self.max,
+        }
+    }
+}
+
 /// Registers by which the plant knows that the agent is in charge and alive.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -294,6 +305,14 @@ pub struct Envelope {
     #[schemars(with = "String")]
     pub outlook: SignedDuration,
     pub chiller: ChillerLimits,
+    /// The fastest way towards warmer, in percent of a setpoint's range each 5 min; the setpoint's own
+    /// rate limit holds beside it.
+    pub warming_pct_5min: Finite,
+    /// The same towards colder.
+    pub cooling_pct_5min: Finite,
+    /// A setpoint changed at the plant itself is left alone for this long.
+    #[schemars(with = "String")]
+    pub manual_hold: SignedDuration,
     /// Twins further apart than this, K or units, for `twin_for`, are left out.
     pub twin_tolerance: Finite,
     #[schemars(with = "String")]
@@ -352,6 +371,9 @@ impl Default for Envelope {
             min_approach: None,
             outlook: SignedDuration::from_mins(30),
             chiller: ChillerLimits::default(),
+            warming_pct_5min: Finite::constant(2.0),
+            cooling_pct_5min: Finite::constant(7.0),
+            manual_hold: SignedDuration::from_mins(30),
             twin_tolerance: Finite::constant(1.0),
             twin_for: SignedDuration::from_secs(30),
             unverified: Unverified::default(),

@@ -1,0 +1,87 @@
+//! What the guard remembers between frames: what it wrote, when, and what is latched. A value like any
+//! other: [`Guard::observe`](super::Guard::observe) and [`Guard::after`](super::Guard::after) make a new one.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::site::{Name, Role, Site};
+use crate::units::Finite;
+
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Memory {
+    pub(super) slots: BTreeMap<Name, Slot>,
+    /// The latest time seen: an earlier one counts as this.
+    pub(super) latest: Option<Timestamp>,
+    /// When each role last had a good value.
+    pub(super) last_good: BTreeMap<Role, Timestamp>,
+    pub(super) emergency: Option<String>,
+    pub(super) chillers: Chillers,
+    pub(super) new_manual_holds: Vec<Name>,
+}
+
+/// One setpoint's past.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Slot {
+    /// What its register holds by our own confirmed write.
+    pub(super) written: Option<Finite>,
+    pub(super) changed_at: Option<Timestamp>,
+    /// Writes in the day (since the epoch) given first.
+    pub(super) writes: (i64, u32),
+    /// Left alone until then: somebody changed it at the plant.
+    pub(super) manual_until: Option<Timestamp>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Chillers {
+    pub(super) running: Option<Finite>,
+    pub(super) started: Vec<Timestamp>,
+    pub(super) stopped_at: Option<Timestamp>,
+}
+
+/// Starts and stops older than this decide nothing.
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+impl Chillers {
+    pub(super) fn observe(&mut self, now: Timestamp, running: Finite) {
+        if self.running.is_some_and(|before| running > before) {
+            self.started.push(now);
+        }
+        if self.running.is_some_and(|before| running < before) {
+            self.stopped_at = Some(now);
+        }
+        self.started.retain(|t| now.duration_since(*t) < HOUR);
+        self.running = Some(running);
+    }
+}
+
+impl Memory {
+    #[must_use]
+    pub fn new(site: &Site) -> Self {
+        let slots = site.setpoints.iter().map(|s| (s.name.clone(), Slot::default())).collect();
+        Self { slots, ..Self::default() }
+    }
+
+    /// Why there is an emergency; latched until temperatures are below their hand-back limits.
+    #[must_use]
+    pub fn emergency(&self) -> Option<&str> {
+        self.emergency.as_deref()
+    }
+
+    /// Setpoints that the latest frame showed as changed by somebody else.
+    #[must_use]
+    pub fn new_manual_holds(&self) -> &[Name] {
+        &self.new_manual_holds
+    }
+
+    /// Time that does not run backwards.
+    pub(super) fn at(&self, now: Timestamp) -> Timestamp {
+        self.latest.map_or(now, |latest| latest.max(now))
+    }
+}
+
+/// Days since the epoch, for write budgets.
+pub(super) fn day(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(86_400)
+}

@@ -1,0 +1,122 @@
+//! Whether a model fits, before it is loaded: finding out afterwards costs the machine.
+
+use crate::model::inspect::Inspection;
+
+use super::protocol::{CacheType, Load};
+
+/// What loading would take, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Need {
+    pub weights: u64,
+    pub cache: u64,
+    /// Buffers of the computation. An estimate, somewhat high on purpose.
+    pub compute: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the model needs about {total} MB ({weights} weights + {cache} cache + {compute} computation), \
+     but {limit} allows {allowed} MB; use a smaller model or context, or free memory"
+)]
+pub(super) struct DoesNotFit {
+    total: u64,
+    weights: u64,
+    cache: u64,
+    compute: u64,
+    limit: &'static str,
+    allowed: u64,
+}
+
+impl Need {
+    /// For a prompt computed in batches of `batch` tokens.
+    pub(super) fn of(model: &Inspection, load: &Load, batch: u32) -> Self {
+        let f16 = u64::from(load.context).saturating_mul(model.kv_bytes_per_token);
+        let cache = match load.cache {
+            CacheType::F16 => f16,
+            // Blocks of 32 numbers take 34 bytes instead of 64.
+            CacheType::Q8_0 => f16 / 64 * 34,
+        };
+        // For each token of a batch: logits, the widest activations twice, and attention scores.
+        let floats = model
+            .vocabulary
+            .saturating_add(2 * model.feed_forward.saturating_add(4 * model.embedding))
+            .saturating_add(model.heads.saturating_mul(u64::from(load.context)));
+        let compute = floats.saturating_mul(4 * u64::from(batch)).saturating_add(32 << 20);
+        Self { weights: model.file_bytes, cache, compute }
+    }
+
+    pub(super) fn total(self) -> u64 {
+        self.weights.saturating_add(self.cache).saturating_add(self.compute)
+    }
+
+    /// Compares the need with each limit: a name and the bytes it leaves.
+    pub(super) fn check(self, limits: &[(&'static str, u64)]) -> Result<(), DoesNotFit> {
+        let tightest = limits.iter().min_by_key(|(_, bytes)| *bytes);
+        match tightest {
+            Some((limit, allowed)) if self.total() > *allowed => Err(DoesNotFit {
+                total: mb(self.total()),
+                weights: mb(self.weights),
+                cache: mb(self.cache),
+                compute: mb(self.compute),
+                limit,
+                allowed: mb(*allowed),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn mb(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
+}
+
+/// The limits that hold here: memory the kernel can still hand out, and what this control group may still
+/// take. One that cannot be read is left out.
+pub(super) fn limits() -> Vec<(&'static str, u64)> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| available(&text));
+    let group = read("/proc/self/cgroup").and_then(|text| {
+        let folder = format!("/sys/fs/cgroup{}", text.lines().find_map(|l| l.strip_prefix("0::"))?);
+        let number = |file: &str| read(&format!("{folder}/{file}"))?.trim().parse().ok();
+        let max: u64 = number("memory.max")?;
+        let used: u64 = number("memory.current")?;
+        let reclaimable = read(&format!("{folder}/memory.stat"))
+            .and_then(|s| s.lines().find_map(|l| l.strip_prefix("inactive_file ")?.parse().ok()))
+            .unwrap_or(0);
+        Some(max.saturating_sub(used.saturating_sub(reclaimable)))
+    });
+    machine
+        .map(|bytes| ("available memory (MemAvailable)", bytes))
+        .into_iter()
+        .chain(group.map(|bytes| ("the control group's memory.max", bytes)))
+        .collect()
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tightest_limit_is_named_with_numbers() {
+        let need = Need { weights: 100_000_000, cache: 50_000_000, compute: 25_000_000 };
+        assert_eq!(need.check(&[("a", 175_000_000)]), Ok(()));
+        assert_eq!(need.check(&[]), Ok(()));
+        let refusal = need.check(&[("a", 1 << 40), ("b", 170_000_000)]).unwrap_err().to_string();
+        for part in ["175 MB", "100 weights", "50 cache", "25 computation", "b allows 170 MB"] {
+            assert!(refusal.contains(part), "{part:?} in {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn reads_meminfo() {
+        let text = "MemTotal:       24631812 kB\nMemFree:        1 kB\nMemAvailable:   24117248 kB\n";
+        assert_eq!(available(text), Some(24_117_248 * 1024));
+        assert_eq!(available("MemTotal: 5 kB\n"), None);
+    }
+}

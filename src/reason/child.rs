@@ -1,0 +1,412 @@
+//! The guard's side of the reasoner process: starts it, asks it, and survives whatever it does.
+//!
+//! ```text
+//!             ┌──────────── pause, doubled each time ◀───────────┐
+//!             ▼                                                  │
+//!  start ─▶ Starting ── Loaded ─▶ Ready ── died, late, garbled ─▶ Down
+//!             └──────── refused, died, too slow ────────────────▶ Down
+//! ```
+//!
+//! One thread owns the process for as long as it lives: the kernel kills the reasoner when the *thread*
+//! that started it ends, and threads of an async runtime come and go.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command as Program};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::protocol::{self, Command, Facts, Load, ProtocolError, Reply};
+use super::{Completion, Failure, Request};
+use crate::clock::Stopwatch;
+
+/// Hashing and mapping the largest model from a slow disk stays below this.
+const LOAD_LIMIT: Duration = Duration::from_secs(300);
+/// How long an answer that is late may still come before the process is replaced.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long an ended process may take to be collected.
+const REAP_LIMIT: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// What the process inherits; the guard's secrets stay behind.
+const INHERITED: [&str; 6] =
+    ["PATH", "LD_LIBRARY_PATH", "RUST_LOG", "RUST_BACKTRACE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
+/// How long a thread of the process spins for the others before it sleeps, where the operator has not set
+/// it: next to other work, the default of OpenMP spends most of the machine on spinning.
+const SPIN: (&str, &str) = ("GOMP_SPINCOUNT", "1000");
+/// Lines of its log that are passed on, for each life, and bytes of each.
+const LOG_LINES: u32 = 500;
+const LOG_LINE_BYTES: u64 = 400;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Run with the single argument `reasoner`.
+    pub program: PathBuf,
+    pub load: Load,
+}
+
+/// A running reasoner. Dropping it ends the process.
+#[derive(Debug)]
+pub struct Reasoner {
+    asks: mpsc::Sender<Ask>,
+    state: watch::Receiver<State>,
+    /// Dropped with the handle, which the owning thread notices.
+    _alive: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Starting,
+    Ready(Box<Facts>),
+    /// Waiting to be started again.
+    Down {
+        why: String,
+        /// The process itself said that it cannot load this; waiting alone will hardly help.
+        refused: bool,
+    },
+}
+
+impl State {
+    fn not_running(&self) -> Failure {
+        let why = match self {
+            Self::Starting | Self::Ready(_) => "the model is still loading".to_owned(),
+            Self::Down { why, .. } => why.clone(),
+        };
+        Failure::NotRunning { why }
+    }
+}
+
+#[derive(Debug)]
+struct Ask {
+    request: Request,
+    since: Stopwatch,
+    reply: oneshot::Sender<Result<Completion, Failure>>,
+}
+
+impl Ask {
+    fn answer(self, result: Result<Completion, Failure>) {
+        // Whoever asked may have given up.
+        self.reply.send(result).ok();
+    }
+}
+
+impl Reasoner {
+    /// Starts the process in the background; [`Self::ready`] waits for it.
+    ///
+    /// # Errors
+    /// When the thread or its event loop cannot be made. What goes wrong with the process itself shows in
+    /// [`Self::ready`] and [`Self::ask`], and it is started again.
+    pub fn start(launch: Launch) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (asks, asked) = mpsc::channel(1);
+        let (shown, state) = watch::channel(State::Starting);
+        let (alive, dropped) = oneshot::channel();
+        std::thread::Builder::new().name("reasoner-guard".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let mut keeper = Keeper { launch, asked, shown, child: None, pause: FIRST_PAUSE };
+                tokio::select! {
+                    () = keeper.keep_running() => {}
+                    _ = dropped => {}
+                }
+                keeper.end().await;
+            });
+        })?;
+        Ok(Self { asks, state, _alive: alive })
+    }
+
+    /// Asks once, and never takes longer than the request's deadline. Returns at once while the model is
+    /// not loaded.
+    pub async fn ask(&mut self, request: Request) -> Result<Completion, Failure> {
+        let since = Stopwatch::start();
+        let deadline = request.deadline.try_into().unwrap_or(Duration::ZERO);
+        if !matches!(*self.state.borrow(), State::Ready(_)) {
+            return Err(self.state.borrow().not_running());
+        }
+        let (reply, answer) = oneshot::channel();
+        let exchange = async {
+            self.asks.send(Ask { request, since, reply }).await.ok();
+            answer.await
+        };
+        match timeout(deadline, exchange).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Failure::NotRunning { why: "it is shutting down".to_owned() }),
+            Err(_) => Err(late(deadline)),
+        }
+    }
+
+    /// Waits until the model is loaded, but not after it was refused.
+    pub async fn ready(&self, limit: Duration) -> Result<Facts, Failure> {
+        let mut state = self.state.clone();
+        let settled = state.wait_for(|s| matches!(s, State::Ready(_) | State::Down { refused: true, .. }));
+        let settled = match timeout(limit, settled).await {
+            Ok(Ok(settled)) => settled.clone(),
+            Ok(Err(_)) | Err(_) => self.state.borrow().clone(),
+        };
+        match settled {
+            State::Ready(facts) => Ok(*facts),
+            State::Starting | State::Down { .. } => Err(settled.not_running()),
+        }
+    }
+
+    /// What is loaded now.
+    pub fn facts(&self) -> Option<Facts> {
+        match &*self.state.borrow() {
+            State::Ready(facts) => Some(Facts::clone(facts)),
+            State::Starting | State::Down { .. } => None,
+        }
+    }
+}
+
+fn late(deadline: Duration) -> Failure {
+    Failure::Late { deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) }
+}
+
+/// Owns the process.
+struct Keeper {
+    launch: Launch,
+    asked: mpsc::Receiver<Ask>,
+    shown: watch::Sender<State>,
+    child: Option<Child>,
+    pause: Duration,
+}
+
+/// The process cannot be used any more. Made by [`Keeper::lost`] alone, so that this shows at once.
+struct Lost(State);
+
+impl Keeper {
+    async fn keep_running(&mut self) {
+        loop {
+            let Lost(down) = self.one_life().await;
+            self.end().await;
+            let pause = self.pause;
+            self.pause = (pause * 2).min(LONGEST_PAUSE);
+            declining(&mut self.asked, &down, sleep(pause)).await;
+        }
+    }
+
+    /// Kills the process, if there is one, and collects it.
+    async fn end(&mut self) {
+        if let Some(mut child) = self.child.take()
+            && !matches!(timeout(REAP_LIMIT, child.kill()).await, Ok(Ok(())))
+        {
+            tracing::warn!("the reasoner process could not be collected yet");
+        }
+    }
+
+    fn lost(&self, why: impl Into<String>, refused: bool) -> Lost {
+        let why = why.into();
+        tracing::warn!(why, again_in_ms = self.pause.as_millis() as u64, "reasoner lost");
+        let down = State::Down { why, refused };
+        self.shown.send_replace(down.clone());
+        Lost(down)
+    }
+
+    /// From the start of a process to its loss.
+    async fn one_life(&mut self) -> Lost {
+        self.shown.send_replace(State::Starting);
+        let mut pipes = match self.spawn() {
+            Ok(pipes) => pipes,
+            Err(error) => {
+                let program = self.launch.program.display();
+                return self.lost(format!("{program} cannot be started: {error}"), false);
+            }
+        };
+        let load = Command::Load(self.launch.load.clone());
+        let loading = timeout(LOAD_LIMIT, async {
+            pipes.send(&load).await?;
+            pipes.receive().await
+        });
+        let facts = match declining(&mut self.asked, &State::Starting, loading).await {
+            Ok(Ok(Reply::Loaded(facts))) => facts,
+            Ok(Ok(Reply::Refused { why })) => return self.lost(why, true),
+            Ok(Ok(Reply::Answer { .. })) => return self.lost("it answered before it was asked", false),
+            Ok(Err(broken)) => {
+                let failure = self.failure(broken, &mut pipes.log).await;
+                return self.lost(format!("while loading the model: {failure}"), false);
+            }
+            Err(_) => {
+                return self.lost(format!("loading took longer than {} s", LOAD_LIMIT.as_secs()), false);
+            }
+        };
+        tracing::info!(pid = facts.pid, load_ms = facts.load_ms, sha256 = facts.sha256, "reasoner ready");
+        self.shown.send_replace(State::Ready(Box::new(facts)));
+
+        let mut id = 0;
+        loop {
+            let ask = tokio::select! {
+                Some(ask) = self.asked.recv() => ask,
+                status = exit(self.child.as_mut()) => {
+                    return self.lost(pipes.log.obituary(status).await, false);
+                }
+            };
+            id += 1;
+            if let Err(lost) = self.serve(id, ask, &mut pipes).await {
+                return lost;
+            }
+        }
+    }
+
+    /// Answers one question; `Err` when the process can no longer be trusted with another.
+    async fn serve(&mut self, id: u64, ask: Ask, pipes: &mut Pipes) -> Result<(), Lost> {
+        let deadline = Duration::try_from(ask.request.deadline).unwrap_or(Duration::ZERO);
+        let left = deadline.saturating_sub(ask.since.elapsed());
+        let request =
+            Request { deadline: left.try_into().unwrap_or(ask.request.deadline), ..ask.request.clone() };
+        let mut exchange = Box::pin(async {
+            pipes.send(&Command::Ask { id, request }).await?;
+            pipes.receive().await
+        });
+        let failure = match timeout(left, &mut exchange).await {
+            Ok(Ok(Reply::Answer { id: answered, result })) if answered == id => {
+                self.pause = FIRST_PAUSE;
+                ask.answer(result);
+                return Ok(());
+            }
+            Ok(Ok(other)) => {
+                let found = named(&other);
+                Failure::Garbled { what: format!("expected the answer to question {id}, found {found}") }
+            }
+            Ok(Err(broken)) => {
+                drop(exchange);
+                self.failure(broken, &mut pipes.log).await
+            }
+            Err(_) => {
+                ask.answer(Err(late(deadline)));
+                // The answer must still be taken off the pipe, or it would be the next question's.
+                return match timeout(GRACE, exchange).await {
+                    Ok(Ok(Reply::Answer { id: answered, .. })) if answered == id => Ok(()),
+                    _ => Err(self.lost(format!("it was {} s late and was ended", GRACE.as_secs()), false)),
+                };
+            }
+        };
+        let lost = self.lost(failure.to_string(), false);
+        ask.answer(Err(failure));
+        Err(lost)
+    }
+
+    /// What a broken exchange means: the process is gone, or it talks nonsense.
+    async fn failure(&mut self, broken: ProtocolError, log: &mut Log) -> Failure {
+        match broken {
+            ProtocolError::Io(_) => {
+                let status = timeout(REAP_LIMIT, exit(self.child.as_mut())).await.ok().flatten();
+                Failure::Died { how: log.obituary(status).await }
+            }
+            ProtocolError::TooLong(_) | ProtocolError::Json(_) => {
+                Failure::Garbled { what: broken.to_string() }
+            }
+        }
+    }
+
+    fn spawn(&mut self) -> std::io::Result<Pipes> {
+        let mut program = Program::new(&self.launch.program);
+        program
+            .arg("reasoner")
+            .env_clear()
+            .env(SPIN.0, SPIN.1)
+            .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let child = self.child.insert(program.spawn()?);
+        let missing = || std::io::Error::other("a pipe is missing");
+        let last = Arc::default();
+        let ended = tokio::spawn(pass_on(child.stderr.take().ok_or_else(missing)?, Arc::clone(&last)));
+        Ok(Pipes {
+            input: child.stdin.take().ok_or_else(missing)?,
+            output: BufReader::new(child.stdout.take().ok_or_else(missing)?),
+            log: Log { last, ended },
+        })
+    }
+}
+
+/// Waits for `future`, telling everyone who asks meanwhile that the model is not running.
+async fn declining<T>(asked: &mut mpsc::Receiver<Ask>, state: &State, future: impl Future<Output = T>) -> T {
+    tokio::pin!(future);
+    loop {
+        tokio::select! {
+            done = &mut future => return done,
+            Some(ask) = asked.recv() => ask.answer(Err(state.not_running())),
+        }
+    }
+}
+
+async fn exit(child: Option<&mut Child>) -> Option<ExitStatus> {
+    child?.wait().await.ok()
+}
+
+fn named(reply: &Reply) -> String {
+    match reply {
+        Reply::Loaded(_) => "a report of loading".to_owned(),
+        Reply::Refused { .. } => "a refusal to load".to_owned(),
+        Reply::Answer { id, .. } => format!("the answer to question {id}"),
+    }
+}
+
+struct Pipes {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    log: Log,
+}
+
+impl Pipes {
+    async fn send(&mut self, command: &Command) -> Result<(), ProtocolError> {
+        Ok(self.input.write_all(&protocol::encode(command)?).await?)
+    }
+
+    async fn receive(&mut self) -> Result<Reply, ProtocolError> {
+        let mut prefix = [0; 4];
+        self.output.read_exact(&mut prefix).await?;
+        let mut body = vec![0; protocol::length(prefix)?];
+        self.output.read_exact(&mut body).await?;
+        Ok(serde_json::from_slice(&body)?)
+    }
+}
+
+/// The process's log as it comes in.
+struct Log {
+    last: Arc<Mutex<String>>,
+    ended: JoinHandle<()>,
+}
+
+impl Log {
+    /// How the process ended, with the last line it wrote.
+    async fn obituary(&mut self, status: Option<ExitStatus>) -> String {
+        // What it wrote may still be in the pipe.
+        timeout(REAP_LIMIT, &mut self.ended).await.ok();
+        let status = status.map_or("it closed its pipe".to_owned(), |s| s.to_string());
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_empty() { status } else { format!("{status}; its last words: {last}") }
+    }
+}
+
+/// Passes the process's log on to ours. It is read to its end even where it is not passed on, since a full
+/// pipe would stop the process.
+async fn pass_on(stderr: impl AsyncRead + Unpin, last: Arc<Mutex<String>>) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    let mut lines = 0;
+    loop {
+        line.clear();
+        match (&mut stderr).take(LOG_LINE_BYTES).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
+        text.clone_into(&mut last.lock().unwrap_or_else(PoisonError::into_inner));
+        lines += 1;
+        if lines <= LOG_LINES {
+            tracing::warn!(target: "isotherm::reasoner", "{text}");
+        }
+    }
+}

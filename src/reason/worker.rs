@@ -1,0 +1,130 @@
+//! The reasoner process: `isotherm reasoner`, started by the guard and talking to it over pipes.
+//!
+//! It is the part that may be lost. It asks the kernel to choose it when memory runs out, dies with the
+//! guard, and keeps nothing that the guard would miss.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::admission::{self, Need};
+use super::local::{BATCH, Engine};
+use super::protocol::{self, Command, Facts, Load, ProtocolError, Reply};
+use crate::clock::Stopwatch;
+use crate::model::inspect::{Inspection, inspect};
+
+/// Threads beyond this only wait for each other on the models this is made for.
+const MOST_THREADS: usize = 8;
+/// Among the first to go when memory runs out; 1000 is the most.
+const OOM_SCORE_ADJ: &str = "900";
+
+/// Serves the guard on this process's standard input and output until the guard closes them.
+pub fn run() -> Result<(), ProtocolError> {
+    // The protocol takes standard output for itself; whatever else prints there goes to standard error.
+    let answers = rustix::io::dup(rustix::stdio::stdout()).map_err(std::io::Error::from)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(std::io::Error::from)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // Fails when the program already has a subscriber, which then stays.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .without_time()
+        .try_init()
+        .ok();
+    llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
+
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)?;
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ) {
+        tracing::warn!("oom_score_adj stays as it is: {error}");
+    }
+    // A core dump would hold the model.
+    limit(Resource::Core, 0)?;
+    serve(&mut std::io::stdin().lock(), &mut File::from(answers))
+}
+
+fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    Ok(rustix::process::setrlimit(resource, limit)?)
+}
+
+fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ProtocolError> {
+    let Some(Command::Load(load)) = protocol::read(input)? else {
+        return Ok(());
+    };
+    let watch = Stopwatch::start();
+    let mut refuse = |why: String| protocol::write(output, &Reply::Refused { why });
+    let facts = match admit(&load) {
+        Ok(facts) => facts,
+        Err(why) => return refuse(why),
+    };
+    let backend = match LlamaBackend::init() {
+        Ok(backend) => backend,
+        Err(error) => return refuse(error.to_string()),
+    };
+    let model = match LlamaModel::load_from_file(&backend, &load.path, &LlamaModelParams::default()) {
+        Ok(model) => Arc::new(model),
+        Err(error) => return refuse(format!("llama.cpp could not load {}: {error}", load.path.display())),
+    };
+    let mut engine = match Engine::new(&backend, &model, load.context, facts.threads, load.cache) {
+        Ok(engine) => engine,
+        Err(error) => return refuse(error.to_string()),
+    };
+    let load_ms = watch.millis() as u64;
+    protocol::write(output, &Reply::Loaded(Facts { context: engine.tokens(), load_ms, ..facts }))?;
+
+    while let Some(command) = protocol::read(input)? {
+        let Command::Ask { id, request } = command else {
+            return Ok(());
+        };
+        let result = engine.answer(&request);
+        protocol::write(output, &Reply::Answer { id, result })?;
+    }
+    Ok(())
+}
+
+/// Checks the file and the memory it would take, and sets the limit the guard asked for.
+fn admit(load: &Load) -> Result<Facts, String> {
+    let model = inspect(&load.path).map_err(|e| e.to_string())?;
+    check_hash(&load.path, &model, load.sha256.as_deref())?;
+    let need = Need::of(&model, load, BATCH);
+    let mut limits = admission::limits();
+    if let Some(mb) = load.memory_limit_mb {
+        let bytes = mb.saturating_mul(1_000_000);
+        limits.push(("memory_limit_mb", bytes));
+        limit(Resource::As, bytes).map_err(|e| format!("memory_limit_mb = {mb} cannot be set: {e}"))?;
+    }
+    need.check(&limits).map_err(|e| e.to_string())?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Facts {
+        sha256: model.sha256,
+        architecture: model.architecture,
+        quantization: model.quantization,
+        parameters: model.parameters,
+        file_bytes: model.file_bytes,
+        context: load.context,
+        kv_bytes: need.cache,
+        threads: if load.threads == 0 { cores.min(MOST_THREADS) as u32 } else { load.threads },
+        build: super::build_info(),
+        load_ms: 0,
+        pid: std::process::id(),
+    })
+}
+
+fn check_hash(path: &Path, model: &Inspection, expected: Option<&str>) -> Result<(), String> {
+    match expected {
+        Some(expected) if !expected.eq_ignore_ascii_case(&model.sha256) => Err(format!(
+            "model file {} is not the one the site allows: expected SHA-256 {expected}, found {}",
+            path.display(),
+            model.sha256
+        )),
+        _ => Ok(()),
+    }
+}

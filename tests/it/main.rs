@@ -1,0 +1,17 @@
+//! Every integration test in one binary, so that llama.cpp is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop right there"
+)]
+
+mod agent;
+mod audit;
+mod bench;
+mod modbus;
+mod mqtt;
+mod outages;
+mod peers;
+mod reason;
+mod sites;
+mod trace;

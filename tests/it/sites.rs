@@ -1,0 +1,56 @@
+//! The site files that ship are valid, and broken ones are explained.
+
+use std::path::Path;
+
+use isotherm::site;
+
+const AIR: &str = include_str!("../../sites/air.toml");
+
+fn complaints(edit: impl Fn(&str) -> String) -> String {
+    site::parse(&edit(AIR), Path::new("site.toml")).unwrap_err().to_string()
+}
+
+#[test]
+fn shipped_sites_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sites");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            site::load(&path).unwrap_or_else(|e| panic!("{e}"));
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+}
+
+/// Each mistake a person makes gets a message with the line, the field and what was expected.
+#[test]
+fn mistakes_are_named() {
+    let cases: [(&str, &str, &[&str]); 9] = [
+        ("unit = \"kW\"", "unit = \"kilowatts\"", &["kilowatts", "expected one of", "kW"]),
+        ("safe = 7", "safe = 70", &["chws_sp", "safe", "from 6 to 16"]),
+        ("address = 3,", "address = 2,", &["crah_supply_sp", "overlaps", "chws_sp"]),
+        ("range = [1, 35]", "range = [35, 1]", &["signal \"chws\": range", "[lowest, highest]"]),
+        ("role = \"chwr\"", "role = \"chiller\"", &["unknown variant", "chiller"]),
+        ("cadence = \"5min\"", "cadence = \"5s\"", &["cadence", "at least one sample period"]),
+        ("cadence = \"5min\"", "cadense = \"5min\"", &["cadense", "unknown field"]),
+        ("step = 0.5", "step = 0", &["step", "more than 0"]),
+        ("device = \"plant\", address = 4", "device = \"plent\", address = 4", &["plent", "no [[device]]"]),
+    ];
+    for (good, bad, expected) in cases {
+        let message = complaints(|text| text.replacen(good, bad, 1));
+        for part in expected {
+            assert!(message.contains(part), "{bad:?}: expected {part:?} in: {message}");
+        }
+        assert!(message.starts_with("site.toml"), "names the file: {message}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once_with_their_lines() {
+    let message = complaints(|t| t.replace("safe = 7\n", "safe = 70\n").replace("safe = 200", "safe = 0"));
+    assert_eq!(message.lines().count(), 2, "{message}");
+    let line = AIR.lines().position(|l| l == "name = \"chws_sp\"").unwrap() + 1;
+    assert!(message.contains(&format!("site.toml:{line}:")), "{message}");
+}
