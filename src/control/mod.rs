@@ -383,12 +383,21 @@ impl Controller {
 
     fn maybe_take(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
         let Charge::Released { retake } = self.charge else { return };
-        if self.mode == Mode::Auto && self.plant_up && self.source_up && retake.is_none_or(|at| now >= at) {
+        let due = retake.is_none_or(|at| now >= at);
+        if self.mode == Mode::Auto && self.plant_up && self.source_up && due && self.inputs_are_good() {
             let action = self.guard.take_control();
             let empty = action.is_empty();
-            let intent = fx.event_and_write(Event::TakeControl, "mode auto, plant reachable", action);
+            let intent = fx.event_and_write(Event::TakeControl, "mode auto, plant reachable, inputs good", action);
             self.charge = if empty { Charge::InCharge } else { Charge::Taking { intent } };
         }
+    }
+
+    /// Control is taken only with eyes open: every required signal and every setpoint good.
+    fn inputs_are_good(&self) -> bool {
+        let site = &self.setup.site;
+        let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
+        let needed = required.chain(site.setpoints.iter().map(|s| &s.name));
+        self.frame.as_ref().is_some_and(|frame| needed.into_iter().all(|name| frame.good(name).is_some()))
     }
 
     /// Hands the plant back to its own controller, if this agent has it.

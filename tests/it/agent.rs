@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use crate::peers::{Broker, Plc, soon};
+use crate::peers::{Broker, Plc, skip, soon};
 
 /// What the model server does with the next questions.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ async fn answer(State(say): State<Arc<Mutex<Say>>>) -> Result<axum::Json<Value>,
 pub(crate) fn honest(chws: f64, direction: &str) -> Say {
     Say::Text(
         json!({
-            "assessment": "All is steady.",
+            "assessment": "The inlet is steady.",
             "evidence": [{ "signal": "inlet", "value": 22.0, "trend": "steady" }],
             "setpoints": { "chws_sp": chws },
             "rationale": format!("{direction} chws_sp."),
@@ -92,6 +92,36 @@ impl Rig {
     /// `None`, loudly, when a peer is missing. `edit` changes the site file before the agent starts.
     pub(crate) async fn start(test: &str, edit: impl Fn(String) -> String) -> Option<Self> {
         let broker = Broker::start(test, "allow_anonymous true").await?;
+        Self::between(test, broker, edit).await
+    }
+
+    /// The same with a broker that wants TLS and a password of the agent; the rig has a door of its own.
+    pub(crate) async fn start_secured(test: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |file: &str| dir.path().join(file).display().to_string();
+        let passwords = std::process::Command::new("mosquitto_passwd")
+            .args(["-b", "-c", &at("passwords"), "agent", "s3cret"])
+            .output();
+        if !passwords.is_ok_and(|o| o.status.success()) || !crate::mqtt::certificates(dir.path()) {
+            skip(test, "needs mosquitto_passwd and openssl on the PATH");
+            return None;
+        }
+        std::fs::write(at("secret"), "s3cret\n").unwrap();
+        let secure = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!(
+            "allow_anonymous true\npassword_file DIR/passwords\nlistener {secure} 127.0.0.1\ncafile DIR/ca.pem\ncertfile DIR/server.pem\nkeyfile DIR/server.key"
+        );
+        let mqtt = format!(
+            "port = {secure}\nusername = \"agent\"\npassword_file = \"{}\"\ntls = {{ ca_file = \"{}\" }}",
+            at("secret"),
+            at("ca.pem")
+        );
+        let broker = Broker::start_in(test, &settings, dir).await?;
+        let plain = format!("port = {}", broker.port);
+        Self::between(test, broker, |t| t.replacen(&plain, &mqtt, 1)).await
+    }
+
+    async fn between(test: &str, broker: Broker, edit: impl Fn(String) -> String) -> Option<Self> {
         let mut plc = Plc::start(test, "socket").await?;
         plc.set(2, &[70]).await;
         let model = ModelServer::start(honest(7.0, "Hold")).await;
@@ -102,12 +132,32 @@ impl Rig {
         let (publisher, acks) = connect(&broker).await;
         let now = "2026-07-01T12:00:00Z".parse().unwrap();
         let mut rig = Self { dir, broker, plc, model, agent, publisher, acks, now };
-        rig.until_listening().await;
+        rig.listen_again().await;
         Some(rig)
     }
 
+    /// Waits until the model process answers; its process id.
+    pub(crate) async fn until_reasoner_is_ready(&self) -> rustix::process::Pid {
+        soon("the reasoner is ready", async {
+            loop {
+                // The log names each process as it gets ready.
+                let log = self.log();
+                let ready = log.lines().filter(|l| l.contains("reasoner ready")).last().unwrap_or_default();
+                let digits = ready.split("pid").nth(1).unwrap_or_default();
+                let digits = digits.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
+                let pid: i32 = digits.collect::<String>().parse().unwrap_or(0);
+                let pid = rustix::process::Pid::from_raw(pid);
+                if let Some(pid) = pid.filter(|p| rustix::process::test_kill_process(*p).is_ok()) {
+                    return pid;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await
+    }
+
     /// Sends frames until the agent acknowledges one: before that it is not subscribed yet.
-    async fn until_listening(&mut self) {
+    pub(crate) async fn listen_again(&mut self) {
         soon("the agent listens", async {
             loop {
                 self.publish(22.0).await;
@@ -210,7 +260,7 @@ impl Rig {
     /// Starts the agent again, on the same log.
     pub(crate) async fn restart(&mut self) {
         self.agent = spawn(&self.dir);
-        self.until_listening().await;
+        self.listen_again().await;
     }
 
     /// Runs `isotherm` with these arguments in the rig's folder.
@@ -233,6 +283,7 @@ fn spawn(dir: &tempfile::TempDir) -> Child {
         .args(["run", "--site", "site.toml"])
         .stdout(Stdio::null())
         .stderr(log)
+        .env("NO_COLOR", "1")
         .spawn()
         .unwrap()
 }

@@ -3,6 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use isotherm::actuate::Writer;
+use isotherm::clock::Stopwatch;
+use isotherm::envelope::Guard;
 use isotherm::ingest::modbus::{Bus, Exception, LinkCause, ModbusError, Polled, Poller};
 use isotherm::site::{Name, Site, Table};
 use jiff::Timestamp;
@@ -205,13 +208,38 @@ async fn a_late_reply_does_not_poison_the_next() {
         plc.tell(json!({ "delay_once": 0.6 })).await;
         let late = bus.read(&name("plc"), Table::Holding, 0, 1).await;
         assert_eq!(late, Err(ModbusError::Timeout(Duration::from_millis(400))), "{framer}");
-        for _ in 0..20 {
+        // Asked all the time, until well after the late reply has been sent.
+        let watch = Stopwatch::start();
+        while watch.elapsed() < Duration::from_millis(600) {
             assert_eq!(bus.read(&name("plc"), Table::Holding, 1, 1).await, Ok(vec![222]), "{framer}");
         }
         let polled = poll(&mut poller).await;
         assert!(polled.readings.iter().all(|r| r.origin.after_reconnect), "{framer}: {polled:?}");
         assert!(poll(&mut poller).await.readings.iter().all(|r| !r.origin.after_reconnect), "{framer}");
     }
+}
+
+/// What the guard has passed, written to a real server and read back from it.
+#[tokio::test]
+async fn the_writer_writes_and_reads_back() {
+    let Some(mut plc) = Plc::start("the_writer_writes", "socket").await else { return };
+    let link = "[link]\nenable = { device = \"plc\", address = 50, type = \"uint16\" }\n\
+                heartbeat = { device = \"plc\", address = 51, type = \"uint32\" }";
+    let site = plant(plc.port, "", link);
+    let (guard, bus) = (Guard::new(&site), Bus::open(&site));
+    let writer = Writer::new(bus.clone());
+
+    let outcome = soon("a write", writer.apply(&guard.take_control())).await;
+    assert!(!outcome.release_needed, "{}", outcome.trouble());
+    assert_eq!(bus.read(&name("plc"), Table::Holding, 50, 1).await, Ok(vec![1]));
+    writer.beat(&guard.heartbeat(7)).await.unwrap();
+    assert_eq!(bus.read(&name("plc"), Table::Holding, 51, 2).await, Ok(vec![0, 7]));
+
+    plc.tell(json!({ "refuse_once": 4 })).await;
+    let outcome = soon("a refused write", writer.apply(&guard.release())).await;
+    assert!(outcome.release_needed);
+    assert!(outcome.trouble().contains("device failure"), "{}", outcome.trouble());
+    assert_eq!(bus.read(&name("plc"), Table::Holding, 50, 1).await, Ok(vec![1]), "and not repeated");
 }
 
 /// Unit 9 says nothing; unit 2 sits behind the same gateway.
@@ -235,7 +263,7 @@ async fn a_dead_unit_does_not_stall_the_others() {
         assert_eq!(silent, Err(ModbusError::Timeout(Duration::from_millis(400))));
     }
     // Its breaker is open: from now on it costs nothing.
-    let watch = isotherm::clock::Stopwatch::start();
+    let watch = Stopwatch::start();
     for _ in 0..50 {
         assert!(matches!(bus.read(&dead, Table::Holding, 0, 1).await, Err(ModbusError::Tripped { .. })));
         assert_eq!(bus.read(&alive, Table::Holding, 0, 1).await, Ok(vec![222]));

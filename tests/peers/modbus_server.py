@@ -7,9 +7,11 @@ lines on standard input and answers each with {"ok": true} once it is in force:
   {"delay": SECONDS}                before every reply
   {"delay_once": SECONDS}           before the next reply
   {"refuse_once": CODE}             the next request, with this exception
+  {"refuse_writes": CODE}           every write, with this exception; 0 takes them again
   {"stop": true}                    closes the listener and all connections
   {"start": true}                   serves again, on the same port
-  {"log": true}                     answers with the function codes and addresses asked for, then clears
+  {"log": true}                     answers with [function code, address, words written] of each request,
+                                    then clears
 """
 
 import argparse
@@ -25,17 +27,20 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 logging.disable(logging.CRITICAL)
 
-state = {"set": {}, "delay": 0.0, "delay_once": 0.0, "refuse_once": 0, "log": []}
+state = {"set": {}, "delay": 0.0, "delay_once": 0.0, "refuse_once": 0, "refuse_writes": 0, "log": []}
+
 
 
 async def on_request(function, start, address, count, registers, values):
-    state["log"].append([function, address])
+    state["log"].append([function, address, list(values or [])])
     if function in (3, 6, 16):
         for where, word in state["set"].items():
             registers[where - start] = word
         state["set"].clear()
     if code := state["refuse_once"]:
         state["refuse_once"] = 0
+        return ExcCodes(code)
+    if function in (6, 16) and (code := state["refuse_writes"]):
         return ExcCodes(code)
     delay = state["delay_once"] or state["delay"]
     state["delay_once"] = 0.0
