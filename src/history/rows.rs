@@ -25,17 +25,19 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A peak that the mean does not tell of: the extreme that is further than the dead zone from it.
+    /// A peak that the mean does not tell of: the extreme, where it is far from it.
     #[must_use]
     pub fn peak(&self) -> Option<Finite> {
         let zone = dead_zone(self.unit, self.mean.get());
         let up = self.max.get() - self.mean.get();
         let down = self.mean.get() - self.min.get();
         let (extreme, distance) = if up >= down { (self.max, up) } else { (self.min, down) };
-        (distance > zone).then_some(extreme)
+        (distance > PEAK * zone).then_some(extreme)
     }
 }
 
+/// Dead zones from the mean at which an extreme is told.
+const PEAK: f64 = 3.0;
 /// Minutes of a row and of the rows it can be split into.
 const WIDTHS: [u32; 4] = [60, 15, 5, 1];
 /// Hours that the rows reach back.

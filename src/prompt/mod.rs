@@ -76,9 +76,13 @@ impl Prompts {
         }
     }
 
-    /// From the files that a record holds.
+    /// The templates of a record, by file name.
     pub fn from_files(mut files: BTreeMap<String, String>) -> Result<Self, PromptError> {
-        Self::parse(FILE.into(), files.remove(FILE).unwrap_or_default())
+        let path = PathBuf::from(FILE);
+        match files.remove(FILE) {
+            Some(text) => Self::parse(path, text),
+            None => Err(PromptError::Unreadable { path, source: std::io::ErrorKind::NotFound.into() }),
+        }
     }
 
     fn parse(path: PathBuf, text: String) -> Result<Self, PromptError> {

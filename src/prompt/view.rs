@@ -12,11 +12,11 @@ use crate::units::Finite;
 /// The window, in minutes, whose change is shown beside each value.
 const CHANGE_MIN: u32 = 10;
 /// What the history shows, in this order, at most two of each; the rest can be seen in the frame.
-const COLUMNS: [Role; 6] =
-    [Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ItLoad, Role::OutdoorWetBulb, Role::CoolingPower];
-/// Tokens that a cell and a row's time take, measured generously.
-const CELL_TOKENS: usize = 6;
-const ROW_TOKENS: usize = 7;
+const COLUMNS: [Role; 5] =
+    [Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ItLoad, Role::OutdoorWetBulb];
+/// Tokens that a cell and a row's time take: every digit and mark is one.
+const CELL_TOKENS: usize = 5;
+const ROW_TOKENS: usize = 8;
 
 #[derive(Serialize)]
 pub(super) struct View<'a> {

@@ -444,7 +444,7 @@ impl Default for Model {
             deadline: SignedDuration::from_secs(20),
             memory_limit_mb: None,
             prompts: None,
-            history_tokens: 400,
+            history_tokens: 220,
         }
     }
 }

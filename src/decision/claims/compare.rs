@@ -64,6 +64,10 @@ impl Speech<'_> {
             if matches!(scene.is(at + 1), Some(Is::Prep(Prep::Of | Prep::To))) { at + 2 } else { at + 1 };
         let against = match scene.is(right) {
             Some(Is::Number(n)) if n.as_minutes().is_some() => return,
+            Some(Is::Number(_)) if self.is_ordered(scene, at) => {
+                scene.bounds.insert(right);
+                return;
+            }
             Some(Is::Number(n)) => {
                 let number = *n;
                 scene.used.insert(right);
@@ -94,6 +98,12 @@ impl Speech<'_> {
         let result = self.compare(scene, at, right, op, &against);
         let span = Self::span(scene, at, right);
         self.check(Claim::Comparison, span, result);
+    }
+
+    /// "The operator wants at least 10": the number is a bound, of no particular thing.
+    fn is_ordered(&self, scene: &Scene<'_>, at: usize) -> bool {
+        let ordered = |n: usize| matches!(scene.is(n), Some(Is::Limit(_, Some(BoundKind::Ordered))));
+        scene.topic_before(at).is_none() && (0..at).any(ordered)
     }
 
     fn compare(
@@ -374,12 +384,14 @@ impl Speech<'_> {
     pub(super) fn rankings(&mut self, scene: &mut Scene<'_>) {
         for at in 0..scene.clause.items.len() {
             let Some(Is::Rank(rank)) = scene.is(at).cloned() else { continue };
-            let margin = scene.any(|is| *is == Is::Margin);
+            // "The hottest inlet's margin" ranks by temperature, "the smallest margin" by margin.
+            let by_margin = matches!(rank, Rank::Highest | Rank::Lowest | Rank::Worst);
+            let margin = by_margin && scene.any(|is| *is == Is::Margin);
             let subjects =
                 || (0..scene.topics.len()).filter(|n| scene.topics.get(*n).is_some_and(Option::is_some));
             let target = subjects().find(|n| *n > at).or_else(|| subjects().rfind(|n| *n < at));
             let group = match target.and_then(|n| scene.topics.get(n)?.as_ref()) {
-                Some(topic) if topic.signals.is_empty() => continue,
+                Some(topic) if self.has_own_ends(topic) => continue,
                 Some(topic) => self.ranked_among(topic),
                 None if margin => self
                     .facts
@@ -389,7 +401,7 @@ impl Speech<'_> {
                     .map(|s| s.name.clone())
                     .collect(),
                 None => match self.carry.as_ref().map(|(t, _)| t) {
-                    Some(topic) if topic.signals.is_empty() => continue,
+                    Some(topic) if self.has_own_ends(topic) => continue,
                     Some(topic) => self.ranked_among(topic),
                     None => Vec::new(),
                 },
@@ -424,6 +436,11 @@ impl Speech<'_> {
                 self.check(Claim::Ranking, span_of(scene, at, span), verdict);
             }
         }
+    }
+
+    /// The maximum of a setpoint is its limit, not a ranking.
+    fn has_own_ends(&self, topic: &Topic) -> bool {
+        !topic.setpoints.is_empty() && topic.signals.len() <= 1
     }
 
     /// A group as it is named, or all of the role of the one that is named.
@@ -492,10 +509,12 @@ fn shown(values: &[f64]) -> String {
 }
 
 /// Whether `limit` is the round number next to `value` at its own coarseness: 26 for 26.1, 1 for 0.8, 800
-/// for 812. No coarser than ten display steps or a fifth of the value.
+/// for 812. No coarser than ten display steps, or a fifth
+/// of the value where zero means nothing left.
 fn next_round(value: f64, limit: f64, unit: Unit) -> bool {
     let step = 10f64.powi(-i32::from(unit.decimals()));
-    let coarsest = (10.0 * step).max(value.abs() / 5.0);
+    let degrees = matches!(unit, Unit::DegC | Unit::DegF | Unit::Kelvin);
+    let coarsest = (10.0 * step).max(if degrees { 0.0 } else { value.abs() / 5.0 });
     let whole = |g: f64| (limit / g - (limit / g).round()).abs() < 1e-6;
     let grain = (0..8)
         .map(|p| step * 10f64.powi(p))

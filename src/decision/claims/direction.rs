@@ -6,6 +6,7 @@ use super::items::{Form, Is, Prep, Way};
 use super::speech::{Scene, Speech, Topic, Verb, moves};
 use crate::decision::Trend;
 use crate::facts::{SetpointFacts, Side, SignalFacts};
+use crate::prose::Number;
 use crate::site::Cools;
 use crate::twin::HORIZONS_MIN;
 
@@ -102,7 +103,10 @@ impl Speech<'_> {
         } else if self.quantified(scene, at) {
             // The number's own check looks at its sign.
         } else {
-            let mut result = self.signals_go(scene, at, way, margin, &topic);
+            let mut result = match self.goes_to(scene, at) {
+                Some(level) => self.signals_reach(way, level, &topic),
+                None => self.signals_go(scene, at, way, margin, &topic),
+            };
             if form == Form::Either && sets && result.is_err() {
                 result = self.setpoints_go(Verb::Move(way), &topic).map(|()| self.mention(&topic));
             }
@@ -239,10 +243,10 @@ impl Speech<'_> {
         for s in self.signals(topic) {
             let way = way_for(s)?;
             let right = match time {
-                Some((_, _, minutes)) => {
-                    let past = self.changed(s, minutes).is_some_and(|c| way.is_of(c));
-                    past || self.comes(s, Some(minutes)).iter().any(|c| way.is_of(*c))
+                Some((_, within, minutes)) if within || future => {
+                    self.comes(s, Some(minutes)).iter().any(|c| way.is_of(*c))
                 }
+                Some((_, _, minutes)) => self.changed(s, minutes).is_some_and(|c| way.is_of(c)),
                 None if future => self.comes(s, None).iter().any(|c| way.is_of(*c)),
                 None => s.value.is_some() && s.trend == way.trend(),
             };
@@ -254,6 +258,26 @@ impl Speech<'_> {
             }
         }
         Ok(())
+    }
+
+    /// "Falls to 25.4": the level, which the number's own check confirms.
+    fn goes_to(&self, scene: &Scene<'_>, at: usize) -> Option<Number> {
+        match (scene.is(at + 1), scene.is(at + 2)) {
+            (Some(Is::Prep(Prep::To)), Some(Is::Number(n))) if n.as_minutes().is_none() => Some(*n),
+            _ => None,
+        }
+    }
+
+    fn signals_reach(&self, way: Way, level: Number, topic: &Topic) -> Result<(), String> {
+        let reaches = |s: &SignalFacts| {
+            let from = s.changes.values().map(|c| c.from).chain(s.value);
+            level.as_level(s.unit).is_some_and(|to| from.into_iter().any(|v| way.is_of(to - v.get())))
+        };
+        if self.signals(topic).any(reaches) {
+            Ok(())
+        } else {
+            Err(format!("{} is the other way", level.value))
+        }
     }
 
     /// How much a signal changed over a window.

@@ -24,6 +24,8 @@ struct Use {
     minutes: Option<f64>,
     past: bool,
     future: bool,
+    /// The clause is about setting something.
+    setting: bool,
 }
 
 impl Speech<'_> {
@@ -93,7 +95,7 @@ impl Speech<'_> {
         let usage = Use {
             number,
             delta: way.is_some() || prep == Some(Prep::By),
-            perhaps_delta: verb_object || number.unit == Some(Written::Kelvin),
+            perhaps_delta: verb_object || number.signed || number.unit == Some(Written::Kelvin),
             way: way.map(|(w, _)| w).or_else(|| match scene.is(at.checked_sub(2)?) {
                 Some(Is::Way(w, _)) if verb_object => Some(*w),
                 _ => None,
@@ -105,6 +107,11 @@ impl Speech<'_> {
             minutes: scene.time_of(at).map(|(_, _, m)| m),
             past: scene.any(|is| *is == Is::Past),
             future: (0..at).any(|n| scene.is(n) == Some(&Is::Future)),
+            setting: self.verb.is_some()
+                || scene.any(|is| match is {
+                    Is::Way(_, form) => moves(*form),
+                    is => matches!(is, Is::Hold | Is::Limit(..) | Is::Prep(Prep::To | Prep::From | Prep::By)),
+                }),
         };
         let topic = self.topic_of(scene, at, &usage);
         if self.said_of(&topic, &usage) { Ok(()) } else { Err(self.instead(&topic, &usage)) }
@@ -128,7 +135,9 @@ impl Speech<'_> {
             setpoints: self.facts.setpoints.iter().map(|s| s.name.clone()).collect(),
         };
         let named = before.or_else(after).or_else(carried).cloned();
-        named.unwrap_or_else(|| if n.unit.is_some() { everything() } else { Topic::default() })
+        let about_nothing = scene.topics.iter().all(Option::is_none) && self.carry.is_none();
+        let anything = about_nothing && n.unit.is_some() || usage.limit.is_some();
+        named.unwrap_or_else(|| if anything { everything() } else { Topic::default() })
     }
 
     fn limit_beside(&self, scene: &Scene<'_>, at: usize) -> Option<(Option<Side>, Option<BoundKind>)> {
@@ -157,7 +166,10 @@ impl Speech<'_> {
             };
             return self.setpoints(topic).any(right);
         }
-        self.signals(topic).any(|s| self.said_of_signal(s, usage)) || self.said_of_setpoints(topic, usage)
+        // "CHWS 9.1" is the measured one, unless the talk is of setting it.
+        let measured = !topic.signals.is_empty() && !usage.setting;
+        self.signals(topic).any(|s| self.said_of_signal(s, usage))
+            || !measured && self.said_of_setpoints(topic, usage)
     }
 
     fn said_of_signal(&self, s: &SignalFacts, u: &Use) -> bool {
@@ -167,8 +179,7 @@ impl Speech<'_> {
             u.number.as_difference(s.unit).is_some_and(|n| directed(n, v, u, |a, b| close(a, b, decimals)))
         };
         let percent = |v: Finite| {
-            u.number.unit == Some(Written::Percent)
-                && directed(u.number.value, v.get(), u, |a, b| close(a, b, 0))
+            u.number.unit == Some(Written::Percent) && directed(u.number.value, v.get(), u, whole_percent)
         };
         let aheads = || self.aheads(s, u.minutes);
         if u.margin {
@@ -185,14 +196,21 @@ impl Speech<'_> {
         if let Some((side, kind)) = u.limit {
             return wanted(&s.bounds, side, kind).any(|b| level(b.value));
         }
-        if u.delta || u.perhaps_delta && u.number.unit == Some(Written::Kelvin) {
+        // What happened, unless the words say that it will: "up 18 % in 10 min" is over.
+        let changed = || {
+            if u.future {
+                let now = s.value.map(Finite::get);
+                return now.is_some_and(|now| aheads().iter().any(|v| difference(v.get() - now)));
+            }
             let window = |w: u32| u.minutes.is_none_or(|m| same(f64::from(w), m));
             let told = s.changes.iter().filter(|(w, _)| window(**w)).map(|(_, c)| c);
-            let past =
-                told.into_iter().any(|c| difference(c.delta().get()) || c.percent().is_some_and(percent));
-            let Some(now) = s.value else { return false };
-            let looks_ahead = u.minutes.is_some() || u.future;
-            return past || looks_ahead && aheads().iter().any(|v| difference(v.get() - now.get()));
+            told.into_iter().any(|c| difference(c.delta().get()) || c.percent().is_some_and(percent))
+        };
+        if u.delta {
+            return changed();
+        }
+        if u.perhaps_delta && changed() {
+            return true;
         }
         let from = |minutes: Option<f64>| {
             let told = s.changes.iter().filter(|(w, _)| minutes.is_none_or(|m| same(f64::from(**w), m)));
@@ -225,6 +243,9 @@ impl Speech<'_> {
 
     fn said_of_setpoints(&self, topic: &Topic, u: &Use) -> bool {
         let mut all = self.setpoints(topic).peekable();
+        if topic.setpoints.len() == self.facts.setpoints.len() {
+            return all.any(|s| self.said_of_setpoint(s, u));
+        }
         // Said of several setpoints at once, a number must be true of each.
         all.peek().is_some() && all.all(|s| self.said_of_setpoint(s, u))
     }
@@ -289,8 +310,10 @@ impl Speech<'_> {
 fn beside<'s>(scene: &'s Scene<'_>, at: usize, test: impl Fn(&Is) -> bool) -> Option<&'s Is> {
     let skips = |is: Option<&Is>| matches!(is, Some(Is::Prep(Prep::Of)));
     let left = at.checked_sub(1).map(|n| if skips(scene.is(n)) { n.checked_sub(1) } else { Some(n) });
-    let right = if skips(scene.is(at + 1)) { at + 2 } else { at + 1 };
-    [left.flatten(), Some(right)].into_iter().flatten().filter_map(|n| scene.is(n)).find(|is| test(is))
+    let next = |n: usize| if skips(scene.is(n + 1)) { n + 2 } else { n + 1 };
+    // "26.1 against its limit of 27": the limit is the number's that follows it.
+    let right = Some(next(at)).filter(|n| !scene.is(next(*n)).is_some_and(Is::is_amount));
+    [left.flatten(), right].into_iter().flatten().filter_map(|n| scene.is(n)).find(|is| test(is))
 }
 
 fn wanted(bounds: &[Bound], side: Option<Side>, kind: Option<BoundKind>) -> impl Iterator<Item = &Bound> {
@@ -301,10 +324,9 @@ fn wanted(bounds: &[Bound], side: Option<Side>, kind: Option<BoundKind>) -> impl
 /// must be a rise.
 fn directed(said: f64, real: f64, u: &Use, equal: impl Fn(f64, f64) -> bool) -> bool {
     match u.way {
-        Some(way) => {
-            (way.is_of(real) || real.abs() < 1e-9) && equal(said.abs(), real.abs()) && !contradicts(u, way)
-        }
-        None => equal(said, real),
+        Some(way) => way.is_of(real) && equal(said.abs(), real.abs()) && !contradicts(u, way),
+        // Half a display step must not pass for no change at all.
+        None => equal(said, real) && (real.abs() > 1e-9 || said.abs() < 1e-9),
     }
 }
 
@@ -315,4 +337,9 @@ fn contradicts(u: &Use, way: Way) -> bool {
 
 fn difference_of(number: &Number, unit: Unit, value: f64) -> bool {
     number.as_difference(unit).is_some_and(|n| close(n, value, unit.decimals()))
+}
+
+/// To the nearest percent; exactly between two, the one that rounding gives.
+fn whole_percent(said: f64, real: f64) -> bool {
+    (said - real).abs() < 0.5 - 1e-9 || (said - real.round()).abs() < 1e-9
 }
