@@ -149,8 +149,10 @@ fn rows(site: &Site, frame: &Frame) -> Vec<Row> {
         };
         row("signal", &s.name, s.unit, source, frame.signals.get(&s.name))
     });
-    let setpoints =
-        site.setpoints.iter().map(|s| row("setpoint", &s.name, s.unit, place(&s.register), frame.setpoints.get(&s.name)));
+    let setpoints = site
+        .setpoints
+        .iter()
+        .map(|s| row("setpoint", &s.name, s.unit, place(&s.register), frame.setpoints.get(&s.name)));
     signals.chain(setpoints).collect()
 }
 
@@ -199,14 +201,24 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} at {}", self.site, self.time)?;
-        writeln!(f, "{:<9} {:<24} {:>10} {:<6} {:<8} {:>7}  source", "", "name", "value", "unit", "quality", "age s")?;
+        writeln!(
+            f,
+            "{:<9} {:<24} {:>10} {:<6} {:<8} {:>7}  source",
+            "", "name", "value", "unit", "quality", "age s"
+        )?;
         for r in &self.rows {
-            let value = r.value.map_or("-".to_owned(), |v| {
-                format!("{:.*}", usize::from(r.unit.decimals()), v.get())
-            });
+            let value =
+                r.value.map_or("-".to_owned(), |v| format!("{:.*}", usize::from(r.unit.decimals()), v.get()));
             let age = r.age_s.map_or("-".to_owned(), |a| format!("{:.0}", a.get()));
             let quality = format!("{:?}", r.quality).to_lowercase();
-            writeln!(f, "{:<9} {:<24} {value:>10} {:<6} {quality:<8} {age:>7}  {}", r.kind, r.name, r.unit.as_str(), r.source)?;
+            writeln!(
+                f,
+                "{:<9} {:<24} {value:>10} {:<6} {quality:<8} {age:>7}  {}",
+                r.kind,
+                r.name,
+                r.unit.as_str(),
+                r.source
+            )?;
             if let Some(doubt) = r.doubt {
                 writeln!(f, "{:<9} ^ {}", "", advice(doubt))?;
             }

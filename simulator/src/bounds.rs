@@ -3,19 +3,12 @@
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-fn within<'de, D: Deserializer<'de>>(
-    de: D,
-    low: f64,
-    high: f64,
-    expected: &str,
-) -> Result<f64, D::Error> {
+fn within<'de, D: Deserializer<'de>>(de: D, low: f64, high: f64, expected: &str) -> Result<f64, D::Error> {
     let value = f64::deserialize(de)?;
     if (low..=high).contains(&value) {
         Ok(value)
     } else {
-        Err(D::Error::custom(format!(
-            "expected {expected}, found {value}"
-        )))
+        Err(D::Error::custom(format!("expected {expected}, found {value}")))
     }
 }
 

@@ -95,28 +95,13 @@ pub struct GpuState {
 
 impl Gpus {
     pub fn new(c: &Gpu, temp: f64) -> Self {
-        let at = |share, factor| Position {
-            share,
-            factor,
-            package: temp,
-            sink: temp,
-            clock: 1.0,
-        };
-        Self {
-            positions: [
-                at(0.25, 1.0 - c.spread),
-                at(0.5, 1.0),
-                at(0.25, 1.0 + c.spread),
-            ],
-        }
+        let at = |share, factor| Position { share, factor, package: temp, sink: temp, clock: 1.0 };
+        Self { positions: [at(0.25, 1.0 - c.spread), at(0.5, 1.0), at(0.25, 1.0 + c.spread)] }
     }
 
     /// One step at load `share` with coolant of `coolant` degC at `flow` (share of rated).
     pub fn step(&mut self, dt: f64, c: &Gpu, share: f64, coolant: f64, flow: f64) -> GpuState {
-        let mut sum = GpuState {
-            coolest: f64::INFINITY,
-            ..GpuState::default()
-        };
+        let mut sum = GpuState { coolest: f64::INFINITY, ..GpuState::default() };
         let film = c.sink_k_w * flow.max(0.02).powf(-c.sink_exponent);
         for p in &mut self.positions {
             let over = (p.package - c.throttle_at) / c.throttle_span_k;
@@ -150,9 +135,6 @@ impl Gpus {
 
     /// Heat held above 0 degC per GPU, J.
     pub fn heat_j(&self, c: &Gpu) -> f64 {
-        self.positions
-            .iter()
-            .map(|p| p.share * (c.package_j_k * p.package + c.sink_j_k * p.sink))
-            .sum()
+        self.positions.iter().map(|p| p.share * (c.package_j_k * p.package + c.sink_j_k * p.sink)).sum()
     }
 }

@@ -8,11 +8,7 @@ use isotherm_sim::serve::{self, Broker, Login, Options, Speed};
 use isotherm_sim::{Plant, Scenario, plot, trace};
 
 #[derive(Parser)]
-#[command(
-    name = "isotherm-sim",
-    version,
-    about = "A simulated data centre behind MQTT and Modbus TCP"
-)]
+#[command(name = "isotherm-sim", version, about = "A simulated data centre behind MQTT and Modbus TCP")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -112,15 +108,9 @@ impl Serve {
             seed: self.seed,
             broker: match self.embedded_broker {
                 Some(port) => Broker::Embedded(port),
-                None => Broker::External {
-                    host: self.mqtt_host,
-                    port: self.mqtt_port,
-                },
+                None => Broker::External { host: self.mqtt_host, port: self.mqtt_port },
             },
-            login: self
-                .mqtt_user
-                .zip(self.mqtt_password)
-                .map(|(user, password)| Login { user, password }),
+            login: self.mqtt_user.zip(self.mqtt_password).map(|(user, password)| Login { user, password }),
             modbus_host: self.modbus_host,
             modbus_port: self.modbus_port,
             speed: self.speed,
@@ -129,10 +119,7 @@ impl Serve {
         };
         let mut running = serve::start(options).await?;
         println!("SIMULATION: no real equipment is behind these ports");
-        println!(
-            "MQTT port {}, Modbus TCP port {}",
-            running.mqtt_port, running.modbus_port
-        );
+        println!("MQTT port {}, Modbus TCP port {}", running.mqtt_port, running.modbus_port);
         tokio::select! {
             () = running.finished() => {}
             interrupt = tokio::signal::ctrl_c() => interrupt?,
@@ -145,9 +132,7 @@ impl Serve {
 
 fn setting(text: &str) -> Result<(String, f64), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    let value = value
-        .parse()
-        .map_err(|_| format!("{value:?} is not a number"))?;
+    let value = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
     Ok((name.to_owned(), value))
 }
 

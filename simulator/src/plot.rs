@@ -36,27 +36,15 @@ pub fn svg(trace: &Trace, title: &str, path: &Path) -> anyhow::Result<()> {
 }
 
 fn panel_of(signal: SignalSpec) -> &'static str {
-    if signal.name.starts_with("gpu") {
-        "GPU degC"
-    } else {
-        signal.unit
-    }
+    if signal.name.starts_with("gpu") { "GPU degC" } else { signal.unit }
 }
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn draw_panel(
-    trace: &Trace,
-    name: &str,
-    panel: &Panel<'_>,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn draw_panel(trace: &Trace, name: &str, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let hours = trace.hours();
-    let lines: Vec<_> = trace
-        .signals()
-        .iter()
-        .zip(trace.columns())
-        .filter(|(s, _)| panel_of(**s) == name)
-        .collect();
+    let lines: Vec<_> =
+        trace.signals().iter().zip(trace.columns()).filter(|(s, _)| panel_of(**s) == name).collect();
     let values = lines.iter().flat_map(|(_, column)| column.iter().flatten());
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
     let pad = 0.05 * (high - low).max(0.1);
@@ -71,11 +59,7 @@ fn draw_panel(
         .y_desc(name)
         .x_labels(13)
         .x_label_formatter(&|h| {
-            if *h > end {
-                String::new()
-            } else {
-                format!("{h:.0} h")
-            }
+            if *h > end { String::new() } else { format!("{h:.0} h") }
         })
         .light_line_style(WHITE)
         .draw()?;
@@ -92,9 +76,6 @@ fn draw_panel(
             .label(signal.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
-    chart
-        .configure_series_labels()
-        .background_style(WHITE.mix(0.8))
-        .draw()?;
+    chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
     Ok(())
 }

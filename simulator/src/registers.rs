@@ -106,18 +106,8 @@ pub struct Register {
     pub encoding: Encoding,
 }
 
-fn register(
-    address: u16,
-    name: impl Into<String>,
-    unit: &'static str,
-    encoding: Encoding,
-) -> Register {
-    Register {
-        address,
-        name: name.into(),
-        unit,
-        encoding,
-    }
+fn register(address: u16, name: impl Into<String>, unit: &'static str, encoding: Encoding) -> Register {
+    Register { address, name: name.into(), unit, encoding }
 }
 
 /// Holding registers of a kind of plant.
@@ -127,12 +117,7 @@ pub fn holding_map(plant: &PlantConfig) -> Vec<Register> {
         register(1, "heartbeat", "any", Encoding::Uint16(1)),
     ];
     for (s, address) in plant.setpoints().iter().zip(SETPOINTS_AT..) {
-        map.push(register(
-            address,
-            s.name,
-            s.unit,
-            Encoding::Int16(s.counts_per_unit),
-        ));
+        map.push(register(address, s.name, s.unit, Encoding::Int16(s.counts_per_unit)));
     }
     map
 }
@@ -146,22 +131,12 @@ pub fn input_map(plant: &PlantConfig) -> Vec<Register> {
     ];
     for (s, address) in plant.setpoints().iter().zip(ACTIVE_AT..) {
         let name = format!("{}_active", s.name);
-        map.push(register(
-            address,
-            name,
-            s.unit,
-            Encoding::Int16(s.counts_per_unit),
-        ));
+        map.push(register(address, name, s.unit, Encoding::Int16(s.counts_per_unit)));
     }
     let mut address = SIGNALS_AT;
     let counters = ["it_energy", "cooling_energy", "facility_energy"];
-    let signals = plant
-        .signals()
-        .iter()
-        .map(|s| (s.name, s.unit, Encoding::of_unit(s.unit)));
-    let counters = counters
-        .iter()
-        .map(|name| (*name, "kWh", Encoding::Uint32(10)));
+    let signals = plant.signals().iter().map(|s| (s.name, s.unit, Encoding::of_unit(s.unit)));
+    let counters = counters.iter().map(|name| (*name, "kWh", Encoding::Uint32(10)));
     for (name, unit, encoding) in signals.chain(counters) {
         map.push(register(address, name, unit, encoding));
         address += encoding.words();
@@ -210,10 +185,7 @@ pub fn holding_image(plant: &Plant) -> Vec<u16> {
 /// Part of an image.
 pub fn slice(image: &[u16], address: u16, count: u16) -> Result<Vec<u16>, Refusal> {
     let start = usize::from(address);
-    image
-        .get(start..start + usize::from(count))
-        .map(<[u16]>::to_vec)
-        .ok_or(Refusal::Address)
+    image.get(start..start + usize::from(count)).map(<[u16]>::to_vec).ok_or(Refusal::Address)
 }
 
 /// Writes holding registers from `address` on, all or none.

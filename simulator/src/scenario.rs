@@ -84,25 +84,17 @@ impl Scenario {
     /// Reads a scenario file.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| ScenarioError {
-            file: file.clone(),
-            message: e.to_string(),
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ScenarioError { file: file.clone(), message: e.to_string() })?;
         let mut scenario = Self::parse(&file, &text)?;
-        path.parent()
-            .unwrap_or(Path::new(""))
-            .clone_into(&mut scenario.folder);
+        path.parent().unwrap_or(Path::new("")).clone_into(&mut scenario.folder);
         Ok(scenario)
     }
 
     /// A scenario file if `name` ends in `.toml`, else a shipped scenario.
     pub fn named(name: &str) -> Result<Self, ScenarioError> {
         let path = Path::new(name);
-        if path.extension().is_some_and(|e| e == "toml") {
-            Self::load(path)
-        } else {
-            Self::shipped(name)
-        }
+        if path.extension().is_some_and(|e| e == "toml") { Self::load(path) } else { Self::shipped(name) }
     }
 
     /// A shipped scenario by name.
@@ -112,16 +104,11 @@ impl Scenario {
 
     /// Parses a scenario; `file` is for messages.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let error = |message: String| ScenarioError {
-            file: file.to_owned(),
-            message,
-        };
+        let error = |message: String| ScenarioError { file: file.to_owned(), message };
         let table: Table = toml::from_str(text).map_err(|e| error(e.to_string()))?;
         let mut scenario: Scenario = if table.contains_key("base") {
             let merged = with_base(file, table)?;
-            merged
-                .try_into()
-                .map_err(|e: toml::de::Error| error(e.to_string()))?
+            merged.try_into().map_err(|e: toml::de::Error| error(e.to_string()))?
         } else {
             // Parsed from the text, so that messages show the line.
             toml::from_str(text).map_err(|e| error(e.to_string()))?
@@ -132,10 +119,7 @@ impl Scenario {
     }
 
     pub(crate) fn error(&self, message: String) -> ScenarioError {
-        ScenarioError {
-            file: self.source.clone(),
-            message,
-        }
+        ScenarioError { file: self.source.clone(), message }
     }
 
     fn check(&self) -> Result<(), ScenarioError> {
@@ -160,11 +144,7 @@ impl Scenario {
     /// The setpoints of the plant, in register order.
     pub(crate) fn setpoints(&self) -> Result<Vec<Setpoint>, ScenarioError> {
         let specs = self.plant.setpoints();
-        if let Some(name) = self
-            .setpoint
-            .keys()
-            .find(|k| !specs.iter().any(|s| s.name == *k))
-        {
+        if let Some(name) = self.setpoint.keys().find(|k| !specs.iter().any(|s| s.name == *k)) {
             return Err(self.error(format!("setpoint.{name}: this plant has no such setpoint")));
         }
         specs
@@ -197,34 +177,22 @@ impl Scenario {
 }
 
 fn shipped_text(file: &str, name: &str) -> Result<&'static str, ScenarioError> {
-    SHIPPED
-        .iter()
-        .find(|(n, _)| *n == name)
-        .map(|(_, text)| *text)
-        .ok_or_else(|| {
-            let names: Vec<_> = SHIPPED.iter().map(|(n, _)| *n).collect();
-            ScenarioError {
-                file: file.to_owned(),
-                message: format!(
-                    "no shipped scenario named {name:?}; there are {}",
-                    names.join(", ")
-                ),
-            }
-        })
+    SHIPPED.iter().find(|(n, _)| *n == name).map(|(_, text)| *text).ok_or_else(|| {
+        let names: Vec<_> = SHIPPED.iter().map(|(n, _)| *n).collect();
+        ScenarioError {
+            file: file.to_owned(),
+            message: format!("no shipped scenario named {name:?}; there are {}", names.join(", ")),
+        }
+    })
 }
 
 /// Resolves `base` and lays the table over it.
 fn with_base(file: &str, mut table: Table) -> Result<Table, ScenarioError> {
-    let error = |message: String| ScenarioError {
-        file: file.to_owned(),
-        message,
-    };
+    let error = |message: String| ScenarioError { file: file.to_owned(), message };
     let Some(base) = table.remove("base") else {
         return Ok(table);
     };
-    let name = base
-        .as_str()
-        .ok_or_else(|| error("base: expected a name".into()))?;
+    let name = base.as_str().ok_or_else(|| error("base: expected a name".into()))?;
     let text = shipped_text(file, name)?;
     let lower: Table = toml::from_str(text).map_err(|e| error(e.to_string()))?;
     let mut merged = with_base(file, lower)?;

@@ -72,24 +72,16 @@ impl Sensors {
         let mut noise = Noise::new(seed, Stream::Sensors);
         for name in config.signal.keys() {
             if !specs.iter().any(|spec| spec.name == name) {
-                return Err(format!(
-                    "sensors.signal.{name}: this plant has no such signal"
-                ));
+                return Err(format!("sensors.signal.{name}: this plant has no such signal"));
             }
         }
         let sensors = specs
             .iter()
             .zip(truth)
             .map(|(spec, value)| {
-                let config = config
-                    .signal
-                    .get(spec.name)
-                    .or_else(|| config.unit.get(spec.unit))
-                    .ok_or_else(|| {
-                        format!(
-                            "sensors.unit: no entry for \"{}\", which {} needs",
-                            spec.unit, spec.name
-                        )
+                let config =
+                    config.signal.get(spec.name).or_else(|| config.unit.get(spec.unit)).ok_or_else(|| {
+                        format!("sensors.unit: no entry for \"{}\", which {} needs", spec.unit, spec.name)
                     })?;
                 Ok(Sensor {
                     spec: *spec,
@@ -117,13 +109,9 @@ impl Sensors {
             // Noise is drawn whatever happens, so that a fault does not change other samples.
             let noise = self.noise.normal();
             let c = &sensor.config;
-            let mut value =
-                sensor.lagged + sensor.bias + sensor.drift_per_h * hours + c.noise * noise;
+            let mut value = sensor.lagged + sensor.bias + sensor.drift_per_h * hours + c.noise * noise;
             let mut out = None;
-            for fault in faults
-                .iter()
-                .filter(|f| f.signal() == Some(sensor.spec.name))
-            {
+            for fault in faults.iter().filter(|f| f.signal() == Some(sensor.spec.name)) {
                 match &fault.what {
                     FaultKind::SensorStuck { .. } => out = Some(sensor.last),
                     FaultKind::SensorDropout { .. } => out = Some(None),

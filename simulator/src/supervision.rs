@@ -52,13 +52,7 @@ pub enum CommandError {
     #[error("no command named {name:?}; this plant knows {known}")]
     Unknown { name: String, known: String },
     #[error("{name} = {value} is outside {min}..{max} {unit}")]
-    OutOfRange {
-        name: String,
-        value: f64,
-        min: f64,
-        max: f64,
-        unit: &'static str,
-    },
+    OutOfRange { name: String, value: f64, min: f64, max: f64, unit: &'static str },
 }
 
 /// The remote interface of a plant.
@@ -73,13 +67,7 @@ pub struct Supervision {
 
 impl Supervision {
     pub fn new(setpoints: Vec<Setpoint>) -> Self {
-        Self {
-            setpoints,
-            enable: false,
-            heartbeat: 0,
-            heartbeat_age_s: WATCHDOG_S,
-            writes: 0,
-        }
+        Self { setpoints, enable: false, heartbeat: 0, heartbeat_age_s: WATCHDOG_S, writes: 0 }
     }
 
     /// True while remote setpoints are in force.
@@ -139,10 +127,7 @@ impl Supervision {
     fn unknown(&self, name: &str) -> CommandError {
         let mut known = vec!["enable", "heartbeat"];
         known.extend(self.setpoints.iter().map(|s| s.spec.name));
-        CommandError::Unknown {
-            name: name.to_owned(),
-            known: known.join(", "),
-        }
+        CommandError::Unknown { name: name.to_owned(), known: known.join(", ") }
     }
 
     /// One step; `least` per setpoint is what the machines can do at present. Returns whether a
@@ -154,11 +139,7 @@ impl Supervision {
         for (s, least) in self.setpoints.iter_mut().zip(least) {
             let wanted = if remote { s.requested } else { s.config.local };
             clamped |= wanted < *least;
-            s.active = slew(
-                s.active,
-                wanted.max(*least),
-                s.config.slew_per_min * dt / 60.0,
-            );
+            s.active = slew(s.active, wanted.max(*least), s.config.slew_per_min * dt / 60.0);
         }
         clamped
     }

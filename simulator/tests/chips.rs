@@ -23,10 +23,7 @@ fn liquid() -> LiquidConfig {
 }
 
 fn near(what: &str, value: f64, expected: f64, tolerance: f64) {
-    assert!(
-        (value - expected).abs() <= tolerance,
-        "{what}: {value:.2}, published {expected} +- {tolerance}"
-    );
+    assert!((value - expected).abs() <= tolerance, "{what}: {value:.2}, published {expected} +- {tolerance}");
 }
 
 /// An air-cooled node at full load, settled at an inlet temperature; its row and its GPUs.

@@ -14,12 +14,7 @@ fn fault(kind: &str, at_h: f64, hours: f64, more: &str) -> String {
 }
 
 fn read(plant: &Plant, name: &str) -> Option<f64> {
-    plant
-        .sensors()
-        .into_iter()
-        .find(|(s, _)| s.name == name)
-        .expect("a signal")
-        .1
+    plant.sensors().into_iter().find(|(s, _)| s.name == name).expect("a signal").1
 }
 
 fn value(plant: &Plant, name: &str) -> f64 {
@@ -40,18 +35,10 @@ fn a_chiller_trip_warms_the_water_and_another_takes_over() {
     let before = value(&p, "chws");
     hours(&mut p, 0.2);
     assert_ne!(p.alarms() & alarm::CHILLER_TRIPPED, 0);
-    assert!(
-        value(&p, "chws") > before + 1.0,
-        "{before} {}",
-        value(&p, "chws")
-    );
+    assert!(value(&p, "chws") > before + 1.0, "{before} {}", value(&p, "chws"));
     hours(&mut p, 1.5);
     assert!((value(&p, "chillers_on") - 2.0).abs() < 0.1);
-    assert!(
-        (value(&p, "chws") - before).abs() < 0.8,
-        "{}",
-        value(&p, "chws")
-    );
+    assert!((value(&p, "chws") - before).abs() < 0.8, "{}", value(&p, "chws"));
 }
 
 #[test]
@@ -83,10 +70,7 @@ fn sensors_lie_as_told() {
         hours(&mut p, 0.99);
         hours(&mut honest, 0.99);
         let before = value(&p, "chwr");
-        assert!(
-            (before - value(&honest, "chwr")).abs() < 1e-9,
-            "nothing before the fault"
-        );
+        assert!((before - value(&honest, "chwr")).abs() < 1e-9, "nothing before the fault");
         hours(&mut p, 2.01);
         hours(&mut honest, 2.01);
         // A fault touches no other sample: the noise of the rest is the same.
@@ -113,17 +97,10 @@ fn remote_setpoints_hold_only_while_the_heart_beats() {
     assert!((active(&p) - 8.0).abs() < 1e-9, "not enabled");
     p.command("enable", 1.0).unwrap();
     p.step(600.0);
-    assert!(
-        (active(&p) - 8.0).abs() < 1e-9,
-        "enabled, but no heartbeat yet"
-    );
+    assert!((active(&p) - 8.0).abs() < 1e-9, "enabled, but no heartbeat yet");
     p.command("heartbeat", 1.0).unwrap();
     p.step(60.0);
-    assert!(
-        (active(&p) - 9.0).abs() < 0.05,
-        "ramps at 1 K/min: {}",
-        active(&p)
-    );
+    assert!((active(&p) - 9.0).abs() < 0.05, "ramps at 1 K/min: {}", active(&p));
     assert_ne!(p.status() & status::REMOTE_IN_FORCE, 0);
     p.step(100.0);
     // The same heartbeat again is no heartbeat.
@@ -145,16 +122,8 @@ fn remote_setpoints_hold_only_while_the_heart_beats() {
 fn impossible_commands_are_refused_or_clamped_with_an_alarm() {
     let mut p = plant("liquid", "");
     let refused = p.command("cdu_supply_sp", 60.0).unwrap_err();
-    assert!(
-        matches!(refused, CommandError::OutOfRange { .. }),
-        "{refused}"
-    );
-    assert!(
-        p.command("cdu_suply_sp", 25.0)
-            .unwrap_err()
-            .to_string()
-            .contains("cdu_supply_sp")
-    );
+    assert!(matches!(refused, CommandError::OutOfRange { .. }), "{refused}");
+    assert!(p.command("cdu_suply_sp", 25.0).unwrap_err().to_string().contains("cdu_supply_sp"));
     assert!(p.command("cdu_supply_sp", f64::NAN).is_err());
     // Allowed by its limits, but below the room's dew point: the CDU keeps off it.
     p.command("cdu_supply_sp", 15.0).unwrap();
@@ -168,9 +137,5 @@ fn impossible_commands_are_refused_or_clamped_with_an_alarm() {
     assert_eq!(p.alarms() & alarm::CONDENSING, 0);
     let setpoint = &p.supervision().setpoints[1];
     assert!((setpoint.requested - 15.0).abs() < 1e-9);
-    assert!(
-        (15.1..18.0).contains(&setpoint.active),
-        "{}",
-        setpoint.active
-    );
+    assert!((15.1..18.0).contains(&setpoint.active), "{}", setpoint.active);
 }

@@ -16,15 +16,7 @@ fn every_scenario_file_ships() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let mut files: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
-        .map(|entry| {
-            entry
-                .unwrap()
-                .path()
-                .file_stem()
-                .unwrap()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
     files.sort();
     let shipped: Vec<_> = SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -39,18 +31,9 @@ fn mistakes_are_named() {
     let cases = [
         ("base = \"water\"", "no shipped scenario named \"water\""),
         ("base = \"air\"\nspeling = 1", "unknown field `speling`"),
-        (
-            "base = \"air\"\nover_above = 900",
-            "expected a temperature from -60 to 150 degC, found 900",
-        ),
-        (
-            "base = \"air\"\n[plant.air.hall]\nbypass = 1.5",
-            "expected a fraction from 0 to 1, found 1.5",
-        ),
-        (
-            "base = \"air\"\n[plant.air.hall]\nbypas = 0.5",
-            "unknown field `bypas`",
-        ),
+        ("base = \"air\"\nover_above = 900", "expected a temperature from -60 to 150 degC, found 900"),
+        ("base = \"air\"\n[plant.air.hall]\nbypass = 1.5", "expected a fraction from 0 to 1, found 1.5"),
+        ("base = \"air\"\n[plant.air.hall]\nbypas = 0.5", "unknown field `bypas`"),
         (
             "base = \"air\"\n[setpoint.chws_sp]\nlocal = 3.0",
             "setpoint.chws_sp.local: expected 5..18 degC, found 3",
@@ -59,10 +42,7 @@ fn mistakes_are_named() {
             "base = \"air\"\n[setpoint.cws_sp]\nlocal = 3.0\nmin = 1\nmax = 4\nslew_per_min = 1",
             "setpoint.cws_sp: this plant has no such setpoint",
         ),
-        (
-            "base = \"air\"\nworkload = []",
-            "workload: expected 2 for a plant of kind air, found 0",
-        ),
+        ("base = \"air\"\nworkload = []", "workload: expected 2 for a plant of kind air, found 0"),
         (
             "base = \"air\"\n[[fault]]\nat_h = 1\nhours = 1\nwhat = { sensor_stuck = { signal = \"chw\" } }",
             "fault: no signal named \"chw\"",
@@ -75,10 +55,7 @@ fn mistakes_are_named() {
             "base = \"air\"\n[[fault]]\nat_h = 1\nhours = 1\nwhat = { fouling = { share = 0.2, why = 1 } }",
             "unknown field `why`",
         ),
-        (
-            "base = \"air\"\nweather = { kind = \"epw\", path = \"/nowhere.epw\" }",
-            "/nowhere.epw",
-        ),
+        ("base = \"air\"\nweather = { kind = \"epw\", path = \"/nowhere.epw\" }", "/nowhere.epw"),
         (
             "base = \"air\"\n[sensors.signal]\nchw = { noise = 0, quantum = 0, bias_sd = 0, drift_sd_per_day = 0, lag_s = 0 }",
             "sensors.signal.chw: this plant has no such signal",
@@ -88,10 +65,7 @@ fn mistakes_are_named() {
     for (text, expected) in cases {
         let message = message(text);
         assert!(message.starts_with("site.toml: "), "{message}");
-        assert!(
-            message.contains(expected),
-            "for\n{text}\nexpected {expected}\ngot {message}"
-        );
+        assert!(message.contains(expected), "for\n{text}\nexpected {expected}\ngot {message}");
     }
 }
 

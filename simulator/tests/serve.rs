@@ -43,10 +43,7 @@ fn lockstep(hours: f64) -> Options {
 async fn lock_step_waits_for_every_acknowledgement() {
     let mut running = serve::start(lockstep(0.05)).await.unwrap();
     let (client, mut events) = client(running.mqtt_port, "lockstep");
-    client
-        .subscribe("sim/air/#", QoS::AtLeastOnce)
-        .await
-        .unwrap();
+    client.subscribe("sim/air/#", QoS::AtLeastOnce).await.unwrap();
     let mut times = Vec::new();
     let mut about = false;
     while times.len() < 12 {
@@ -65,26 +62,14 @@ async fn lock_step_waits_for_every_acknowledgement() {
         assert_eq!(running.time(), time);
         let inlet = &value["signals"]["hall_a_inlet_max"];
         assert_eq!(inlet["unit"], "degC");
-        assert!(
-            (15.0..30.0).contains(&inlet["value"].as_f64().unwrap()),
-            "{inlet}"
-        );
+        assert!((15.0..30.0).contains(&inlet["value"].as_f64().unwrap()), "{inlet}");
         client
-            .publish(
-                "test/ack",
-                QoS::AtLeastOnce,
-                false,
-                format!("{{\"time\":\"{time}\"}}"),
-            )
+            .publish("test/ack", QoS::AtLeastOnce, false, format!("{{\"time\":\"{time}\"}}"))
             .await
             .unwrap();
     }
     assert!(about, "the retained note that this is a simulation");
-    assert!(
-        times
-            .windows(2)
-            .all(|w| w[1].duration_since(w[0]).as_secs() == 15)
-    );
+    assert!(times.windows(2).all(|w| w[1].duration_since(w[0]).as_secs() == 15));
     let finish = async {
         tokio::select! {
             () = running.finished() => {}
@@ -102,20 +87,13 @@ async fn registers_read_write_and_refuse() {
     let mut bus = tcp::connect_slave(address, Slave(1)).await.unwrap();
 
     // chws_sp 8.0, crah_supply_sp 20.0, chw_dp_sp 120.
-    assert_eq!(
-        bus.read_holding_registers(0, 5).await.unwrap().unwrap(),
-        [0, 0, 80, 200, 120]
-    );
+    assert_eq!(bus.read_holding_registers(0, 5).await.unwrap().unwrap(), [0, 0, 80, 200, 120]);
     bus.write_single_register(2, 95).await.unwrap().unwrap();
-    assert_eq!(
-        bus.read_holding_registers(2, 1).await.unwrap().unwrap(),
-        [95]
-    );
+    assert_eq!(bus.read_holding_registers(2, 1).await.unwrap().unwrap(), [95]);
     // Written, but not in force: remote is not enabled.
     assert_eq!(bus.read_input_registers(3, 1).await.unwrap().unwrap(), [80]);
 
-    let refused =
-        |r: Result<Result<(), ExceptionCode>, tokio_modbus::Error>| r.unwrap().unwrap_err();
+    let refused = |r: Result<Result<(), ExceptionCode>, tokio_modbus::Error>| r.unwrap().unwrap_err();
     let out_of_range = bus.write_single_register(2, 300).await;
     assert_eq!(refused(out_of_range), ExceptionCode::IllegalDataValue);
     let negative = bus.write_single_register(2, (-5_i16) as u16).await;
@@ -125,10 +103,7 @@ async fn registers_read_write_and_refuse() {
     // A block is written whole or not at all.
     let block = bus.write_multiple_registers(2, &[90, 9999]).await;
     assert_eq!(refused(block), ExceptionCode::IllegalDataValue);
-    assert_eq!(
-        bus.read_holding_registers(2, 2).await.unwrap().unwrap(),
-        [95, 200]
-    );
+    assert_eq!(bus.read_holding_registers(2, 2).await.unwrap().unwrap(), [95, 200]);
     assert_eq!(running.totals().writes_seen, 1);
 
     bus.set_slave(Slave(9));

@@ -109,7 +109,9 @@ fn site_for(args: &Args, dir: &Path, mqtt_port: u16, modbus_port: u16) -> Result
         Some(path) if path.exists() => site.model.path = Some(path),
         Some(path) => {
             let path = path.display();
-            return Err(Failed::Usage(format!("{path}: no model file. Run scripts/model, or give --model FILE")));
+            return Err(Failed::Usage(format!(
+                "{path}: no model file. Run scripts/model, or give --model FILE"
+            )));
         }
         None => site.model.backend = Backend::None,
     }
@@ -244,7 +246,10 @@ fn print(r: &Report) {
         Some(pct) => println!("true rationales  {pct:>9.0}%"),
         None => println!("true rationales         none to check"),
     }
-    println!("cooling energy   {:>10.1} kWh   IT {:.1} kWh, facility {:.1} kWh, PUE {:.3}", r.cooling_kwh, r.it_kwh, r.facility_kwh, r.pue);
+    println!(
+        "cooling energy   {:>10.1} kWh   IT {:.1} kWh, facility {:.1} kWh, PUE {:.3}",
+        r.cooling_kwh, r.it_kwh, r.facility_kwh, r.pue
+    );
     println!("too warm         {:>10.2} K h", r.over_degh);
     let verdict = if r.audit.verified { "verified" } else { "DOES NOT VERIFY" };
     println!("audit            {:>10} records, {verdict}: {}", r.audit.records, r.audit.path.display());

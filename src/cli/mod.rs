@@ -241,7 +241,9 @@ fn check_site(args: &SiteJson) -> Done {
     match report.level() {
         check::Level::Good => Ok(()),
         check::Level::Found => Err(Failed::Found),
-        check::Level::Unreachable => Err(Failed::Unreachable("a peer could not be reached; see above".to_owned())),
+        check::Level::Unreachable => {
+            Err(Failed::Unreachable("a peer could not be reached; see above".to_owned()))
+        }
     }
 }
 
@@ -249,7 +251,8 @@ fn bench(args: &BenchArgs) -> Done {
     let value = match args.what {
         BenchOf::Guard => serde_json::to_value(bench::guard::run().map_err(usage)?),
         BenchOf::Ingest => {
-            let report = runtime()?.block_on(bench::ingest::run()).map_err(|e| Failed::Unreachable(e.to_string()))?;
+            let report =
+                runtime()?.block_on(bench::ingest::run()).map_err(|e| Failed::Unreachable(e.to_string()))?;
             serde_json::to_value(report)
         }
     }
@@ -274,11 +277,9 @@ fn model_command(command: &ModelCommand) -> Done {
             Ok(())
         }
         ModelCommand::Requantize { input, output, to } => {
-            {
             let made = model::requantize::requantize(input, output, *to).map_err(usage)?;
             println!("{}  {}", made.sha256, output.display());
             Ok(())
-        }
         }
     }
 }

@@ -32,10 +32,16 @@ enum ActArgs {
     /// Prints the live state as JSON.
     State,
     /// Changes the mode.
-    Mode { mode: ModeArg },
+    Mode {
+        mode: ModeArg,
+    },
     /// Lets the waiting action with this decision number be written.
-    Approve { decision: u64 },
-    Reject { decision: u64 },
+    Approve {
+        decision: u64,
+    },
+    Reject {
+        decision: u64,
+    },
     /// Holds a setpoint at a value, within the envelope.
     Set {
         setpoint: String,
@@ -45,7 +51,9 @@ enum ActArgs {
         span: Option<SignedDuration>,
     },
     /// Gives an overridden setpoint back to the agent.
-    Clear { setpoint: String },
+    Clear {
+        setpoint: String,
+    },
     /// A directive in plain text.
     Direct {
         text: String,
@@ -53,7 +61,9 @@ enum ActArgs {
         span: Option<SignedDuration>,
     },
     /// Withdraws the directive with this number.
-    Withdraw { number: u32 },
+    Withdraw {
+        number: u32,
+    },
 }
 
 pub(super) fn run(args: &Args) -> Done {
@@ -65,14 +75,17 @@ pub(super) fn run(args: &Args) -> Done {
     runtime()?.block_on(async {
         let send = async |ask: &Ask| {
             socket::call(&path, ask).await.map_err(|e| {
-                Failed::Unreachable(format!("{}: {e}. Is the agent running, and is this its socket?", path.display()))
+                Failed::Unreachable(format!(
+                    "{}: {e}. Is the agent running, and is this its socket?",
+                    path.display()
+                ))
             })
         };
         let state = send(&Ask::State { state: true }).await?;
-        let now: Timestamp = state
-            .get("time")
-            .and_then(|t| serde_json::from_value(t.clone()).ok())
-            .ok_or_else(|| Failed::Unreachable("the agent has no time yet; try again in a moment".to_owned()))?;
+        let now: Timestamp =
+            state.get("time").and_then(|t| serde_json::from_value(t.clone()).ok()).ok_or_else(|| {
+                Failed::Unreachable("the agent has no time yet; try again in a moment".to_owned())
+            })?;
         let until = |span: Option<SignedDuration>| span.map(|s| now + s);
         let name = |text: &str| text.parse().map_err(usage);
         let what = match &args.act {
@@ -92,6 +105,10 @@ pub(super) fn run(args: &Args) -> Done {
         let act = Act { who: args.who.clone(), why: args.why.clone(), what };
         let answer = send(&Ask::Act(act)).await?;
         print_json(&answer)?;
-        if answer.get("accepted") == Some(&serde_json::Value::Bool(true)) { Ok(()) } else { Err(Failed::Found) }
+        if answer.get("accepted") == Some(&serde_json::Value::Bool(true)) {
+            Ok(())
+        } else {
+            Err(Failed::Found)
+        }
     })
 }

@@ -22,10 +22,7 @@ struct Shared {
 }
 
 /// Starts serving in the background; `console.listen = "off"` serves nothing. Returns the address.
-pub async fn serve(
-    site: &Site,
-    view: watch::Receiver<View>,
-) -> std::io::Result<Option<SocketAddr>> {
+pub async fn serve(site: &Site, view: watch::Receiver<View>) -> std::io::Result<Option<SocketAddr>> {
     if site.console.listen == "off" {
         return Ok(None);
     }
@@ -54,7 +51,8 @@ fn router(shared: Shared) -> Router {
 
 async fn page() -> Response {
     // Everything the page needs is in it: an air-gapped site loads nothing from elsewhere.
-    let policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'";
+    let policy =
+        "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("page.html"))).into_response()
 }
 

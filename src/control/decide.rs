@@ -105,12 +105,11 @@ impl Controller {
         let site = &self.setup.site;
         match (path.replaced, &path.decision) {
             (None, Some(decision)) => {
-                let proposal =
-                    Proposal { by: ProposedBy::Model, setpoints: decision.setpoints.clone() };
+                let proposal = Proposal { by: ProposedBy::Model, setpoints: decision.setpoints.clone() };
                 self.judge(now, at, cause, proposal, path, fx);
             }
             (Some(Replaced::ClaimsUnverified), _) if site.envelope.unverified == Unverified::Hold => {
-                let proposal = Proposal { by: ProposedBy::Nobody, setpoints: Default::default() };
+                let proposal = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
                 self.judge(now, at, cause, proposal, path, fx);
             }
             _ => self.fall_back(now, at, cause, path, fx),
@@ -196,7 +195,9 @@ impl Controller {
         let disposition = match (verdict.action.is_empty(), acts, self.mode) {
             (true, _, _) => Disposition::Hold,
             (false, true, _) => Disposition::Write,
-            (false, false, Mode::Advise) if cause == Cause::Operator && self.in_charge() => Disposition::Write,
+            (false, false, Mode::Advise) if cause == Cause::Operator && self.in_charge() => {
+                Disposition::Write
+            }
             (false, false, Mode::Advise) => Disposition::Advise,
             (false, false, Mode::Shadow | Mode::Auto | Mode::Manual) => Disposition::Shadow,
         };

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!             mode = auto, link up, frame                 outcome applied
-//!  Released ──────────────────────────────> Taking ──────────────────────────> InCharge
+//!  Released ──────────────────────────────> Taking ──────────────────────────> Held
 //!     ^                                        │ outcome failed                    │
 //!     └────────────────────────────────────────┴───────────────────────────────────┘
 //!          mode left auto, link down, write failed, three decisions without valid inputs, stop
@@ -45,16 +45,30 @@ use crate::units::Finite;
 #[derive(Clone, PartialEq, Debug)]
 pub enum Input {
     Frame(Frame),
-    Reply { ask: u64, result: Result<Completion, Failure> },
-    Outcome { intent: u64, outcome: Outcome },
+    Reply {
+        ask: u64,
+        result: Result<Completion, Failure>,
+    },
+    Outcome {
+        intent: u64,
+        outcome: Outcome,
+    },
     Act(Act),
-    Link { link: Link, up: bool, why: String },
+    Link {
+        link: Link,
+        up: bool,
+        why: String,
+    },
     /// Intents of an earlier run that have no outcome in the log.
     Orphans(Vec<u64>),
     /// The run is to end: release.
-    Stop { why: String },
+    Stop {
+        why: String,
+    },
     /// Nothing is under way any more.
-    Stopped { why: String },
+    Stopped {
+        why: String,
+    },
 }
 
 /// A connection whose loss changes what may be done.
@@ -121,7 +135,7 @@ enum Charge {
     Taking {
         intent: u64,
     },
-    InCharge,
+    Held,
 }
 
 /// A question on its way.
@@ -196,13 +210,23 @@ impl Effects<'_> {
     }
 
     fn event(&mut self, event: Event, detail: impl Into<String>) -> u64 {
-        self.record(Body::Event(EventRecord { event, detail: detail.into(), action: None, intents: Vec::new() }))
+        self.record(Body::Event(EventRecord {
+            event,
+            detail: detail.into(),
+            action: None,
+            intents: Vec::new(),
+        }))
     }
 
     /// An event that is itself the intent of a write. Returns its sequence number.
     fn event_and_write(&mut self, event: Event, detail: impl Into<String>, action: SafeAction) -> u64 {
         let shown = serde_json::to_value(&action).ok();
-        let seq = self.record(Body::Event(EventRecord { event, detail: detail.into(), action: shown, intents: Vec::new() }));
+        let seq = self.record(Body::Event(EventRecord {
+            event,
+            detail: detail.into(),
+            action: shown,
+            intents: Vec::new(),
+        }));
         if !action.is_empty() {
             self.list.push(Effect::Write { intent: seq, action });
         }
@@ -289,7 +313,7 @@ impl Controller {
 
     #[must_use]
     pub fn in_charge(&self) -> bool {
-        self.charge == Charge::InCharge
+        self.charge == Charge::Held
     }
 
     #[must_use]
@@ -327,7 +351,11 @@ impl Controller {
     /// What hands the plant back when nothing can be recorded any more.
     #[must_use]
     pub fn release_action(&self) -> SafeAction {
-        if matches!(self.charge, Charge::Released { .. }) { SafeAction::default() } else { self.guard.release() }
+        if matches!(self.charge, Charge::Released { .. }) {
+            SafeAction::default()
+        } else {
+            self.guard.release()
+        }
     }
 
     fn on_frame(&mut self, now: Timestamp, frame: Frame, fx: &mut Effects<'_>) {
@@ -387,8 +415,9 @@ impl Controller {
         if self.mode == Mode::Auto && self.plant_up && self.source_up && due && self.inputs_are_good() {
             let action = self.guard.take_control();
             let empty = action.is_empty();
-            let intent = fx.event_and_write(Event::TakeControl, "mode auto, plant reachable, inputs good", action);
-            self.charge = if empty { Charge::InCharge } else { Charge::Taking { intent } };
+            let intent =
+                fx.event_and_write(Event::TakeControl, "mode auto, plant reachable, inputs good", action);
+            self.charge = if empty { Charge::Held } else { Charge::Taking { intent } };
         }
     }
 
@@ -416,7 +445,7 @@ impl Controller {
         fx.record(Body::Outcome(OutcomeRecord { intent, outcome }));
         if self.charge == (Charge::Taking { intent }) {
             self.charge =
-                if applied { Charge::InCharge } else { Charge::Released { retake: Some(now + RETAKE_AFTER) } };
+                if applied { Charge::Held } else { Charge::Released { retake: Some(now + RETAKE_AFTER) } };
         } else if !applied {
             fx.event(Event::WriteFailed, summary);
             self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);

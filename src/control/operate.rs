@@ -27,11 +27,16 @@ impl Controller {
             return Err("an act needs a name and a reason: --who and --why".to_owned());
         }
         match &act.what {
-            What::Mode { mode } if *mode == self.mode => Err(format!("the mode is {mode:?} already").to_lowercase()),
+            What::Mode { mode } if *mode == self.mode => {
+                Err(format!("the mode is {mode:?} already").to_lowercase())
+            }
             What::Mode { mode } => Ok(format!("mode {mode:?}").to_lowercase()),
             What::Approve { decision } | What::Reject { decision } => match &self.advice {
                 Some(a) if a.decision == *decision => Ok(format!("decision {decision}")),
-                Some(a) => Err(format!("decision {decision} does not wait for an answer; decision {} does", a.decision)),
+                Some(a) => Err(format!(
+                    "decision {decision} does not wait for an answer; decision {} does",
+                    a.decision
+                )),
                 None => Err("no decision waits for an answer".to_owned()),
             },
             What::Override { setpoint, value, until } => {
@@ -58,10 +63,11 @@ impl Controller {
                     .map_err(|e| e.to_string())?;
                 Ok(d.meaning())
             }
-            What::WithdrawDirective { number } => self
-                .directive_index(*number)
-                .map(|_| format!("directive {number} is withdrawn"))
-                .ok_or_else(|| format!("there is no directive {number}; {} are in force", self.directives.len())),
+            What::WithdrawDirective { number } => {
+                self.directive_index(*number).map(|_| format!("directive {number} is withdrawn")).ok_or_else(
+                    || format!("there is no directive {number}; {} are in force", self.directives.len()),
+                )
+            }
         }
     }
 
@@ -78,10 +84,9 @@ impl Controller {
                 self.advice = None;
                 fx.event(Event::ModeChange, format!("{mode:?}").to_lowercase());
                 if mode == Mode::Auto {
-                    self.charge = match self.charge {
-                        Charge::Released { .. } => Charge::Released { retake: None },
-                        other => other,
-                    };
+                    if let Charge::Released { retake } = &mut self.charge {
+                        *retake = None;
+                    }
                     self.maybe_take(now, fx);
                 } else {
                     self.pending = None;
@@ -125,6 +130,6 @@ impl Controller {
     fn take_for_approval(&mut self, fx: &mut Effects<'_>) {
         let action = self.guard.take_control();
         fx.event_and_write(Event::TakeControl, "an operator approved an action", action);
-        self.charge = Charge::InCharge;
+        self.charge = Charge::Held;
     }
 }

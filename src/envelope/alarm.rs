@@ -27,7 +27,11 @@ fn watched(e: &Envelope) -> Vec<Watched> {
     for role in [Role::LiquidSupply, Role::Bath] {
         list.extend(e.liquid_allowable.map(|limit| Watched { role, limit, hand_back: below(limit) }));
     }
-    list.extend(e.chip_allowable.map(|limit| Watched { role: Role::ChipTemp, limit, hand_back: below(limit) }));
+    list.extend(e.chip_allowable.map(|limit| Watched {
+        role: Role::ChipTemp,
+        limit,
+        hand_back: below(limit),
+    }));
     list
 }
 
@@ -43,7 +47,11 @@ pub(super) fn emergency(site: &Site, memory: &Memory, now: Timestamp, frame: &Fr
                 && hot > threshold
             {
                 let unit = sample.unit;
-                return Some(format!("{name} may be at {hot:.1} {unit}; the limit is {} {unit}", w.limit, hot = hot.get()));
+                return Some(format!(
+                    "{name} may be at {hot:.1} {unit}; the limit is {} {unit}",
+                    w.limit,
+                    hot = hot.get()
+                ));
             }
         }
         let seen = samples.iter().any(|(_, s)| worst_high(s).is_some());

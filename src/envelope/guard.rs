@@ -71,7 +71,12 @@ impl Guard {
                 facts.narrow(case, setpoint, current, &mut window, &mut touched);
                 windows.push((setpoint, current, window));
             } else if proposed.is_some() {
-                touched.push(refusal(Rule::InputValidity, setpoint, proposed, "its register has not been read"));
+                touched.push(refusal(
+                    Rule::InputValidity,
+                    setpoint,
+                    proposed,
+                    "its register has not been read",
+                ));
             }
         }
         if !emergency {
@@ -98,7 +103,14 @@ impl Guard {
             }
         }
         let intervened = touched.iter().any(|t| t.rule.is_for_safety());
-        Verdict { by: case.proposal.by, action: SafeAction { writes }, setpoints, touched, emergency, intervened }
+        Verdict {
+            by: case.proposal.by,
+            action: SafeAction { writes },
+            setpoints,
+            touched,
+            emergency,
+            intervened,
+        }
     }
 
     /// The register value nearest to the window's value that still lies inside the window.
@@ -177,8 +189,7 @@ impl Guard {
         for result in &outcome.writes {
             match &result.target {
                 Target::Setpoint(name) => {
-                    if let (Some(setpoint), Some(slot)) =
-                        (self.site.setpoint(name), next.slots.get_mut(name))
+                    if let (Some(setpoint), Some(slot)) = (self.site.setpoint(name), next.slots.get_mut(name))
                     {
                         slot.remember(now, setpoint, result);
                     }

@@ -98,14 +98,26 @@ impl<'a> Facts<'a> {
             (e.min_approach, self.facility_supply, s.role)
         {
             let floor = facility.plus(approach.get().get()).min(current.max(window.low));
-            rule(window, Rule::Approach, floor, all_high, "closer to the facility water than the exchanger can hold");
+            rule(
+                window,
+                Rule::Approach,
+                floor,
+                all_high,
+                "closer to the facility water than the exchanger can hold",
+            );
         }
         if self.no_warming {
             let (low, high) = colder_than(s, current);
             rule(window, Rule::NoWarming, low, high, "an inlet is, or may be, too warm for warming");
         }
         if self.flow_low && s.cools == Cools::Up {
-            rule(window, Rule::MinimumFlow, current, all_high, "flow or pressure is, or may be, below its minimum");
+            rule(
+                window,
+                Rule::MinimumFlow,
+                current,
+                all_high,
+                "flow or pressure is, or may be, below its minimum",
+            );
         }
         if let Some((why, text)) = &self.freeze {
             rule(window, *why, current, current, text);
@@ -116,9 +128,17 @@ impl<'a> Facts<'a> {
         }
         if self.short_cycle && moves_chillers(s) {
             let (low, high) = colder_than(s, current);
-            rule(window, Rule::ShortCycle, low, high, "a chiller started or stopped too recently for warming");
+            rule(
+                window,
+                Rule::ShortCycle,
+                low,
+                high,
+                "a chiller started or stopped too recently for warming",
+            );
         }
-        for limit in case.limits.iter().filter(|l| l.setpoint == s.name && l.until.is_none_or(|t| self.now < t)) {
+        for limit in
+            case.limits.iter().filter(|l| l.setpoint == s.name && l.until.is_none_or(|t| self.now < t))
+        {
             let (low, high) = if limit.hold {
                 (current, current)
             } else {
@@ -128,7 +148,14 @@ impl<'a> Facts<'a> {
         }
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
         if changed.is_some_and(|t| self.now.duration_since(t) < s.dwell) {
-            window.adjust(Rule::Dwell, &s.name, current, None, "changed less than its dwell time ago", touched);
+            window.adjust(
+                Rule::Dwell,
+                &s.name,
+                current,
+                None,
+                "changed less than its dwell time ago",
+                touched,
+            );
         }
     }
 
@@ -178,7 +205,8 @@ impl<'a> Facts<'a> {
             windows.iter().map(part).collect()
         };
         let still = (case.foresight)(&at(0.0));
-        let accepted = SHARES.into_iter().map(&at).find(|choice| self.acceptable(&(case.foresight)(choice), &still));
+        let accepted =
+            SHARES.into_iter().map(&at).find(|choice| self.acceptable(&(case.foresight)(choice), &still));
         let choice = accepted.unwrap_or_else(|| at(0.0));
         for (s, _, window) in windows {
             if let Some(to) = choice.get(&s.name) {
@@ -222,12 +250,21 @@ impl<'a> Facts<'a> {
         }
         let small = (window.value.get() - current.get()).abs() < s.deadband.get();
         if small {
-            window.adjust(Rule::Deadband, &s.name, current, Some(s.deadband), "smaller than the deadband", touched);
+            window.adjust(
+                Rule::Deadband,
+                &s.name,
+                current,
+                Some(s.deadband),
+                "smaller than the deadband",
+                touched,
+            );
             return;
         }
-        let spent = case.memory.slots.get(&s.name).map_or(0, |slot| {
-            if slot.writes.0 == day(self.now) { slot.writes.1 } else { 0 }
-        });
+        let spent = case
+            .memory
+            .slots
+            .get(&s.name)
+            .map_or(0, |slot| if slot.writes.0 == day(self.now) { slot.writes.1 } else { 0 });
         let cooling = match s.cools {
             Cools::Down => window.value < current,
             Cools::Up => window.value > current,

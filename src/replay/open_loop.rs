@@ -33,7 +33,8 @@ pub(super) fn replay(
     mut site: Site,
 ) -> Result<Report, ReplayError> {
     site.mode = Mode::Shadow;
-    let (frames, recorded) = if is_log { from_log(path)? } else { (from_trace(path, mapping, &site)?, Recorded::new()) };
+    let (frames, recorded) =
+        if is_log { from_log(path)? } else { (from_trace(path, mapping, &site)?, Recorded::new()) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -79,7 +80,7 @@ async fn run(frames: Vec<Frame>, recorded: &Recorded, site: Site) -> Result<Repo
     let schema = decision::schema(&site);
     let program = std::env::current_exe().map_err(ReplayError::Program)?;
     let mut reasoner = Backend::start(&site.model, program)?;
-    if let Err(why) = reasoner.ready(Duration::from_secs(120)).await {
+    if let Err(why) = reasoner.ready(Duration::from_mins(2)).await {
         tracing::warn!(%why, "no model: every decision is the fallback's");
     }
     let setup = Arc::new(Setup { site, prompts, schema });
@@ -98,7 +99,10 @@ async fn run(frames: Vec<Frame>, recorded: &Recorded, site: Site) -> Result<Repo
                     }
                     Effect::Record(Body::Decision(d)) => compare(&d, recorded, &mut report),
                     // In shadow there is nothing to write and nobody to answer.
-                    Effect::Record(_) | Effect::Write { .. } | Effect::Heartbeat { .. } | Effect::Answer(_) => {}
+                    Effect::Record(_)
+                    | Effect::Write { .. }
+                    | Effect::Heartbeat { .. }
+                    | Effect::Answer(_) => {}
                 }
             }
         }

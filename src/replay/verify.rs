@@ -117,7 +117,8 @@ impl Run {
         if text == record.body {
             return Ok(None);
         }
-        let (recorded, replayed): (Value, Value) = (body(record)?, serde_json::from_str(&text).unwrap_or_default());
+        let (recorded, replayed): (Value, Value) =
+            (body(record)?, serde_json::from_str(&text).unwrap_or_default());
         let (field, recorded, replayed) = first_difference("", &recorded, &replayed)
             .unwrap_or_else(|| ("bytes".to_owned(), record.body.clone(), text));
         Ok(Some(Difference { seq: Some(record.seq), field, recorded, replayed }))
@@ -154,9 +155,10 @@ struct Again {
 
 impl Again {
     fn new() -> Result<Self, ReplayError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
-            ReplayError::Unsuitable { path: "tokio".into(), problem: e.to_string() }
-        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| ReplayError::Unsuitable { path: "tokio".into(), problem: e.to_string() })?;
         Ok(Self { runtime, reasoner: None })
     }
 
@@ -171,7 +173,7 @@ impl Again {
                 let reasoner = Backend::start(&run.setup.site.model, program)
                     .map_err(|e| broken(record, e.to_string()))?;
                 self.runtime
-                    .block_on(reasoner.ready(std::time::Duration::from_secs(120)))
+                    .block_on(reasoner.ready(std::time::Duration::from_mins(2)))
                     .map_err(|e| broken(record, format!("the model cannot be asked again: {e}")))?;
                 empty.insert(reasoner)
             }

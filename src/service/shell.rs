@@ -140,7 +140,9 @@ impl Shell {
             SourceEvent::Malformed { topic, problem, count } => {
                 tracing::warn!(%topic, %problem, count, "payload not used");
             }
-            SourceEvent::Overrun { messages } => tracing::warn!(messages, "fell behind; the oldest were forgotten"),
+            SourceEvent::Overrun { messages } => {
+                tracing::warn!(messages, "fell behind; the oldest were forgotten")
+            }
         }
     }
 
@@ -186,22 +188,19 @@ impl Shell {
                 lost = Some(failure.to_string());
             }
         }
-        match lost {
-            Some(why) => {
-                self.failed_polls += 1;
-                if self.plant_up && self.failed_polls >= FAILED_POLLS_TO_LOSE_PLANT {
-                    self.plant_up = false;
-                    self.step(now, Input::Link { link: Link::Plant, up: false, why }).await;
-                }
+        if let Some(why) = lost {
+            self.failed_polls += 1;
+            if self.plant_up && self.failed_polls >= FAILED_POLLS_TO_LOSE_PLANT {
+                self.plant_up = false;
+                self.step(now, Input::Link { link: Link::Plant, up: false, why }).await;
             }
-            None => {
-                self.failed_polls = 0;
-                if !self.plant_up {
-                    self.plant_up = true;
-                    let why = "all registers answer again".to_owned();
-                    self.step(now, Input::Link { link: Link::Plant, up: true, why }).await;
-                }
-            }
+            return;
+        }
+        self.failed_polls = 0;
+        if !self.plant_up {
+            self.plant_up = true;
+            let why = "all registers answer again".to_owned();
+            self.step(now, Input::Link { link: Link::Plant, up: true, why }).await;
         }
     }
 

@@ -71,10 +71,17 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>, view: watch::Recei
     }
 }
 
-async fn reply(line: &str, uid: Option<u32>, calls: &mpsc::Sender<Call>, view: &watch::Receiver<View>) -> String {
+async fn reply(
+    line: &str,
+    uid: Option<u32>,
+    calls: &mpsc::Sender<Call>,
+    view: &watch::Receiver<View>,
+) -> String {
     let refused = |answer: String| serde_json::json!({ "accepted": false, "answer": answer }).to_string();
     match serde_json::from_str::<Ask>(line) {
-        Err(e) => refused(format!("expected an act such as {{\"act\":\"mode\",\"mode\":\"shadow\",\"who\":…,\"why\":…}} or {{\"state\":true}}: {e}")),
+        Err(e) => refused(format!(
+            "expected an act such as {{\"act\":\"mode\",\"mode\":\"shadow\",\"who\":…,\"why\":…}} or {{\"state\":true}}: {e}"
+        )),
         Ok(Ask::State { .. }) => view.borrow().to_string(),
         Ok(Ask::Act(mut act)) => {
             if let Some(uid) = uid {

@@ -38,9 +38,7 @@ impl ModelServer {
         let say = Arc::new(Mutex::new(say));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let router = axum::Router::new()
-            .route("/v1/chat/completions", post(answer))
-            .with_state(say.clone());
+        let router = axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(say.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, say }
     }
@@ -144,7 +142,8 @@ impl Rig {
                 let log = self.log();
                 let ready = log.lines().filter(|l| l.contains("reasoner ready")).last().unwrap_or_default();
                 let digits = ready.split("pid").nth(1).unwrap_or_default();
-                let digits = digits.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
+                let digits =
+                    digits.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
                 let pid: i32 = digits.collect::<String>().parse().unwrap_or(0);
                 let pid = rustix::process::Pid::from_raw(pid);
                 if let Some(pid) = pid.filter(|p| rustix::process::test_kill_process(*p).is_ok()) {
@@ -180,10 +179,8 @@ impl Rig {
     /// One frame, and waits until the agent has dealt with it.
     pub(crate) async fn frame(&mut self, inlet: f64) {
         self.publish(inlet).await;
-        soon("the frame is acknowledged", async {
-            while self.acks.recv().await.unwrap() < self.now {}
-        })
-        .await;
+        soon("the frame is acknowledged", async { while self.acks.recv().await.unwrap() < self.now {} })
+            .await;
     }
 
     pub(crate) async fn frames(&mut self, count: u32) {

@@ -84,7 +84,9 @@ async fn garbage_from_the_model_never_reaches_a_register() {
 async fn an_untrue_rationale_is_not_acted_on() {
     let Some(mut rig) = Rig::start("untrue", |t| t).await else { return };
     let Say::Text(text) = honest(9.0, "Raise") else { unreachable!() };
-    for lie in [text.replace("22.0", "25.0"), text.replace("steady", "rising"), text.replace("Raise", "Lower")] {
+    for lie in
+        [text.replace("22.0", "25.0"), text.replace("steady", "rising"), text.replace("Raise", "Lower")]
+    {
         rig.model.now_says(Say::Text(lie.clone()));
         rig.frames(DECISION).await;
         let decision = last(&rig);
@@ -101,7 +103,10 @@ async fn a_late_reply_is_not_used() {
     rig.frames(DECISION).await;
     let decision = last(&rig);
     assert_eq!(decision["failure"]["failure"], "late", "{decision}");
-    assert_eq!((&decision["replaced"], &decision["verdict"]["by"]), (&json!("model_failed"), &json!("fallback")));
+    assert_eq!(
+        (&decision["replaced"], &decision["verdict"]["by"]),
+        (&json!("model_failed"), &json!("fallback"))
+    );
     rig.model.now_says(honest(7.5, "Raise"));
     rig.frames(DECISION).await;
     assert_eq!(last(&rig)["verdict"]["by"], "model", "the next question is answered: {}", last(&rig));
@@ -113,7 +118,8 @@ async fn the_guard_bounds_what_a_true_decision_asks_for() {
     rig.model.now_says(honest(16.0, "Raise"));
     rig.frames(DECISION).await;
     let decision = last(&rig);
-    let rules: Vec<_> = decision["verdict"]["touched"].as_array().unwrap().iter().map(|t| t["rule"].clone()).collect();
+    let rules: Vec<_> =
+        decision["verdict"]["touched"].as_array().unwrap().iter().map(|t| t["rule"].clone()).collect();
     assert!(rules.contains(&json!("rate_limit")), "{decision}");
     assert_eq!(decision["verdict"]["intervened"], true);
     let touch = &decision["verdict"]["touched"][0];
@@ -208,9 +214,10 @@ async fn an_exception_on_write_ends_in_release() {
     rig.model.now_says(honest(7.5, "Raise"));
     rig.plc.tell(json!({ "refuse_writes": 4 })).await;
     rig.frames(DECISION).await;
-    let refused = rig.bodies("outcome").into_iter().find(|o| {
-        o["writes"].as_array().unwrap().iter().any(|w| w["result"].get("refused").is_some())
-    });
+    let refused = rig
+        .bodies("outcome")
+        .into_iter()
+        .find(|o| o["writes"].as_array().unwrap().iter().any(|w| w["result"].get("refused").is_some()));
     assert_eq!(refused.unwrap()["writes"][0]["result"]["refused"]["exception"], 4);
     // The device refuses the release too: the heartbeat has stopped, its own watchdog does the rest.
     let events = rig.events();
@@ -290,7 +297,8 @@ async fn operators_approve_override_direct_and_take_over() {
 
     assert_eq!(act(&rig, &["mode", "manual"]).await.0, 0);
     assert_eq!(rig.register(0).await, 0, "taking over releases at once");
-    let (code, answer, _) = rig.cli(&["operator", "--socket", "agent.sock", "--who", "ann", "mode", "auto"]).await;
+    let (code, answer, _) =
+        rig.cli(&["operator", "--socket", "agent.sock", "--who", "ann", "mode", "auto"]).await;
     assert!(code == 1 && answer.contains("--why"), "an act needs a reason: {answer}");
     let acts = rig.bodies("operator");
     assert!(acts.iter().all(|a| a["who"].as_str().unwrap().starts_with("ann (uid")), "{acts:?}");
@@ -354,7 +362,8 @@ async fn kill_9_two_hundred_times() {
 
 #[tokio::test]
 async fn a_killed_reasoner_costs_no_interval() {
-    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf");
+    let model =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf");
     if !model.exists() {
         return crate::peers::skip("a_killed_reasoner", "needs the model file: run scripts/model");
     }
@@ -413,7 +422,8 @@ async fn a_panic_ends_in_release() {
 async fn what_cannot_be_recorded_is_not_done() {
     let mount = tempfile::tempdir().unwrap();
     let path = mount.path().to_str().unwrap().to_owned();
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=600k", "tmpfs", &path]).status();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=600k", "tmpfs", &path]).status();
     if !mounted.is_ok_and(|s| s.success()) {
         return crate::peers::skip("what_cannot_be_recorded", "needs the right to mount a small tmpfs");
     }

@@ -39,35 +39,20 @@ impl Epw {
         let mut hours = Vec::with_capacity(HOURS);
         for (index, line) in text.lines().enumerate().skip(HEADER) {
             let field = |at: usize, what: &str, low: f64, high: f64| {
-                number(line, at)
-                    .filter(|v| (low..=high).contains(v))
-                    .ok_or_else(|| {
-                        format!(
-                            "{}: expected {what} from {low} to {high} in field {}",
-                            index + 1,
-                            at + 1
-                        )
-                    })
+                number(line, at).filter(|v| (low..=high).contains(v)).ok_or_else(|| {
+                    format!("{}: expected {what} from {low} to {high} in field {}", index + 1, at + 1)
+                })
             };
             // A leap day has no place in a year that repeats.
-            let (month, day) = (
-                field(1, "a month", 1.0, 12.0)?,
-                field(2, "a day", 1.0, 31.0)?,
-            );
+            let (month, day) = (field(1, "a month", 1.0, 12.0)?, field(2, "a day", 1.0, 31.0)?);
             if month < 2.5 && month > 1.5 && day > 28.5 {
                 continue;
             }
-            hours.push((
-                field(6, "a dry bulb", -70.0, 70.0)?,
-                field(7, "a dew point", -70.0, 70.0)?,
-            ));
+            hours.push((field(6, "a dry bulb", -70.0, 70.0)?, field(7, "a dew point", -70.0, 70.0)?));
         }
         if hours.len() != HOURS {
             let last = text.lines().count();
-            return Err(format!(
-                "{last}: expected {HOURS} hours, found {}",
-                hours.len()
-            ));
+            return Err(format!("{last}: expected {HOURS} hours, found {}", hours.len()));
         }
         Ok(Self { hours, zone_h })
     }
@@ -76,14 +61,9 @@ impl Epw {
     pub(super) fn outdoor(&self, time: Timestamp) -> Outdoor {
         let utc = jiff::tz::Offset::UTC.to_datetime(time);
         let day = f64::from(utc.date().day_of_year())
-            - if utc.date().in_leap_year() && utc.date().day_of_year() > 59 {
-                2.0
-            } else {
-                1.0
-            };
-        let second = f64::from(utc.hour()) * 3600.0
-            + f64::from(utc.minute()) * 60.0
-            + f64::from(utc.second());
+            - if utc.date().in_leap_year() && utc.date().day_of_year() > 59 { 2.0 } else { 1.0 };
+        let second =
+            f64::from(utc.hour()) * 3600.0 + f64::from(utc.minute()) * 60.0 + f64::from(utc.second());
         let local = (day * 86_400.0 + second + self.zone_h * 3600.0).rem_euclid(YEAR_S);
         // The first value holds at 01:00.
         let position = local / 3600.0 - 1.0;
@@ -107,10 +87,7 @@ mod tests {
     fn file() -> String {
         let mut text = "LOCATION,Nowhere,-,-,-,-,50.0,8.0,1.0,100.0\n".to_owned();
         text.push_str(&"HEADER\n".repeat(7));
-        for (month, days) in [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-            .iter()
-            .enumerate()
-        {
+        for (month, days) in [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31].iter().enumerate() {
             for day in 1..=*days {
                 for hour in 1..=24 {
                     let t = f64::from(hour);
@@ -150,10 +127,6 @@ mod tests {
         let message = Epw::parse(&broken).unwrap_err();
         assert!(message.starts_with("20: expected a dry bulb"), "{message}");
         let short = file().lines().take(100).collect::<Vec<_>>().join("\n");
-        assert!(
-            Epw::parse(&short)
-                .unwrap_err()
-                .contains("expected 8760 hours, found 92")
-        );
+        assert!(Epw::parse(&short).unwrap_err().contains("expected 8760 hours, found 92"));
     }
 }

@@ -23,11 +23,7 @@ pub struct Outdoor {
 impl Outdoor {
     pub fn new(dry_bulb: f64, dew_point: f64) -> Self {
         let dew_point = dew_point.min(dry_bulb);
-        Self {
-            dry_bulb,
-            dew_point,
-            wet_bulb: psychro::wet_bulb(dry_bulb, dew_point),
-        }
+        Self { dry_bulb, dew_point, wet_bulb: psychro::wet_bulb(dry_bulb, dew_point) }
     }
 }
 
@@ -62,12 +58,7 @@ pub struct Weather {
 
 impl Weather {
     /// `folder` is where relative paths count from. The error names file and line.
-    pub fn new(
-        config: &WeatherConfig,
-        folder: &Path,
-        seed: u64,
-        time: Timestamp,
-    ) -> Result<Self, String> {
+    pub fn new(config: &WeatherConfig, folder: &Path, seed: u64, time: Timestamp) -> Result<Self, String> {
         let mut noise = Noise::new(seed, Stream::Weather);
         let source = match config {
             WeatherConfig::Synthetic(c) => {
@@ -75,12 +66,7 @@ impl Weather {
             }
             WeatherConfig::Epw { path } => Source::Epw(epw::Epw::read(&folder.join(path))?),
         };
-        Ok(Self {
-            now: source.outdoor(time),
-            source,
-            noise,
-            since: 0.0,
-        })
+        Ok(Self { now: source.outdoor(time), source, noise, since: 0.0 })
     }
 
     /// Outdoor air now.

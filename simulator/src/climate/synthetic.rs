@@ -47,10 +47,7 @@ pub(super) struct Fronts {
 
 impl Fronts {
     pub(super) fn new(c: &Synthetic, noise: &mut Noise) -> Self {
-        Self {
-            temperature: c.front_sd * noise.normal(),
-            moisture: c.dew_sd * noise.normal(),
-        }
+        Self { temperature: c.front_sd * noise.normal(), moisture: c.dew_sd * noise.normal() }
     }
 
     pub(super) fn step(&mut self, dt: f64, c: &Synthetic, noise: &mut Noise) {

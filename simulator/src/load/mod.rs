@@ -49,20 +49,11 @@ pub struct Workload {
 impl Workload {
     /// `index` tells halls apart, so that two of the same kind do not run in step; `folder` is where
     /// relative paths count from. The error names file and line.
-    pub fn new(
-        config: &WorkloadConfig,
-        folder: &Path,
-        seed: u64,
-        index: usize,
-    ) -> Result<Self, String> {
+    pub fn new(config: &WorkloadConfig, folder: &Path, seed: u64, index: usize) -> Result<Self, String> {
         let mut noise = Noise::new(seed.wrapping_add(1000 * index as u64), Stream::Workload);
         let source = match config {
-            WorkloadConfig::Training(c) => {
-                Source::Training(c.clone(), synthetic::Job::new(c, &mut noise))
-            }
-            WorkloadConfig::Inference(c) => {
-                Source::Inference(c.clone(), synthetic::Bursts::default())
-            }
+            WorkloadConfig::Training(c) => Source::Training(c.clone(), synthetic::Job::new(c, &mut noise)),
+            WorkloadConfig::Inference(c) => Source::Inference(c.clone(), synthetic::Bursts::default()),
             WorkloadConfig::Power(c) => Source::Recorded(c.read(folder)?),
             WorkloadConfig::Requests(c) => Source::Recorded(c.read(folder)?),
             WorkloadConfig::Constant { share } => Source::Constant(*share),

@@ -46,14 +46,9 @@ impl PowerTrace {
         let (header, rows) = table(&path)?;
         let shown = path.display();
         let time = column(&path, &header, "time")?;
-        let power: Vec<usize> = (0..header.len())
-            .filter(|i| header[*i].starts_with(&self.columns))
-            .collect();
+        let power: Vec<usize> = (0..header.len()).filter(|i| header[*i].starts_with(&self.columns)).collect();
         if power.is_empty() {
-            return Err(format!(
-                "{shown}:1: expected columns that start with {:?}",
-                self.columns
-            ));
+            return Err(format!("{shown}:1: expected columns that start with {:?}", self.columns));
         }
         let mut shares = Vec::with_capacity(rows.len());
         let mut times = Vec::with_capacity(rows.len());
@@ -75,11 +70,7 @@ impl PowerTrace {
                 return Err(format!("{shown}:{}: expected a step of {step_s} s", i + 3));
             }
         }
-        Ok(Recorded {
-            shares,
-            step_s,
-            elapsed_s: 0.0,
-        })
+        Ok(Recorded { shares, step_s, elapsed_s: 0.0 })
     }
 }
 
@@ -116,10 +107,7 @@ impl Requests {
             let at = |i: usize| number(&path, *line, &header[i], row.get(i));
             let text = row.get(time).unwrap_or_default();
             let stamp: DateTime = text.parse().map_err(|_| {
-                format!(
-                    "{}:{line}: expected a date and time, found {text:?}",
-                    path.display()
-                )
+                format!("{}:{line}: expected a date and time, found {text:?}", path.display())
             })?;
             let start: DateTime = *origin.get_or_insert(stamp);
             let second = stamp.duration_since(start).as_secs().max(0) as usize;
@@ -140,13 +128,8 @@ impl Requests {
         if work.is_empty() {
             return Err(format!("{}: expected at least one request", path.display()));
         }
-        let share =
-            |tokens: &f64| (self.base + (1.0 - self.base) * tokens / self.full_tokens_s).min(1.0);
-        Ok(Recorded {
-            shares: work.iter().map(share).collect(),
-            step_s: 1.0,
-            elapsed_s: 0.0,
-        })
+        let share = |tokens: &f64| (self.base + (1.0 - self.base) * tokens / self.full_tokens_s).min(1.0);
+        Ok(Recorded { shares: work.iter().map(share).collect(), step_s: 1.0, elapsed_s: 0.0 })
     }
 }
 
@@ -157,10 +140,7 @@ fn table(path: &Path) -> Result<(Vec<String>, Rows), String> {
     let error = |e: csv::Error| format!("{}: {e}", path.display());
     let mut reader = csv::Reader::from_path(path).map_err(error)?;
     let header = reader.headers().map_err(error)?;
-    let header = header
-        .iter()
-        .map(|h| h.trim_start_matches('\u{feff}').to_owned())
-        .collect();
+    let header = header.iter().map(|h| h.trim_start_matches('\u{feff}').to_owned()).collect();
     let mut rows = Vec::new();
     for row in reader.records() {
         let row = row.map_err(error)?;
@@ -182,10 +162,5 @@ fn number(path: &Path, line: u64, name: &str, text: Option<&str>) -> Result<f64,
         .parse::<f64>()
         .ok()
         .filter(|v| v.is_finite())
-        .ok_or_else(|| {
-            format!(
-                "{}:{line}: {name}: expected a number, found {text:?}",
-                path.display()
-            )
-        })
+        .ok_or_else(|| format!("{}:{line}: {name}: expected a number, found {text:?}", path.display()))
 }

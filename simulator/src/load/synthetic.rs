@@ -46,11 +46,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(c: &Training, noise: &mut Noise) -> Self {
-        Self {
-            running: true,
-            left: noise.exponential(c.job_h * 3600.0),
-            elapsed: 0.0,
-        }
+        Self { running: true, left: noise.exponential(c.job_h * 3600.0), elapsed: 0.0 }
     }
 
     pub(super) fn step(&mut self, dt: f64, c: &Training, noise: &mut Noise) -> f64 {
@@ -104,13 +100,7 @@ pub(super) struct Bursts {
 }
 
 impl Bursts {
-    pub(super) fn step(
-        &mut self,
-        dt: f64,
-        c: &Inference,
-        time: Timestamp,
-        noise: &mut Noise,
-    ) -> f64 {
+    pub(super) fn step(&mut self, dt: f64, c: &Inference, time: Timestamp, noise: &mut Noise) -> f64 {
         self.height *= (-dt / (c.burst_decay_min * 60.0)).exp();
         if noise.uniform() < c.bursts_per_h * dt / 3600.0 {
             self.height += noise.exponential(c.burst_height);

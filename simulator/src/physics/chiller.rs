@@ -91,13 +91,11 @@ impl Chiller {
     /// Compressor power for `cooling` kW.
     pub fn duty(&self, cooling: f64, leaving: f64, entering: f64) -> Duty {
         let te = leaving.clamp(self.valid_leaving[0], self.valid_leaving[1]);
-        let tc = entering
-            .clamp(self.valid_entering[0], self.valid_entering[1])
-            .max(te + self.least_lift_k);
+        let tc = entering.clamp(self.valid_entering[0], self.valid_entering[1]).max(te + self.least_lift_k);
         let q = cooling.max(self.least_load * self.rated_kw);
         let (te_k, tc_k) = (te + KELVIN, tc + KELVIN);
-        let y = (1.0 + self.a1 * te_k / q + self.a2 * (tc_k - te_k) / (tc_k * q)) * tc_k
-            / (te_k - self.a3 * q);
+        let y =
+            (1.0 + self.a1 * te_k / q + self.a2 * (tc_k - te_k) / (tc_k * q)) * tc_k / (te_k - self.a3 * q);
         Duty {
             kw: q * (y - 1.0) + self.auxiliary_kw,
             clamped: (te - leaving).abs() > 1e-9 || (tc - entering).abs() > 1e-9,
@@ -147,11 +145,7 @@ impl Machine {
     pub fn new(c: &Chiller, running: bool, temp: f64) -> Self {
         let long_ago = 86_400.0;
         Self {
-            state: if running {
-                State::Running(long_ago)
-            } else {
-                State::Off(long_ago)
-            },
+            state: if running { State::Running(long_ago) } else { State::Off(long_ago) },
             evaporator: Volume::new(c.evaporator_kj_k, temp),
             load: Loop::new(0.3),
             cooling: 0.0,
@@ -180,8 +174,7 @@ impl Machine {
     }
 
     pub fn may_start(&self, c: &Chiller) -> bool {
-        matches!(self.state, State::Off(s) if s >= c.least_off_s)
-            && self.starts.len() < c.starts_per_hour
+        matches!(self.state, State::Off(s) if s >= c.least_off_s) && self.starts.len() < c.starts_per_hour
     }
 
     pub fn may_stop(&self, c: &Chiller) -> bool {
@@ -199,11 +192,7 @@ impl Machine {
 
     /// One step towards `setpoint`.
     pub fn step(&mut self, dt: f64, c: &Chiller, water: Water, setpoint: f64, tripped: bool) {
-        let Water {
-            kg_s,
-            inlet,
-            entering,
-        } = water;
+        let Water { kg_s, inlet, entering } = water;
         for age in &mut self.starts {
             *age += dt;
         }
@@ -219,9 +208,7 @@ impl Machine {
         let flow = if self.pumping() { kg_s * WATER_CP } else { 0.0 };
         if self.running() {
             let most = c.capacity(self.evaporator.temp, entering);
-            let share = self
-                .load
-                .step(dt, self.evaporator.temp - setpoint, &c.control);
+            let share = self.load.step(dt, self.evaporator.temp - setpoint, &c.control);
             self.cooling = (share * c.rated_kw).min(most);
             self.load.output = self.cooling / c.rated_kw;
             let duty = c.duty(self.cooling, self.evaporator.temp, entering);
@@ -259,12 +246,7 @@ pub(crate) mod tests {
             auxiliary_kw: 1.0,
             evaporator_kj_k: 3000.0,
             start_s: 60.0,
-            control: Tuning {
-                gain: 0.12,
-                reset_s: 90.0,
-                slew_per_s: 0.005,
-                min: 0.0,
-            },
+            control: Tuning { gain: 0.12, reset_s: 90.0, slew_per_s: 0.005, min: 0.0 },
             least_run_s: 900.0,
             least_off_s: 600.0,
             starts_per_hour: 3,
@@ -305,11 +287,7 @@ pub(crate) mod tests {
         let mut m = Machine::new(&c, false, 10.0);
         let run = |m: &mut Machine, s: usize| {
             for _ in 0..s {
-                let water = Water {
-                    kg_s: 24.0,
-                    inlet: 14.0,
-                    entering: 28.0,
-                };
+                let water = Water { kg_s: 24.0, inlet: 14.0, entering: 28.0 };
                 m.step(1.0, &c, water, 9.0, false);
             }
         };
@@ -319,11 +297,7 @@ pub(crate) mod tests {
         assert!(m.running() && !m.may_stop(&c));
         run(&mut m, 900);
         assert!(m.may_stop(&c));
-        assert!(
-            (m.evaporator.temp - 9.0).abs() < 0.1,
-            "{}",
-            m.evaporator.temp
-        );
+        assert!((m.evaporator.temp - 9.0).abs() < 0.1, "{}", m.evaporator.temp);
         m.stop();
         run(&mut m, 599);
         assert!(!m.may_start(&c));

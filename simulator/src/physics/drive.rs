@@ -97,11 +97,7 @@ impl Pump {
         let litres_s = kg_s / self.density;
         // kPa times L/s is W.
         let hydraulic = (dp + run) * litres_s / 1000.0;
-        PumpState {
-            dp,
-            kg_s,
-            kw: self.standing_kw + hydraulic / self.efficiency,
-        }
+        PumpState { dp, kg_s, kw: self.standing_kw + hydraulic / self.efficiency }
     }
 }
 
@@ -137,10 +133,7 @@ pub struct Tuning {
 
 impl Loop {
     pub fn new(output: f64) -> Self {
-        Self {
-            output,
-            last_error: 0.0,
-        }
+        Self { output, last_error: 0.0 }
     }
 
     /// One step; a positive `error` raises the output.
@@ -159,11 +152,7 @@ mod tests {
 
     #[test]
     fn half_speed_takes_an_eighth_plus_the_standing_loss() {
-        let fan = Fan {
-            rated_kw: 10.0,
-            rated_kg_s: 40.0,
-            standing: 0.04,
-        };
+        let fan = Fan { rated_kw: 10.0, rated_kg_s: 40.0, standing: 0.04 };
         // 10 * (0.04 + 0.96 / 8) = 1.6 kW
         assert!((fan.power(0.5) - 1.6).abs() < 1e-9);
         assert!((fan.flow(0.5) - 20.0).abs() < 1e-9);
@@ -183,10 +172,7 @@ mod tests {
         };
         // 100 kPa at 50 kg/s: kv = 5; head 240 kPa; 50.1 L/s * 240 kPa = 12.02 kW; / 0.6 + 0.5.
         let s = pump.hold_dp(100.0, 5.0, 1.0);
-        assert!(
-            (s.kg_s - 50.0).abs() < 1e-9 && (s.kw - 20.54).abs() < 0.01,
-            "{s:?}"
-        );
+        assert!((s.kg_s - 50.0).abs() < 1e-9 && (s.kw - 20.54).abs() < 0.01, "{s:?}");
         // At full speed the curve ends: dp = 300 / (1 + 140/2500 * 25) = 125 kPa.
         assert!((pump.hold_dp(500.0, 5.0, 1.0).dp - 125.0).abs() < 1e-9);
         assert!(pump.hold_dp(500.0, 5.0, 0.5).dp < 63.0);

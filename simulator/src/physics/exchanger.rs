@@ -88,25 +88,11 @@ mod tests {
 
     #[test]
     fn duty_grows_with_flow_and_never_crosses_temperatures() {
-        let x = Exchanger {
-            ua: 90.0,
-            cold_kg_s: 25.0,
-            hot_kg_s: 50.0,
-            cold_share: 0.4,
-            hot_exponent: 0.65,
-        };
-        let air = Stream {
-            kg_s: 45.0,
-            cp: 1.006,
-            inlet: 36.0,
-        };
+        let x = Exchanger { ua: 90.0, cold_kg_s: 25.0, hot_kg_s: 50.0, cold_share: 0.4, hot_exponent: 0.65 };
+        let air = Stream { kg_s: 45.0, cp: 1.006, inlet: 36.0 };
         let mut last = 0.0;
         for kg_s in 1..60 {
-            let water = Stream {
-                kg_s: f64::from(kg_s),
-                cp: 4.186,
-                inlet: 10.0,
-            };
+            let water = Stream { kg_s: f64::from(kg_s), cp: 4.186, inlet: 10.0 };
             let q = x.duty(water, air, 0.0);
             assert!(q > last && q < 26.0 * water.capacity().min(air.capacity()));
             assert!(x.duty(water, air, 0.3) < q);

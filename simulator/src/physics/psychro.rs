@@ -52,8 +52,7 @@ pub fn wet_bulb(dry_bulb: f64, dew: f64) -> f64 {
     for _ in 0..40 {
         let mid = f64::midpoint(low, high);
         // Adiabatic saturation: h + (ws - w) * cp_water * twb = hs(twb).
-        let gap =
-            saturated_enthalpy(mid) - target - (humidity_ratio(mid) - w) * super::WATER_CP * mid;
+        let gap = saturated_enthalpy(mid) - target - (humidity_ratio(mid) - w) * super::WATER_CP * mid;
         if gap > 0.0 {
             high = mid;
         } else {

@@ -42,10 +42,7 @@ pub struct Pipe {
 impl Pipe {
     /// `capacity` is the heat capacity of the whole content, kJ/K.
     pub fn new(capacity: f64, temp: f64) -> Self {
-        Self {
-            cells: [temp; CELLS],
-            capacity: capacity / CELLS as f64,
-        }
+        Self { cells: [temp; CELLS], capacity: capacity / CELLS as f64 }
     }
 
     /// Pushes water of `inlet` degC in with a capacity flow of `conductance` kW/K; returns what
@@ -53,8 +50,8 @@ impl Pipe {
     pub fn step(&mut self, dt: f64, conductance: f64, inlet: f64) -> f64 {
         let mut entering = inlet;
         for cell in &mut self.cells {
-            *cell = (self.capacity * *cell + dt * conductance * entering)
-                / (self.capacity + dt * conductance);
+            *cell =
+                (self.capacity * *cell + dt * conductance * entering) / (self.capacity + dt * conductance);
             entering = *cell;
         }
         entering

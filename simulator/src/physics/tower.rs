@@ -35,11 +35,7 @@ impl Tower {
         let air = self.fan.rated_kg_s * (speed * health).max(self.natural_draught);
         let range = inlet - wet_bulb;
         let potential = saturated_enthalpy(inlet) - saturated_enthalpy(wet_bulb);
-        let slope = if range.abs() > 0.1 {
-            potential / range
-        } else {
-            4.0
-        };
+        let slope = if range.abs() > 0.1 { potential / range } else { 4.0 };
         let ratio = air * slope / (kg_s * WATER_CP);
         let ntu = self.merkel_c * (kg_s / air).powf(1.0 + self.merkel_n);
         // `counterflow` holds for a ratio above 1 too; only the limit at 1 needs care.
@@ -53,11 +49,7 @@ mod tests {
 
     fn tower() -> Tower {
         Tower {
-            fan: Fan {
-                rated_kw: 30.0,
-                rated_kg_s: 55.0,
-                standing: 0.03,
-            },
+            fan: Fan { rated_kw: 30.0, rated_kg_s: 55.0, standing: 0.03 },
             merkel_c: 1.3,
             merkel_n: -0.6,
             natural_draught: 0.06,

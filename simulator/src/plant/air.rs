@@ -44,21 +44,9 @@ pub const SIGNALS: &[SignalSpec] = &[
 ];
 
 pub const SETPOINTS: &[SetpointSpec] = &[
-    SetpointSpec {
-        name: "chws_sp",
-        unit: "degC",
-        counts_per_unit: 10,
-    },
-    SetpointSpec {
-        name: "crah_supply_sp",
-        unit: "degC",
-        counts_per_unit: 10,
-    },
-    SetpointSpec {
-        name: "chw_dp_sp",
-        unit: "kPa",
-        counts_per_unit: 1,
-    },
+    SetpointSpec { name: "chws_sp", unit: "degC", counts_per_unit: 10 },
+    SetpointSpec { name: "crah_supply_sp", unit: "degC", counts_per_unit: 10 },
+    SetpointSpec { name: "chw_dp_sp", unit: "kPa", counts_per_unit: 1 },
 ];
 
 /// The plant at work.
@@ -94,11 +82,7 @@ impl Air {
             halls: [hall.clone(), hall],
             water,
             dp,
-            last: Last {
-                halls: [HallState::default(); 2],
-                water: ChilledWaterState::default(),
-                pump,
-            },
+            last: Last { halls: [HallState::default(); 2], water: ChilledWaterState::default(), pump },
             ledger: Ledger::default(),
             config,
         };
@@ -108,12 +92,7 @@ impl Air {
 
     /// Heat held above 0 degC, kJ.
     fn heat(&self) -> f64 {
-        self.water.heat()
-            + self
-                .halls
-                .iter()
-                .map(|h| h.heat(&self.config.server))
-                .sum::<f64>()
+        self.water.heat() + self.halls.iter().map(|h| h.heat(&self.config.server)).sum::<f64>()
     }
 }
 
@@ -159,11 +138,7 @@ impl Cooling for Air {
             d.outdoor.wet_bulb,
             &d.fault,
         );
-        self.last = Last {
-            halls: states,
-            water,
-            pump,
-        };
+        self.last = Last { halls: states, water, pump };
 
         let [a, b] = &states;
         let it_kw = a.it_kw + b.it_kw;

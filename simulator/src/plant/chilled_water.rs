@@ -164,23 +164,12 @@ impl ChilledWater {
         let mut tower_kg_s = pumping as f64 * c.condenser_kg_s;
         let mut precooled = back;
         if self.economizing {
-            let cold = Stream {
-                kg_s: c.economizer.exchanger.cold_kg_s,
-                cp: WATER_CP,
-                inlet: self.basin.temp,
-            };
-            let hot = Stream {
-                kg_s,
-                cp: WATER_CP,
-                inlet: back,
-            };
+            let cold =
+                Stream { kg_s: c.economizer.exchanger.cold_kg_s, cp: WATER_CP, inlet: self.basin.temp };
+            let hot = Stream { kg_s, cp: WATER_CP, inlet: back };
             // A valve on the tower side keeps the water from getting colder than the setpoint.
             let most = flow * (back - setpoint).max(0.0);
-            let taken = c
-                .economizer
-                .exchanger
-                .duty(cold, hot, fault.fouling)
-                .clamp(0.0, most);
+            let taken = c.economizer.exchanger.duty(cold, hot, fault.fouling).clamp(0.0, most);
             precooled -= taken / flow.max(1e-6);
             rejected_in += taken + c.economizer.pump_kw;
             tower_kg_s += c.economizer.exchanger.cold_kg_s;
@@ -197,11 +186,7 @@ impl ChilledWater {
 
         let mut s = ChilledWaterState::default();
         let (mut leaving, mut cooling, mut capacity) = (0.0, 0.0, 0.0);
-        let water = Water {
-            kg_s: c.primary_kg_s,
-            inlet: entering,
-            entering: self.basin.temp,
-        };
+        let water = Water { kg_s: c.primary_kg_s, inlet: entering, entering: self.basin.temp };
         for (i, m) in self.machines.iter_mut().enumerate() {
             let tripped = i < fault.chillers_tripped;
             m.step(dt, &c.chiller, water, setpoint, tripped);
@@ -224,11 +209,7 @@ impl ChilledWater {
             leaving += m.evaporator.temp;
             carried += 1.0;
         }
-        self.leaving = if carried > 0.0 {
-            leaving / carried
-        } else {
-            precooled
-        };
+        self.leaving = if carried > 0.0 { leaving / carried } else { precooled };
         s.supply = if primary >= kg_s {
             self.leaving
         } else {
@@ -245,14 +226,11 @@ impl ChilledWater {
         let tower_flow = tower_kg_s * WATER_CP;
         if tower_flow > 0.0 {
             let health = 1.0 - fault.tower_fans_lost;
-            let speed = self
-                .fan
-                .step(dt, self.basin.temp - target, &c.tower_control);
+            let speed = self.fan.step(dt, self.basin.temp - target, &c.tower_control);
             let hot = self.basin.temp + rejected_in / tower_flow;
             s.rejected_kw = c.tower.duty(tower_kg_s, hot, wet_bulb, speed, health);
             s.tower_kw = c.tower.fan.power(speed) * health;
-            self.basin
-                .step(dt, tower_flow, hot - s.rejected_kw / tower_flow, 0.0);
+            self.basin.step(dt, tower_flow, hot - s.rejected_kw / tower_flow, 0.0);
         }
         // With one chiller less, the flow that bypasses the chillers stays as warm as it came.
         let less = (s.running.saturating_sub(1)) as f64 * c.primary_kg_s;
@@ -288,11 +266,7 @@ impl ChilledWater {
         let starting = self.machines.iter().any(Machine::settling);
         let loaded = running > 0 && cooling > c.staging.up_load * capacity;
         let short = loaded || error > c.staging.up_error_k;
-        self.high_s = if short && !starting {
-            self.high_s + dt
-        } else {
-            0.0
-        };
+        self.high_s = if short && !starting { self.high_s + dt } else { 0.0 };
         let spare = capacity * (1.0 - 1.0 / running.max(1) as f64);
         let fits = running == 1 || cooling < c.staging.down_load * spare;
         let idle = running > 0 && !short && fits && error_with_less < 0.5 * c.staging.up_error_k;
@@ -305,12 +279,7 @@ impl ChilledWater {
             }
         } else if self.low_s >= c.staging.down_s {
             self.low_s = 0.0;
-            if let Some(m) = self
-                .machines
-                .iter_mut()
-                .rev()
-                .find(|m| m.may_stop(&c.chiller))
-            {
+            if let Some(m) = self.machines.iter_mut().rev().find(|m| m.may_stop(&c.chiller)) {
                 m.stop();
             }
         }
@@ -321,10 +290,6 @@ impl ChilledWater {
         self.supply_pipe.heat()
             + self.return_pipe.heat()
             + self.basin.heat()
-            + self
-                .machines
-                .iter()
-                .map(|m| m.evaporator.heat())
-                .sum::<f64>()
+            + self.machines.iter().map(|m| m.evaporator.heat()).sum::<f64>()
     }
 }

@@ -86,10 +86,7 @@ impl Facility {
             returned: Pipe::new(c.pipe_kj_k, supply + 5.0),
             fan: Loop::new(0.5),
             cooled: supply,
-            machine: c
-                .trim
-                .as_ref()
-                .map(|trim| Machine::new(&trim.chiller, false, supply)),
+            machine: c.trim.as_ref().map(|trim| Machine::new(&trim.chiller, false, supply)),
             high_s: 0.0,
             low_s: 0.0,
         }
@@ -128,16 +125,8 @@ impl Facility {
         if useful {
             s.fan_speed = speed;
             s.fan_kw = c.fan.power(speed) * health;
-            let air = Stream {
-                kg_s: c.fan.flow(speed * health),
-                cp: AIR_CP,
-                inlet: dry_bulb,
-            };
-            let water = Stream {
-                kg_s: pump.kg_s,
-                cp: WATER_CP,
-                inlet: s.returned,
-            };
+            let air = Stream { kg_s: c.fan.flow(speed * health), cp: AIR_CP, inlet: dry_bulb };
+            let water = Stream { kg_s: pump.kg_s, cp: WATER_CP, inlet: s.returned };
             s.rejected_kw = c.dry_cooler.duty(air, water, fault.fouling);
         }
         let cooled = s.returned - s.rejected_kw / flow.max(1e-6);
@@ -145,11 +134,7 @@ impl Facility {
         s.supply = cooled;
         if let (Some(trim), Some(machine)) = (&c.trim, &mut self.machine) {
             s.tripped = fault.chillers_tripped > 0;
-            let water = Water {
-                kg_s: pump.kg_s,
-                inlet: cooled,
-                entering: dry_bulb,
-            };
+            let water = Water { kg_s: pump.kg_s, inlet: cooled, entering: dry_bulb };
             machine.step(dt, &trim.chiller, water, setpoint, s.tripped);
             if machine.pumping() {
                 s.supply = machine.evaporator.temp;
@@ -172,9 +157,7 @@ impl Facility {
 
     /// Heat held above 0 degC, kJ.
     pub fn heat(&self) -> f64 {
-        self.supply.heat()
-            + self.returned.heat()
-            + self.machine.as_ref().map_or(0.0, |m| m.evaporator.heat())
+        self.supply.heat() + self.returned.heat() + self.machine.as_ref().map_or(0.0, |m| m.evaporator.heat())
     }
 }
 

@@ -122,11 +122,7 @@ pub struct HallDrive {
 impl Hall {
     pub fn new(c: &HallConfig, server: &Server, temp: f64) -> Self {
         Self {
-            rows: c
-                .rows
-                .iter()
-                .map(|row| ServerRow::new(server, f64::from(row.servers), temp))
-                .collect(),
+            rows: c.rows.iter().map(|row| ServerRow::new(server, f64::from(row.servers), temp)).collect(),
             cold: Volume::new(c.cold_kj_k, temp),
             hot: Volume::new(c.hot_kj_k, temp + 8.0),
             moisture: psychro::humidity_ratio(10.0),
@@ -180,16 +176,8 @@ impl Hall {
         let mixed = (heat + bypass_flow * self.cold.temp) / into_hot.max(1e-9);
         self.hot.step(dt, into_hot, mixed, 0.0);
 
-        let water = Stream {
-            kg_s: d.water_kg_s,
-            cp: WATER_CP,
-            inlet: d.water_in,
-        };
-        let air = Stream {
-            kg_s: blown,
-            cp: AIR_CP,
-            inlet: self.hot.temp,
-        };
+        let water = Stream { kg_s: d.water_kg_s, cp: WATER_CP, inlet: d.water_in };
+        let air = Stream { kg_s: blown, cp: AIR_CP, inlet: self.hot.temp };
         let sensible = c.coil.duty(water, air, d.fouling);
         s.latent_kw = self.moisture_step(dt, c, &d, blown, sensible, &mut s.crah_kw);
         s.coil_kw = sensible + s.latent_kw;
@@ -203,9 +191,7 @@ impl Hall {
         self.supply = self.hot.temp + (fan_kw - sensible) / air.capacity().max(1e-6);
         self.cold.step(dt, air.capacity(), self.supply, 0.0);
 
-        s.valve = self
-            .valve
-            .step(dt, self.supply - d.supply_setpoint, &c.valve);
+        s.valve = self.valve.step(dt, self.supply - d.supply_setpoint, &c.valve);
         s.supply = self.supply;
         s.fan_speed = self.fan_speed;
         s.dew_point = psychro::dew_point(self.moisture);
@@ -240,8 +226,6 @@ impl Hall {
 
     /// Heat held above 0 degC, kJ.
     pub fn heat(&self, server: &Server) -> f64 {
-        self.cold.heat()
-            + self.hot.heat()
-            + self.rows.iter().map(|row| row.heat(server)).sum::<f64>()
+        self.cold.heat() + self.hot.heat() + self.rows.iter().map(|row| row.heat(server)).sum::<f64>()
     }
 }

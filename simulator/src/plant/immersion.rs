@@ -115,21 +115,9 @@ pub const SIGNALS: &[SignalSpec] = &[
 ];
 
 pub const SETPOINTS: &[SetpointSpec] = &[
-    SetpointSpec {
-        name: "fluid_supply_sp",
-        unit: "degC",
-        counts_per_unit: 10,
-    },
-    SetpointSpec {
-        name: "pump_speed_sp",
-        unit: "%",
-        counts_per_unit: 10,
-    },
-    SetpointSpec {
-        name: "drycooler_sp",
-        unit: "degC",
-        counts_per_unit: 10,
-    },
+    SetpointSpec { name: "fluid_supply_sp", unit: "degC", counts_per_unit: 10 },
+    SetpointSpec { name: "pump_speed_sp", unit: "%", counts_per_unit: 10 },
+    SetpointSpec { name: "drycooler_sp", unit: "degC", counts_per_unit: 10 },
 ];
 
 /// Pressure loss rises with viscosity to this power (Blasius).
@@ -211,8 +199,7 @@ impl Cooling for Immersion {
 
     fn step(&mut self, dt: f64, d: &Drive<'_>) -> Outcome {
         let c = &self.config;
-        let [supply_sp, speed_sp, facility_sp] =
-            [d.setpoints[0], d.setpoints[1] / 100.0, d.setpoints[2]];
+        let [supply_sp, speed_sp, facility_sp] = [d.setpoints[0], d.setpoints[1] / 100.0, d.setpoints[2]];
         self.speed = slew(self.speed, speed_sp, c.pump_slew_per_s * dt);
         let mean = f64::midpoint(self.baths[0].fluid.temp, self.baths[1].fluid.temp);
         let viscosity = c.fluid.viscosity_ratio(mean);
@@ -222,10 +209,7 @@ impl Cooling for Immersion {
         let flow = pump.kg_s * cp;
         let inlet = self.supply.step(dt, flow, self.leaving);
 
-        let mut o = Outcome {
-            watched: f64::MIN,
-            ..Outcome::default()
-        };
+        let mut o = Outcome { watched: f64::MIN, ..Outcome::default() };
         let (mut warm, mut gpu_max) = (0.0, f64::MIN);
         let shares = [c.share_a, 1.0 - c.share_a];
         let servers = f64::from(c.servers);
@@ -235,9 +219,7 @@ impl Cooling for Immersion {
             // The flow that would cool as well at the reference viscosity.
             let thickness = c.fluid.viscosity_ratio(bath.fluid.temp);
             let film = pump.kg_s * share / rated * thickness.powf(-c.viscosity_exponent);
-            let g = bath
-                .gpus
-                .step(dt, &c.server.gpu, *load, bath.fluid.temp, film);
+            let g = bath.gpus.step(dt, &c.server.gpu, *load, bath.fluid.temp, film);
             let platform = servers * (c.server.platform_idle_kw + load * c.server.platform_load_kw);
             let heat = platform + gpus * g.heat_w / 1000.0;
             let outlet = bath.fluid.step(dt, flow * share, inlet, heat);
@@ -257,11 +239,7 @@ impl Cooling for Immersion {
             cp: WATER_CP,
             inlet: self.facility.delivered(),
         };
-        let hot = Stream {
-            kg_s: pump.kg_s,
-            cp,
-            inlet: returned,
-        };
+        let hot = Stream { kg_s: pump.kg_s, cp, inlet: returned };
         let duty = c.exchanger.duty(cold, hot, d.fault.fouling);
         self.leaving = returned - duty / flow.max(1e-6);
         let back = cold.inlet + duty / (facility_pump.kg_s * WATER_CP).max(1e-6);
@@ -279,12 +257,7 @@ impl Cooling for Immersion {
         o.map_clamped = f.clamped;
         let heat_in = o.it_kw + pump.kw + facility_pump.kw + f.chiller_kw;
         self.ledger.add(dt, heat_in, f.rejected_kw);
-        self.last = Last {
-            pump,
-            facility: f,
-            returned,
-            gpu_max,
-        };
+        self.last = Last { pump, facility: f, returned, gpu_max };
         o
     }
 

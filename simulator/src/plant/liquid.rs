@@ -105,21 +105,9 @@ pub const SIGNALS: &[SignalSpec] = &[
 ];
 
 pub const SETPOINTS: &[SetpointSpec] = &[
-    SetpointSpec {
-        name: "facility_supply_sp",
-        unit: "degC",
-        counts_per_unit: 10,
-    },
-    SetpointSpec {
-        name: "cdu_supply_sp",
-        unit: "degC",
-        counts_per_unit: 10,
-    },
-    SetpointSpec {
-        name: "cdu_dp_sp",
-        unit: "kPa",
-        counts_per_unit: 1,
-    },
+    SetpointSpec { name: "facility_supply_sp", unit: "degC", counts_per_unit: 10 },
+    SetpointSpec { name: "cdu_supply_sp", unit: "degC", counts_per_unit: 10 },
+    SetpointSpec { name: "cdu_dp_sp", unit: "kPa", counts_per_unit: 1 },
 ];
 
 /// One cabinet at work.
@@ -168,10 +156,7 @@ impl Liquid {
             .iter()
             .map(|cabinet| CabinetState {
                 gpus: Gpus::new(&config.server.gpu, supply + 10.0),
-                wet: Volume::new(
-                    config.server.wet_kj_k * f64::from(cabinet.servers),
-                    supply + 8.0,
-                ),
+                wet: Volume::new(config.server.wet_kj_k * f64::from(cabinet.servers), supply + 8.0),
                 valve: Loop::new(0.8),
             })
             .collect();
@@ -209,22 +194,14 @@ impl Liquid {
                 s.wet.heat() + gpus * s.gpus.heat_j(&self.config.server.gpu) / 1000.0
             })
             .sum();
-        cabinets
-            + self.supply.heat()
-            + self.returned.heat()
-            + self.facility.heat()
-            + self.room.heat()
+        cabinets + self.supply.heat() + self.returned.heat() + self.facility.heat() + self.room.heat()
     }
 }
 
 impl Cooling for Liquid {
     /// Least setpoints the machines accept now: the CDU keeps off the room's dew point.
     fn least(&self) -> [f64; 3] {
-        [
-            f64::MIN,
-            self.room.dew_point() + self.config.dew_margin_k,
-            f64::MIN,
-        ]
+        [f64::MIN, self.room.dew_point() + self.config.dew_margin_k, f64::MIN]
     }
 
     fn step(&mut self, dt: f64, d: &Drive<'_>) -> Outcome {
@@ -234,25 +211,16 @@ impl Cooling for Liquid {
 
         // Secondary loop.
         let kv_of = |state: &CabinetState, cabinet: &Cabinet| {
-            c.server_kv
-                * f64::from(cabinet.servers)
-                * cabinet.kv
-                * equal_percentage(state.valve.output)
+            c.server_kv * f64::from(cabinet.servers) * cabinet.kv * equal_percentage(state.valve.output)
         };
-        let kv: f64 = self
-            .cabinets
-            .iter()
-            .zip(&c.cabinets)
-            .map(|(s, k)| kv_of(s, k))
-            .sum();
+        let kv: f64 = self.cabinets.iter().zip(&c.cabinets).map(|(s, k)| kv_of(s, k)).sum();
         let pump = c.pump.hold_dp(self.dp, kv, 1.0 - d.fault.pumps_lost);
         let flow = pump.kg_s * c.coolant_cp;
         let inlet = self.supply.step(dt, flow, self.leaving);
         let mut outcome = Outcome::default();
         let (mut warm, mut air_kw, mut valve_max, mut gpu_max) = (0.0, 0.0, 0.0_f64, f64::MIN);
         let server = &c.server;
-        let fans =
-            server.fan_kw + server.fan_kw_per_k * (self.room.temp() - server.fan_knee).max(0.0);
+        let fans = server.fan_kw + server.fan_kw_per_k * (self.room.temp() - server.fan_knee).max(0.0);
         for (state, cabinet) in self.cabinets.iter_mut().zip(&c.cabinets) {
             let servers = f64::from(cabinet.servers);
             let kg_s = kv_of(state, cabinet) * pump.dp.sqrt();
@@ -261,8 +229,7 @@ impl Cooling for Liquid {
             let share = kg_s / (servers * server.rated_kg_s);
             let gpus = servers * f64::from(server.gpus);
             let g: GpuState = state.gpus.step(dt, &server.gpu, d.loads[0], coolant, share);
-            let platform =
-                servers * (server.platform_idle_kw + d.loads[0] * server.platform_load_kw);
+            let platform = servers * (server.platform_idle_kw + d.loads[0] * server.platform_load_kw);
             let to_liquid = platform * server.platform_to_liquid + gpus * g.heat_w / 1000.0;
             let outlet = state.wet.step(dt, capacity, inlet, to_liquid);
             warm += capacity * outlet;
@@ -279,21 +246,12 @@ impl Cooling for Liquid {
 
         // CDU exchanger and facility water.
         let opening = self.valve.output;
-        let facility_pump = self
-            .facility
-            .pump(&c.facility, equal_percentage(opening), &d.fault);
+        let facility_pump = self.facility.pump(&c.facility, equal_percentage(opening), &d.fault);
         // Flow through the bypass does not see the exchanger.
         let through = equal_percentage(opening) / equal_percentage(opening).max(c.facility.bypass);
-        let cold = Stream {
-            kg_s: facility_pump.kg_s * through,
-            cp: WATER_CP,
-            inlet: self.facility.delivered(),
-        };
-        let hot = Stream {
-            kg_s: pump.kg_s,
-            cp: c.coolant_cp,
-            inlet: returned,
-        };
+        let cold =
+            Stream { kg_s: facility_pump.kg_s * through, cp: WATER_CP, inlet: self.facility.delivered() };
+        let hot = Stream { kg_s: pump.kg_s, cp: c.coolant_cp, inlet: returned };
         let duty = c.exchanger.duty(cold, hot, d.fault.fouling);
         self.leaving = returned - duty / flow.max(1e-6);
         let back = cold.inlet + duty / (facility_pump.kg_s * WATER_CP).max(1e-6);
@@ -307,9 +265,7 @@ impl Cooling for Liquid {
             &d.fault,
         );
 
-        let room = self
-            .room
-            .step(dt, &c.room, air_kw, d.outdoor.dry_bulb, d.outdoor.dew_point);
+        let room = self.room.step(dt, &c.room, air_kw, d.outdoor.dry_bulb, d.outdoor.dew_point);
         outcome.cooling_kw =
             pump.kw + facility_pump.kw + facility.fan_kw + facility.chiller_kw + room.unit_kw;
         outcome.watched = self.leaving;
@@ -317,18 +273,9 @@ impl Cooling for Liquid {
         outcome.map_clamped = facility.clamped;
         outcome.condensing = self.leaving < room.dew_point;
         // Dry cooler fans blow outdoors; everything else ends in the water or the room.
-        let heat_in =
-            outcome.it_kw + pump.kw + facility_pump.kw + facility.chiller_kw + room.unit_kw;
-        self.ledger
-            .add(dt, heat_in, facility.rejected_kw + room.rejected_kw);
-        self.last = Last {
-            pump,
-            facility,
-            room,
-            returned,
-            valve_max,
-            gpu_max,
-        };
+        let heat_in = outcome.it_kw + pump.kw + facility_pump.kw + facility.chiller_kw + room.unit_kw;
+        self.ledger.add(dt, heat_in, facility.rejected_kw + room.rejected_kw);
+        self.last = Last { pump, facility, room, returned, valve_max, gpu_max };
         outcome
     }
 

@@ -84,14 +84,7 @@ impl Room {
     }
 
     /// One step with `heat` kW from the cabinets.
-    pub fn step(
-        &mut self,
-        dt: f64,
-        c: &RoomConfig,
-        heat: f64,
-        dry_bulb: f64,
-        dew: f64,
-    ) -> RoomState {
+    pub fn step(&mut self, dt: f64, c: &RoomConfig, heat: f64, dry_bulb: f64, dew: f64) -> RoomState {
         let share = ((self.air.temp - c.hold) / c.band_k + 0.5).clamp(0.0, 1.0);
         let cooling = c.unit_kw * share;
         let supply = self.air.temp - cooling / (c.unit_kg_s * AIR_CP);

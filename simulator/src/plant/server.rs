@@ -74,12 +74,8 @@ impl ServerRow {
         let gpus = f64::from(c.gpus);
         let g = self.gpus.step(dt, &c.gpu, load, inlet, self.fan_speed);
         let rest = c.platform_idle_kw + load * c.platform_load_kw + c.fan.power(self.fan_speed);
-        let outlet = self.chassis.step(
-            dt,
-            air * AIR_CP,
-            inlet,
-            self.servers * (rest + gpus * g.heat_w / 1000.0),
-        );
+        let outlet =
+            self.chassis.step(dt, air * AIR_CP, inlet, self.servers * (rest + gpus * g.heat_w / 1000.0));
         let wanted = c.fan_idle + c.fan_load * load + c.fan_per_k * (inlet - c.fan_knee).max(0.0);
         self.fan_speed = slew(self.fan_speed, wanted.min(1.0), c.fan_slew_per_s * dt);
         RowState {

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 /// it first.
 pub(super) fn start(port: u16) -> anyhow::Result<u16> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let probe = TcpListener::bind(listen)
-        .with_context(|| format!("the embedded broker cannot have {listen}"))?;
+    let probe =
+        TcpListener::bind(listen).with_context(|| format!("the embedded broker cannot have {listen}"))?;
     let listen = probe.local_addr()?;
     drop(probe);
     let config: rumqttd::Config = serde_json::from_value(serde_json::json!({

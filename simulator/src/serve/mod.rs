@@ -158,20 +158,8 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     )
     .await
     .context("starting the Modbus server")?;
-    let pacer = Pacer {
-        plant: shared.clone(),
-        link,
-        gate,
-        stop: stop.clone(),
-        options,
-    };
-    Ok(Running {
-        mqtt_port,
-        modbus_port,
-        plant: shared,
-        stop,
-        pacer: Some(tokio::spawn(pacer.run())),
-    })
+    let pacer = Pacer { plant: shared.clone(), link, gate, stop: stop.clone(), options };
+    Ok(Running { mqtt_port, modbus_port, plant: shared, stop, pacer: Some(tokio::spawn(pacer.run())) })
 }
 
 fn about(plant: &Plant) -> String {

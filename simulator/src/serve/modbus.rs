@@ -33,12 +33,14 @@ impl Registers {
         }
         let mut plant = self.0.lock();
         Ok(match request.request {
-            Request::ReadHoldingRegisters(at, count) => Response::ReadHoldingRegisters(
-                registers::slice(&registers::holding_image(&plant), at, count)?,
-            ),
-            Request::ReadInputRegisters(at, count) => Response::ReadInputRegisters(
-                registers::slice(&registers::input_image(&plant), at, count)?,
-            ),
+            Request::ReadHoldingRegisters(at, count) => Response::ReadHoldingRegisters(registers::slice(
+                &registers::holding_image(&plant),
+                at,
+                count,
+            )?),
+            Request::ReadInputRegisters(at, count) => {
+                Response::ReadInputRegisters(registers::slice(&registers::input_image(&plant), at, count)?)
+            }
             Request::WriteSingleRegister(at, word) => {
                 registers::write(&mut plant, at, &[word])?;
                 Response::WriteSingleRegister(at, word)

@@ -50,9 +50,7 @@ pub(super) fn frame(plant: &Plant) -> Vec<u8> {
             Some((spec.name.to_owned(), entry))
         })
         .collect();
-    json!({ "time": plant.time().to_string(), "signals": signals })
-        .to_string()
-        .into_bytes()
+    json!({ "time": plant.time().to_string(), "signals": signals }).to_string().into_bytes()
 }
 
 /// The connection as the pacer sees it.
@@ -173,11 +171,7 @@ impl Link {
     }
 
     async fn send(&mut self, frame: Vec<u8>) {
-        if let Err(error) = self
-            .client
-            .publish(&self.topic, QoS::AtLeastOnce, false, frame)
-            .await
-        {
+        if let Err(error) = self.client.publish(&self.topic, QoS::AtLeastOnce, false, frame).await {
             tracing::warn!(%error, "a frame was not published");
         }
     }
@@ -188,11 +182,7 @@ impl Link {
         };
         let mut silent = Duration::ZERO;
         loop {
-            let again = if *acked.borrow() == Timestamp::MIN {
-                AGAIN_FIRST
-            } else {
-                AGAIN_LATER
-            };
+            let again = if *acked.borrow() == Timestamp::MIN { AGAIN_FIRST } else { AGAIN_LATER };
             if *self.connected.borrow() {
                 self.send(frame.to_vec()).await;
             }
@@ -215,9 +205,7 @@ impl Link {
     /// Gives what is queued a moment to leave, then disconnects.
     pub(super) async fn finish(&mut self) {
         if *self.connected.borrow()
-            && timeout(Duration::from_secs(1), self.client.disconnect())
-                .await
-                .is_err()
+            && timeout(Duration::from_secs(1), self.client.disconnect()).await.is_err()
         {
             tracing::warn!("the broker took no goodbye");
         }
