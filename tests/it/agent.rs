@@ -78,7 +78,7 @@ pub(crate) struct Rig {
     pub(crate) broker: Broker,
     pub(crate) plc: Plc,
     pub(crate) model: ModelServer,
-    pub(crate) agent: Child,
+    agent: Option<Child>,
     publisher: AsyncClient,
     acks: mpsc::UnboundedReceiver<Timestamp>,
     now: Timestamp,
@@ -90,7 +90,30 @@ impl Rig {
     /// `None`, loudly, when a peer is missing. `edit` changes the site file before the agent starts.
     pub(crate) async fn start(test: &str, edit: impl Fn(String) -> String) -> Option<Self> {
         let broker = Broker::start(test, "allow_anonymous true").await?;
+        Self::between(test, broker, edit).await?.started().await
+    }
+
+    /// All but the agent.
+    pub(crate) async fn start_without_agent(test: &str, edit: impl Fn(String) -> String) -> Option<Self> {
+        let broker = Broker::start(test, "allow_anonymous true").await?;
         Self::between(test, broker, edit).await
+    }
+
+    async fn started(mut self) -> Option<Self> {
+        self.restart().await;
+        Some(self)
+    }
+
+    /// Publishes frames of the present time until aborted.
+    pub(crate) fn feed(&self) -> tokio::task::JoinHandle<()> {
+        let publisher = self.publisher.clone();
+        tokio::spawn(async move {
+            loop {
+                let frame = frame_text(isotherm::clock::now(), 22.0);
+                publisher.publish("t/frame", QoS::AtLeastOnce, false, frame).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
     }
 
     /// The same with a broker that wants TLS and a password of the agent; the rig has a door of its own.
@@ -116,7 +139,7 @@ impl Rig {
         );
         let broker = Broker::start_in(test, &settings, dir).await?;
         let plain = format!("port = {}", broker.port);
-        Self::between(test, broker, |t| t.replacen(&plain, &mqtt, 1)).await
+        Self::between(test, broker, |t| t.replacen(&plain, &mqtt, 1)).await?.started().await
     }
 
     async fn between(test: &str, broker: Broker, edit: impl Fn(String) -> String) -> Option<Self> {
@@ -126,12 +149,10 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let text = edit(site_text(broker.port, plc.port, &model.url));
         std::fs::write(dir.path().join("site.toml"), text).unwrap();
-        let agent = spawn(&dir);
+        let agent = None;
         let (publisher, acks) = connect(&broker).await;
         let now = "2026-07-01T12:00:00Z".parse().unwrap();
-        let mut rig = Self { dir, broker, plc, model, agent, publisher, acks, now };
-        rig.listen_again().await;
-        Some(rig)
+        Some(Self { dir, broker, plc, model, agent, publisher, acks, now })
     }
 
     /// Waits until the model process answers; its process id.
@@ -170,10 +191,8 @@ impl Rig {
 
     async fn publish(&mut self, inlet: f64) {
         self.now += SAMPLE;
-        let frame = json!({ "time": self.now, "signals": {
-            "inlet": { "value": inlet, "unit": "degC" }, "it_load": { "value": 400.0, "unit": "kW" },
-        }});
-        self.publisher.publish("t/frame", QoS::AtLeastOnce, false, frame.to_string()).await.unwrap();
+        let frame = frame_text(self.now, inlet);
+        self.publisher.publish("t/frame", QoS::AtLeastOnce, false, frame).await.unwrap();
     }
 
     /// One frame, and waits until the agent has dealt with it.
@@ -240,14 +259,16 @@ impl Rig {
 
     /// SIGTERM, and waits for the end.
     pub(crate) async fn stop(&mut self) {
-        self.signal(rustix::process::Signal::TERM);
-        let status = soon("the agent stops", self.agent.wait()).await.unwrap();
+        let status = self.end(rustix::process::Signal::TERM).await;
         assert!(status.success(), "{status}: {}", self.log());
     }
 
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.agent.id().unwrap()).unwrap();
+    /// Sends a signal that ends the agent, and waits for the end.
+    pub(crate) async fn end(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
+        let mut agent = self.agent.take().unwrap();
+        let pid = i32::try_from(agent.id().unwrap()).unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+        soon("the agent ends", agent.wait()).await.unwrap()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -256,7 +277,7 @@ impl Rig {
 
     /// Starts the agent again, on the same log.
     pub(crate) async fn restart(&mut self) {
-        self.agent = spawn(&self.dir);
+        self.agent = Some(spawn(&self.dir));
         self.listen_again().await;
     }
 
@@ -266,6 +287,13 @@ impl Rig {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
+}
+
+fn frame_text(time: Timestamp, inlet: f64) -> String {
+    json!({ "time": time, "signals": {
+        "inlet": { "value": inlet, "unit": "degC" }, "it_load": { "value": 400.0, "unit": "kW" },
+    }})
+    .to_string()
 }
 
 fn isotherm_command(dir: &tempfile::TempDir) -> Command {

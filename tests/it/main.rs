@@ -8,6 +8,7 @@
 mod agent;
 mod audit;
 mod bench;
+mod cli;
 mod modbus;
 mod mqtt;
 mod outages;

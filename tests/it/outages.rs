@@ -317,8 +317,7 @@ async fn kill_9(test: &str, times: u32) {
         rig.frames(u32::try_from(seed >> 60).unwrap()).await;
         rig.frame_unanswered(22.0).await;
         tokio::time::sleep(Duration::from_micros(seed >> 50)).await;
-        rig.signal(Signal::KILL);
-        rig.agent.wait().await.unwrap();
+        rig.end(Signal::KILL).await;
         rig.records();
         rig.restart().await;
     }
@@ -392,8 +391,7 @@ async fn a_killed_reasoner_costs_no_interval() {
 async fn a_panic_ends_in_release() {
     let Some(mut rig) = Rig::start("panic", |t| t).await else { return };
     rig.frames(2).await;
-    rig.signal(Signal::KILL);
-    rig.agent.wait().await.unwrap();
+    rig.end(Signal::KILL).await;
     assert_eq!(rig.register(0).await, 1, "a killed agent cannot release; its heartbeat stops");
 
     // The same agent in this process, so that it can be made to panic in the middle of its loop.
