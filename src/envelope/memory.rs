@@ -1,7 +1,7 @@
 //! What the guard remembers between frames: what it wrote, when, and what is latched. A value like any
 //! other: [`Guard::observe`](super::Guard::observe) and [`Guard::after`](super::Guard::after) make a new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,17 +14,27 @@ pub struct Memory {
     pub(super) slots: BTreeMap<Name, Slot>,
     /// The latest time seen: an earlier one counts as this.
     pub(super) latest: Option<Timestamp>,
+    /// The first time seen: before that, nothing is known of how a setpoint moved.
+    pub(super) first: Option<Timestamp>,
     /// When each role last had a good value.
     pub(super) last_good: BTreeMap<Role, Timestamp>,
-    pub(super) emergency: Option<String>,
+    pub(super) emergency: Option<Emergency>,
     pub(super) chillers: Chillers,
     pub(super) new_manual_holds: Vec<Name>,
+}
+
+/// An emergency, latched.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Emergency {
+    pub(super) why: String,
+    /// Signals over their limits that have not been seen below their hand-back since.
+    pub(super) hot: BTreeSet<Name>,
 }
 
 /// One setpoint's past.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Slot {
-    /// What its register holds by our own confirmed write.
+    /// What its register was last known to hold: our own confirmed write, or a change at the plant after it.
     pub(super) written: Option<Finite>,
     pub(super) changed_at: Option<Timestamp>,
     /// Writes in the day (since the epoch) given first.
@@ -36,17 +46,20 @@ pub(super) struct Slot {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Chillers {
     pub(super) running: Option<Finite>,
+    /// Starts within the last hour.
     pub(super) started: Vec<Timestamp>,
+    pub(super) started_at: Option<Timestamp>,
     pub(super) stopped_at: Option<Timestamp>,
 }
 
-/// Starts and stops older than this decide nothing.
+/// The span over which starts are counted.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 impl Chillers {
     pub(super) fn observe(&mut self, now: Timestamp, running: Finite) {
         if self.running.is_some_and(|before| running > before) {
             self.started.push(now);
+            self.started_at = Some(now);
         }
         if self.running.is_some_and(|before| running < before) {
             self.stopped_at = Some(now);
@@ -66,7 +79,7 @@ impl Memory {
     /// Why there is an emergency; latched until temperatures are below their hand-back limits.
     #[must_use]
     pub fn emergency(&self) -> Option<&str> {
-        self.emergency.as_deref()
+        self.emergency.as_ref().map(|e| e.why.as_str())
     }
 
     /// Setpoints that the latest frame showed as changed by somebody else.

@@ -29,7 +29,7 @@ pub(super) struct Facts<'a> {
     emergency: bool,
     /// Nothing may move, and why.
     freeze: Option<(Rule, String)>,
-    /// The worst valid inlet is at or above `no_warming_at`.
+    /// The worst valid inlet is at or above `no_warming_at`, or nothing says how warm it is.
     no_warming: bool,
     /// Liquid may not be colder than this; `None`: the dew point is not known.
     dew_floor: Option<Finite>,
@@ -50,13 +50,17 @@ impl<'a> Facts<'a> {
         if let Some(why) = case.memory.emergency() {
             touched.push(note(Rule::Emergency, why));
         }
-        let worst = |role| samples(site, case, role).filter_map(worst_high).max();
+        let worst = |role| samples(site, case, role).flatten().filter_map(worst_high).max();
+        // Air and liquid that the equipment takes in: with none of a kind believed, it may be too warm.
+        let unseen = |role| site.with_role(role).next().is_some() && worst(role).is_none();
+        let blind = [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen);
+        let warm = worst(Role::ItInlet).is_some_and(|t| t >= site.envelope.no_warming_at);
         Self {
             site,
             now,
             emergency,
             freeze,
-            no_warming: worst(Role::ItInlet).is_some_and(|t| t >= site.envelope.no_warming_at),
+            no_warming: blind || warm,
             dew_floor: dew_floor(site, case),
             facility_supply: worst(Role::FacilitySupply),
             flow_low: flow_low(site, case),
@@ -64,7 +68,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Narrows one setpoint's window by every rule, in order of precedence.
+    /// Narrows one setpoint's window by every rule, in order of precedence. `false`: too little is known
+    /// to write anything.
     pub(super) fn narrow(
         &self,
         case: &Case<'_>,
@@ -72,7 +77,7 @@ impl<'a> Facts<'a> {
         current: Option<Finite>,
         window: &mut Window,
         touched: &mut Vec<Touch>,
-    ) {
+    ) -> bool {
         let e = &self.site.envelope;
         let (all_low, all_high) = (s.min, s.max);
         let mut rule = |window: &mut Window, rule, low, high, why: &str| {
@@ -83,13 +88,19 @@ impl<'a> Facts<'a> {
             let (floor, why) = match (self.dew_floor, current) {
                 (Some(floor), _) => (floor, "dew point plus margin"),
                 (None, Some(current)) => (current, "the dew point is not known: not lowered"),
-                (None, None) => (s.max, "neither dew point nor the present value is known"),
+                (None, None) => {
+                    touched.push(Touch {
+                        setpoint: Some(s.name.clone()),
+                        ..note(Rule::Condensation, "neither the dew point nor the present value is known")
+                    });
+                    return false;
+                }
             };
             rule(window, Rule::Condensation, floor, all_high, why);
         }
-        let Some(current) = current else { return };
+        let Some(current) = current else { return true };
         if self.emergency {
-            return;
+            return true;
         }
         let (down, up) = self.allowance(case, s);
         let (low, high) = (current.plus(-down), current.plus(up));
@@ -98,14 +109,26 @@ impl<'a> Facts<'a> {
             (e.min_approach, self.facility_supply, s.role)
         {
             let floor = facility.plus(approach.get().get()).min(current.max(window.low));
-            rule(window, Rule::Approach, floor, all_high, "closer to the facility water than the exchanger can hold");
+            rule(
+                window,
+                Rule::Approach,
+                floor,
+                all_high,
+                "closer to the facility water than the exchanger can hold",
+            );
         }
         if self.no_warming {
             let (low, high) = colder_than(s, current);
             rule(window, Rule::NoWarming, low, high, "an inlet is, or may be, too warm for warming");
         }
         if self.flow_low && s.cools == Cools::Up {
-            rule(window, Rule::MinimumFlow, current, all_high, "flow or pressure is, or may be, below its minimum");
+            rule(
+                window,
+                Rule::MinimumFlow,
+                current,
+                all_high,
+                "flow or pressure is, or may be, below its minimum",
+            );
         }
         if let Some((why, text)) = &self.freeze {
             rule(window, *why, current, current, text);
@@ -116,39 +139,57 @@ impl<'a> Facts<'a> {
         }
         if self.short_cycle && moves_chillers(s) {
             let (low, high) = colder_than(s, current);
-            rule(window, Rule::ShortCycle, low, high, "a chiller started or stopped too recently for warming");
+            rule(
+                window,
+                Rule::ShortCycle,
+                low,
+                high,
+                "a chiller started or stopped too recently for warming",
+            );
         }
-        for limit in case.limits.iter().filter(|l| l.setpoint == s.name && l.until.is_none_or(|t| self.now < t)) {
-            let (low, high) = if limit.hold {
-                (current, current)
-            } else {
-                (limit.floor.unwrap_or(all_low), limit.ceiling.unwrap_or(all_high))
-            };
-            rule(window, Rule::Directive, low, high, "an operator's directive");
+        for limit in
+            case.limits.iter().filter(|l| l.setpoint == s.name && l.until.is_none_or(|t| self.now < t))
+        {
+            let why = "an operator's directive";
+            if limit.hold {
+                rule(window, Rule::Directive, current, current, why);
+                continue;
+            }
+            // One after the other, so that a floor over its own ceiling makes no inverted window.
+            rule(window, Rule::Directive, limit.floor.unwrap_or(all_low), all_high, why);
+            rule(window, Rule::Directive, all_low, limit.ceiling.unwrap_or(all_high), why);
         }
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
         if changed.is_some_and(|t| self.now.duration_since(t) < s.dwell) {
-            window.adjust(Rule::Dwell, &s.name, current, None, "changed less than its dwell time ago", touched);
+            window.adjust(
+                Rule::Dwell,
+                &s.name,
+                current,
+                None,
+                "changed less than its dwell time ago",
+                touched,
+            );
         }
+        true
     }
 
     /// How far a setpoint may go down and up by now.
     fn allowance(&self, case: &Case<'_>, s: &Setpoint) -> (f64, f64) {
         let e = &self.site.envelope;
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
-        let since = changed.map_or(ALLOWANCE_CAP, |t| self.now.duration_since(t));
+        // What moved before the first frame is not known, so nothing has been gathered by then.
+        let since =
+            changed.or(case.memory.first).map_or(SignedDuration::ZERO, |t| self.now.duration_since(t));
         let minutes = since.max(SignedDuration::ZERO).as_secs_f64() / 60.0;
         let cap = ALLOWANCE_CAP.as_secs_f64() / 60.0;
-        let by_rate = s.rate_per_min.get() * minutes.min(cap);
         let span = s.max.get() - s.min.get();
         // The smallest move that can be written must fit in some day.
         let least = s.step.max(s.deadband).get();
-        let by_share = |percent: Finite| {
-            let per_minute = span * percent.get() / 100.0 / 5.0;
+        let gathered = |percent: Finite| {
+            let per_minute = s.rate_per_min.get().min(span * percent.get() / 100.0 / 5.0);
             (per_minute * minutes).min((per_minute * cap).max(least))
         };
-        let warmer = by_rate.min(by_share(e.warming_pct_5min));
-        let colder = by_rate.min(by_share(e.cooling_pct_5min));
+        let (warmer, colder) = (gathered(e.warming_pct_5min), gathered(e.cooling_pct_5min));
         match s.cools {
             Cools::Down => (colder, warmer),
             Cools::Up => (warmer, colder),
@@ -178,7 +219,8 @@ impl<'a> Facts<'a> {
             windows.iter().map(part).collect()
         };
         let still = (case.foresight)(&at(0.0));
-        let accepted = SHARES.into_iter().map(&at).find(|choice| self.acceptable(&(case.foresight)(choice), &still));
+        let accepted =
+            SHARES.into_iter().map(&at).find(|choice| self.acceptable(&(case.foresight)(choice), &still));
         let choice = accepted.unwrap_or_else(|| at(0.0));
         for (s, _, window) in windows {
             if let Some(to) = choice.get(&s.name) {
@@ -214,20 +256,33 @@ impl<'a> Facts<'a> {
         if window.value == current {
             return;
         }
+        // Full cooling is not rounded: the nearest step may be on the warm side.
+        if self.emergency {
+            return;
+        }
         window.adjust(Rule::Step, &s.name, on_grid(s, window), Some(s.step), "rounded to a step", touched);
         // The present value is not allowed any more: that move is for safety and needs no excuse.
-        let forced = self.emergency || current < window.low || current > window.high;
+        let forced = current < window.low || current > window.high;
         if forced || window.value == current {
             return;
         }
         let small = (window.value.get() - current.get()).abs() < s.deadband.get();
         if small {
-            window.adjust(Rule::Deadband, &s.name, current, Some(s.deadband), "smaller than the deadband", touched);
+            window.adjust(
+                Rule::Deadband,
+                &s.name,
+                current,
+                Some(s.deadband),
+                "smaller than the deadband",
+                touched,
+            );
             return;
         }
-        let spent = case.memory.slots.get(&s.name).map_or(0, |slot| {
-            if slot.writes.0 == day(self.now) { slot.writes.1 } else { 0 }
-        });
+        let spent = case
+            .memory
+            .slots
+            .get(&s.name)
+            .map_or(0, |slot| if slot.writes.0 == day(self.now) { slot.writes.1 } else { 0 });
         let cooling = match s.cools {
             Cools::Down => window.value < current,
             Cools::Up => window.value > current,
@@ -242,8 +297,9 @@ fn note(rule: Rule, why: &str) -> Touch {
     Touch { rule, setpoint: None, from: None, to: None, limit: None, why: why.to_owned() }
 }
 
-fn samples<'a>(site: &'a Site, case: &'a Case<'_>, role: Role) -> impl Iterator<Item = &'a Sample> {
-    site.with_role(role).filter_map(|s| case.frame.signals.get(&s.name))
+/// One entry for each signal of a role; `None` where the frame has nothing of it.
+fn samples<'a>(site: &'a Site, case: &'a Case<'_>, role: Role) -> impl Iterator<Item = Option<&'a Sample>> {
+    site.with_role(role).map(|s| case.frame.signals.get(&s.name))
 }
 
 /// Why nothing may move at all: a missing required input, or an old decision.
@@ -262,9 +318,9 @@ fn freeze(site: &Site, case: &Case<'_>) -> Option<(Rule, String)> {
 
 /// The highest dew point that the rooms may have, plus the margin.
 fn dew_floor(site: &Site, case: &Case<'_>) -> Option<Finite> {
-    let direct = samples(site, case, Role::RoomDewPoint).map(worst_high);
-    let air = samples(site, case, Role::RoomDryBulb).map(worst_high);
-    let wet = samples(site, case, Role::RoomHumidity).map(worst_high);
+    let highest = |role| samples(site, case, role).map(|s| s.and_then(worst_high));
+    let (direct, air, wet) =
+        (highest(Role::RoomDewPoint), highest(Role::RoomDryBulb), highest(Role::RoomHumidity));
     // One unknown among several leaves the worst unknown.
     let direct: Option<Vec<Finite>> = direct.collect();
     let (air, wet): (Option<Vec<Finite>>, Option<Vec<Finite>>) = (air.collect(), wet.collect());
@@ -303,7 +359,7 @@ fn short_cycle(site: &Site, case: &Case<'_>, now: Timestamp) -> bool {
     let starts = u32::try_from(chillers.started.len()).unwrap_or(u32::MAX);
     let within = |at: Option<&Timestamp>, span| at.is_some_and(|t| now.duration_since(*t) < span);
     starts >= limits.max_starts_per_hour
-        || within(chillers.started.last(), limits.min_run)
+        || within(chillers.started_at.as_ref(), limits.min_run)
         || within(chillers.stopped_at.as_ref(), limits.min_off)
 }
 

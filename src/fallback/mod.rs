@@ -127,7 +127,11 @@ impl Fallback {
     fn take_over(&self, frame: &Frame) -> Acting {
         let current = |s: &Setpoint| Some((s.name.clone(), frame.setpoints.get(&s.name)?.good()?));
         let found_pct = self.reset_of(frame);
-        Acting { reset_pct: found_pct, found_pct, found: self.site.setpoints.iter().filter_map(current).collect() }
+        Acting {
+            reset_pct: found_pct,
+            found_pct,
+            found: self.site.setpoints.iter().filter_map(current).collect(),
+        }
     }
 
     fn requests(&self, now: Timestamp) -> u32 {
