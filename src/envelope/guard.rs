@@ -6,7 +6,7 @@ use super::action::{SafeAction, SafeWrite, Target};
 use super::alarm;
 use super::limit::Limit;
 use super::memory::{Memory, day};
-use super::rules::Facts;
+use super::rules::{Facts, Move};
 use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};
 use super::window::Window;
 use crate::actuate::{Outcome, WriteResult, Written};
@@ -60,7 +60,7 @@ impl Guard {
         let proposal = full_cooling.as_ref().unwrap_or(case.proposal);
         let mut touched = Vec::new();
         let facts = Facts::gather(&self.site, case, &mut touched);
-        let mut windows: Vec<(&Setpoint, Option<Finite>, Window)> = Vec::new();
+        let mut windows: Vec<Move<'_>> = Vec::new();
         let mut setpoints = BTreeMap::new();
         for setpoint in &self.site.setpoints {
             let current = current(case, setpoint);
@@ -83,12 +83,14 @@ impl Guard {
                 ));
             }
         }
+        for (setpoint, current, window) in &mut windows {
+            facts.settle(case, setpoint, *current, window, &mut touched);
+        }
         if !emergency {
             facts.foresee(case, &mut windows, &mut touched);
         }
         let mut writes = Vec::new();
-        for (setpoint, current, mut window) in windows {
-            facts.settle(case, setpoint, current, &mut window, &mut touched);
+        for (setpoint, current, window) in windows {
             if current == Some(window.value) {
                 continue;
             }
@@ -106,7 +108,8 @@ impl Guard {
                 )),
             }
         }
-        let intervened = touched.iter().any(|t| t.rule.is_for_safety());
+        // A note that names no setpoint says why; whether anything changed for it, each setpoint says.
+        let intervened = emergency || touched.iter().any(|t| t.rule.is_for_safety() && t.setpoint.is_some());
         Verdict { by: proposal.by, action: SafeAction { writes }, setpoints, touched, emergency, intervened }
     }
 
@@ -150,8 +153,7 @@ impl Guard {
     /// Memory after a frame: emergencies, manual changes, chiller starts.
     #[must_use]
     pub fn observe(&self, memory: &Memory, now: Timestamp, frame: &Frame) -> Memory {
-        let mut next = memory.clone();
-        let now = memory.at(now);
+        let mut next = memory.from(now);
         next.latest = Some(now);
         next.first.get_or_insert(now);
         for signal in &self.site.signals {
@@ -168,7 +170,8 @@ impl Guard {
         for setpoint in &self.site.setpoints {
             let Some(slot) = next.slots.get_mut(&setpoint.name) else { continue };
             slot.manual_until = slot.manual_until.filter(|until| now < *until);
-            let shown = frame.setpoints.get(&setpoint.name).and_then(crate::frame::Sample::good);
+            let shown = frame.setpoints.get(&setpoint.name).filter(|s| slot.is_shown_by(s, now));
+            let shown = shown.and_then(crate::frame::Sample::good);
             if let (Some(ours), Some(shown)) = (slot.written, shown)
                 && !within_one_count(setpoint, ours, shown)
             {

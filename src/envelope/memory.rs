@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::frame::Sample;
 use crate::site::{Name, Role, Site};
 use crate::units::Finite;
 
@@ -41,6 +42,14 @@ pub(super) struct Slot {
     pub(super) writes: (i64, u32),
     /// Left alone until then: somebody changed it at the plant.
     pub(super) manual_until: Option<Timestamp>,
+}
+
+impl Slot {
+    /// Whether a read-back can show what was last written: one taken before that cannot.
+    pub(super) fn is_shown_by(&self, sample: &Sample, now: Timestamp) -> bool {
+        let age = sample.age_s.and_then(|s| SignedDuration::try_from_secs_f64(s.get()).ok());
+        self.changed_at.is_none_or(|t| age.is_some_and(|age| now.duration_since(t) > age))
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -86,6 +95,32 @@ impl Memory {
     #[must_use]
     pub fn new_manual_holds(&self) -> &[Name] {
         &self.new_manual_holds
+    }
+
+    /// The same memory where time goes on from `now`. If that is earlier than the latest, the clock was
+    /// wrong before or is now: nothing remembered may lie ahead, so that no wait becomes longer than it is
+    /// and none shorter.
+    pub(super) fn from(&self, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        let Some(ahead) = self.latest.map(|t| t.duration_since(now)).filter(SignedDuration::is_positive)
+        else {
+            return next;
+        };
+        let back = |t: &mut Timestamp| *t = (*t).min(now);
+        next.first.iter_mut().for_each(back);
+        next.last_good.values_mut().for_each(back);
+        let chillers = &mut next.chillers;
+        chillers
+            .started
+            .iter_mut()
+            .chain(&mut chillers.started_at)
+            .chain(&mut chillers.stopped_at)
+            .for_each(back);
+        for slot in next.slots.values_mut() {
+            slot.changed_at.iter_mut().for_each(back);
+            slot.manual_until.iter_mut().for_each(|until| *until = until.checked_sub(ahead).unwrap_or(now));
+        }
+        next
     }
 
     /// Time that does not run backwards.

@@ -16,11 +16,11 @@ use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
 
 /// The condensation margin that no site can lower, K.
 const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
-/// A rate limit gathers allowance for at most this long, so that a long silence permits no jump: just
-/// enough for one step where a share of the range would give less.
-const ALLOWANCE_CAP: SignedDuration = SignedDuration::from_mins(15);
 /// Shares of a move that are tried against the outlook, largest first.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
+
+/// A setpoint, where it is, and where it may go.
+pub(super) type Move<'a> = (&'a Setpoint, Option<Finite>, Window);
 
 /// What the frame and the memory say about all setpoints alike.
 pub(super) struct Facts<'a> {
@@ -160,7 +160,9 @@ impl<'a> Facts<'a> {
             rule(window, Rule::Directive, all_low, limit.ceiling.unwrap_or(all_high), why);
         }
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
-        if changed.is_some_and(|t| self.now.duration_since(t) < s.dwell) {
+        // Answers take uneven time, so one cadence after a change is now and then a little less: a tenth less
+        // still counts as the whole dwell.
+        if changed.is_some_and(|t| self.now.duration_since(t) < s.dwell - s.dwell / 10) {
             window.adjust(
                 Rule::Dwell,
                 &s.name,
@@ -181,7 +183,8 @@ impl<'a> Facts<'a> {
         let since =
             changed.or(case.memory.first).map_or(SignedDuration::ZERO, |t| self.now.duration_since(t));
         let minutes = since.max(SignedDuration::ZERO).as_secs_f64() / 60.0;
-        let cap = ALLOWANCE_CAP.as_secs_f64() / 60.0;
+        // A long silence permits no jump: no more than a cadence's worth is gathered, or what one step takes.
+        let cap = self.site.cadence.as_secs_f64() / 60.0;
         let span = s.max.get() - s.min.get();
         // The smallest move that can be written must fit in some day.
         let least = s.step.max(s.deadband).get();
@@ -197,32 +200,28 @@ impl<'a> Facts<'a> {
     }
 
     /// Takes back as much of the moves as it needs for the outlook to stay inside limits, or to be no worse
-    /// than without them.
-    pub(super) fn foresee(
-        &self,
-        case: &Case<'_>,
-        windows: &mut [(&Setpoint, Option<Finite>, Window)],
-        touched: &mut Vec<Touch>,
-    ) {
-        let moving = |w: &[(&Setpoint, Option<Finite>, Window)]| {
-            w.iter().any(|(_, current, window)| current.is_some_and(|c| c != window.value))
-        };
-        if !moving(windows) {
+    /// than without them. What is predicted is each choice in the form in which it would be written.
+    pub(super) fn foresee(&self, case: &Case<'_>, moves: &mut [Move<'_>], touched: &mut Vec<Touch>) {
+        if moves.iter().all(|(_, current, window)| *current == Some(window.value)) {
             return;
         }
         let at = |share: f64| -> BTreeMap<Name, Finite> {
-            let part = |(s, current, w): &(&Setpoint, Option<Finite>, Window)| {
+            let part = |(s, current, w): &Move<'_>| {
                 let from = current.unwrap_or(w.value);
-                let to = from.plus((w.value.get() - from.get()) * share);
-                (s.name.clone(), to.max(w.low).min(w.high))
+                let mut w = w.clone();
+                if share < 1.0 {
+                    w.value = from.plus((w.value.get() - from.get()) * share).max(w.low).min(w.high);
+                    self.settle(case, s, *current, &mut w, &mut Vec::new());
+                }
+                (s.name.clone(), w.value)
             };
-            windows.iter().map(part).collect()
+            moves.iter().map(part).collect()
         };
         let still = (case.foresight)(&at(0.0));
         let accepted =
             SHARES.into_iter().map(&at).find(|choice| self.acceptable(&(case.foresight)(choice), &still));
         let choice = accepted.unwrap_or_else(|| at(0.0));
-        for (s, _, window) in windows {
+        for (s, _, window) in moves {
             if let Some(to) = choice.get(&s.name) {
                 window.adjust(Rule::Outlook, &s.name, *to, None, "the outlook leaves its limits", touched);
             }
