@@ -37,7 +37,8 @@ pub fn run() -> Result<Report, SiteError> {
         let (a, b) = (fraction(round, 0.618_034), fraction(round, 0.754_878));
         let now = begin + SignedDuration::from_mins(i64::from(round));
         let frame = frame(&site, now, a);
-        let memory = guard.observe(&Memory::new(&site), now, &frame);
+        let before = guard.observe(&Memory::new(&site), now - SignedDuration::from_mins(15), &frame);
+        let memory = guard.observe(&before, now, &frame);
         let proposal = proposal(&site, b);
         let foresight = |setpoints: &BTreeMap<_, Finite>| {
             let high = setpoints.values().map(|v| v.get()).sum::<f64>() / 10.0;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::memory::Memory;
+use super::memory::{Emergency, Memory};
 use crate::frame::{Frame, Quality, Sample};
 use crate::site::{Envelope, Role, Site};
 use crate::units::Finite;
@@ -35,32 +35,40 @@ fn watched(e: &Envelope) -> Vec<Watched> {
     list
 }
 
-/// Why there is an emergency after this frame, if there is one.
-pub(super) fn emergency(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) -> Option<String> {
-    let latched = memory.emergency.is_some();
+/// The emergency after this frame, if there is one. It ends only when all that is watched is seen below
+/// its hand-back: what was too hot and is not believed any more has not cooled down.
+pub(super) fn next(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) -> Option<Emergency> {
+    let latched = memory.emergency.as_ref();
+    let mut hot = latched.map(|e| e.hot.clone()).unwrap_or_default();
+    let mut reason = None;
     for w in watched(&site.envelope) {
-        let threshold = if latched { w.hand_back } else { w.limit };
-        let samples: Vec<_> =
-            site.with_role(w.role).filter_map(|s| Some((&s.name, frame.signals.get(&s.name)?))).collect();
-        for (name, sample) in &samples {
-            if let Some(hot) = worst_high(sample)
-                && hot > threshold
-            {
-                let unit = sample.unit;
-                return Some(format!(
-                    "{name} may be at {hot:.1} {unit}; the limit is {} {unit}",
-                    w.limit,
-                    hot = hot.get()
-                ));
+        let mut seen = false;
+        for signal in site.with_role(w.role) {
+            let Some(highest) = frame.signals.get(&signal.name).and_then(worst_high) else { continue };
+            seen = true;
+            let (name, unit) = (&signal.name, signal.unit);
+            if highest > w.limit {
+                hot.insert(name.clone());
+            } else if highest <= w.hand_back {
+                hot.remove(name);
+            }
+            if highest > if latched.is_some() { w.hand_back } else { w.limit } {
+                reason.get_or_insert_with(|| {
+                    format!("{name} may be at {:.1} {unit}; the limit is {} {unit}", highest.get(), w.limit)
+                });
             }
         }
-        let seen = samples.iter().any(|(_, s)| worst_high(s).is_some());
+        // Latched, sight is lost at once; else there is time for it to come back.
+        let patience = if latched.is_some() { SignedDuration::ZERO } else { BLIND_AFTER };
         let since = memory.last_good.get(&w.role);
-        if !seen && since.is_some_and(|t| now.duration_since(*t) > BLIND_AFTER) {
-            return Some(format!("no believable {:?} temperature for more than 3 min", w.role));
+        if !seen && since.is_some_and(|t| now.duration_since(*t) > patience) {
+            reason.get_or_insert_with(|| format!("no believable {:?} temperature any more", w.role));
         }
     }
-    None
+    if let Some(name) = hot.first() {
+        reason.get_or_insert_with(|| format!("{name} was too hot and has not been seen cooler since"));
+    }
+    reason.map(|why| Emergency { why, hot })
 }
 
 /// The highest a sample may be; `None` when it is not believed at all. A sensor that is not believed is no

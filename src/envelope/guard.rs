@@ -6,13 +6,13 @@ use super::action::{SafeAction, SafeWrite, Target};
 use super::alarm;
 use super::limit::Limit;
 use super::memory::{Memory, day};
-use super::rules::Facts;
+use super::rules::{Facts, Move};
 use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};
 use super::window::Window;
 use crate::actuate::{Outcome, WriteResult, Written};
 use crate::frame::Frame;
 use crate::register;
-use crate::site::{Name, Point, Role, Setpoint, Site};
+use crate::site::{Name, Point, Role, Setpoint, Site, WordType};
 use crate::units::{Finite, Unit};
 
 /// How a signal may move within the outlook's time, uncertainty included.
@@ -55,21 +55,25 @@ impl Guard {
     #[must_use]
     pub fn judge(&self, case: &Case<'_>) -> Verdict {
         let emergency = case.memory.emergency().is_some();
+        let full_cooling = emergency.then(|| self.full_cooling());
+        // In an emergency nobody is asked.
+        let proposal = full_cooling.as_ref().unwrap_or(case.proposal);
         let mut touched = Vec::new();
         let facts = Facts::gather(&self.site, case, &mut touched);
-        let mut windows: Vec<(&Setpoint, Option<Finite>, Window)> = Vec::new();
+        let mut windows: Vec<Move<'_>> = Vec::new();
         let mut setpoints = BTreeMap::new();
         for setpoint in &self.site.setpoints {
             let current = current(case, setpoint);
             if let Some(current) = current {
                 setpoints.insert(setpoint.name.clone(), current);
             }
-            let proposed = case.proposal.setpoints.get(&setpoint.name).copied();
+            let proposed = proposal.setpoints.get(&setpoint.name).copied();
             // Without knowing where a setpoint is, the only move that can be judged is full cooling.
             if let Some(start) = if emergency { proposed.or(current) } else { current } {
                 let mut window = Window::new(setpoint.min, setpoint.max, proposed.unwrap_or(start));
-                facts.narrow(case, setpoint, current, &mut window, &mut touched);
-                windows.push((setpoint, current, window));
+                if facts.narrow(case, setpoint, current, &mut window, &mut touched) {
+                    windows.push((setpoint, current, window));
+                }
             } else if proposed.is_some() {
                 touched.push(refusal(
                     Rule::InputValidity,
@@ -79,12 +83,14 @@ impl Guard {
                 ));
             }
         }
+        for (setpoint, current, window) in &mut windows {
+            facts.settle(case, setpoint, *current, window, &mut touched);
+        }
         if !emergency {
             facts.foresee(case, &mut windows, &mut touched);
         }
         let mut writes = Vec::new();
-        for (setpoint, current, mut window) in windows {
-            facts.settle(case, setpoint, current, &mut window, &mut touched);
+        for (setpoint, current, window) in windows {
             if current == Some(window.value) {
                 continue;
             }
@@ -102,22 +108,17 @@ impl Guard {
                 )),
             }
         }
-        let intervened = touched.iter().any(|t| t.rule.is_for_safety());
-        Verdict {
-            by: case.proposal.by,
-            action: SafeAction { writes },
-            setpoints,
-            touched,
-            emergency,
-            intervened,
-        }
+        // A note that names no setpoint says why; whether anything changed for it, each setpoint says.
+        let intervened = emergency || touched.iter().any(|t| t.rule.is_for_safety() && t.setpoint.is_some());
+        Verdict { by: proposal.by, action: SafeAction { writes }, setpoints, touched, emergency, intervened }
     }
 
     /// The register value nearest to the window's value that still lies inside the window.
     fn safe_write(&self, setpoint: &Setpoint, window: &Window) -> Option<SafeWrite> {
         let point = &setpoint.register;
-        let (words, value) =
-            register::encode_between(point, setpoint.unit, window.value, window.low, window.high)?;
+        let (words, value) = window.bounds().find_map(|(low, high)| {
+            register::encode_between(point, setpoint.unit, window.value, low, high)
+        })?;
         let address = self.site.device(&point.device)?.wire_address(point.address)?;
         let (target, device) = (Target::Setpoint(setpoint.name.clone()), point.device.clone());
         Some(SafeWrite { target, device, address, words, value, unit: setpoint.unit })
@@ -152,9 +153,9 @@ impl Guard {
     /// Memory after a frame: emergencies, manual changes, chiller starts.
     #[must_use]
     pub fn observe(&self, memory: &Memory, now: Timestamp, frame: &Frame) -> Memory {
-        let mut next = memory.clone();
-        let now = memory.at(now);
+        let mut next = memory.from(now);
         next.latest = Some(now);
+        next.first.get_or_insert(now);
         for signal in &self.site.signals {
             let good = frame.signals.get(&signal.name).and_then(crate::frame::Sample::good);
             if let (Some(role), Some(value)) = (signal.role, good) {
@@ -164,16 +165,18 @@ impl Guard {
                 }
             }
         }
-        next.emergency = alarm::emergency(&self.site, &next, now, frame);
+        next.emergency = alarm::next(&self.site, &next, now, frame);
         next.new_manual_holds.clear();
         for setpoint in &self.site.setpoints {
             let Some(slot) = next.slots.get_mut(&setpoint.name) else { continue };
             slot.manual_until = slot.manual_until.filter(|until| now < *until);
-            let shown = frame.setpoints.get(&setpoint.name).and_then(crate::frame::Sample::good);
+            let shown = frame.setpoints.get(&setpoint.name).filter(|s| slot.is_shown_by(s, now));
+            let shown = shown.and_then(crate::frame::Sample::good);
             if let (Some(ours), Some(shown)) = (slot.written, shown)
                 && !within_one_count(setpoint, ours, shown)
             {
-                slot.written = None;
+                // From here on it is the panel's value that a further change is seen against.
+                slot.written = Some(shown);
                 slot.manual_until = Some(now + self.site.envelope.manual_hold);
                 next.new_manual_holds.push(setpoint.name.clone());
             }
@@ -248,8 +251,16 @@ fn same_register(setpoint: &Setpoint, current: Finite, write: &SafeWrite) -> boo
     register::encode(&setpoint.register, setpoint.unit, current).is_ok_and(|words| words == write.words)
 }
 
-/// Whether two values differ by no more than one raw count of the register.
+/// Whether two values differ by no more than one raw count of the register, or by what a float loses on
+/// the way.
 fn within_one_count(setpoint: &Setpoint, a: Finite, b: Finite) -> bool {
-    let count = setpoint.register.scale.get().abs() * 1.5;
-    (a.get() - b.get()).abs() <= count
+    let point = &setpoint.register;
+    let in_unit = |v| point.unit.unwrap_or(setpoint.unit).convert(v, setpoint.unit).map_or(0.0, Finite::get);
+    let tolerance = match point.word_type {
+        WordType::Float32 => setpoint.step.get() / 20.0,
+        WordType::Int16 | WordType::Uint16 | WordType::Int32 | WordType::Uint32 | WordType::Bit => {
+            (in_unit(point.scale) - in_unit(Finite::ZERO)).abs() * 1.5
+        }
+    };
+    (a.get() - b.get()).abs() <= tolerance
 }

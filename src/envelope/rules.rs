@@ -16,11 +16,11 @@ use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
 
 /// The condensation margin that no site can lower, K.
 const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
-/// A rate limit gathers allowance for at most this long, so that a long silence permits no jump: just
-/// enough for one step where a share of the range would give less.
-const ALLOWANCE_CAP: SignedDuration = SignedDuration::from_mins(15);
 /// Shares of a move that are tried against the outlook, largest first.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
+
+/// A setpoint, where it is, and where it may go.
+pub(super) type Move<'a> = (&'a Setpoint, Option<Finite>, Window);
 
 /// What the frame and the memory say about all setpoints alike.
 pub(super) struct Facts<'a> {
@@ -29,7 +29,7 @@ pub(super) struct Facts<'a> {
     emergency: bool,
     /// Nothing may move, and why.
     freeze: Option<(Rule, String)>,
-    /// The worst valid inlet is at or above `no_warming_at`.
+    /// The worst valid inlet is at or above `no_warming_at`, or nothing says how warm it is.
     no_warming: bool,
     /// Liquid may not be colder than this; `None`: the dew point is not known.
     dew_floor: Option<Finite>,
@@ -50,13 +50,17 @@ impl<'a> Facts<'a> {
         if let Some(why) = case.memory.emergency() {
             touched.push(note(Rule::Emergency, why));
         }
-        let worst = |role| samples(site, case, role).filter_map(worst_high).max();
+        let worst = |role| samples(site, case, role).flatten().filter_map(worst_high).max();
+        // Air and liquid that the equipment takes in: with none of a kind believed, it may be too warm.
+        let unseen = |role| site.with_role(role).next().is_some() && worst(role).is_none();
+        let blind = [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen);
+        let warm = worst(Role::ItInlet).is_some_and(|t| t >= site.envelope.no_warming_at);
         Self {
             site,
             now,
             emergency,
             freeze,
-            no_warming: worst(Role::ItInlet).is_some_and(|t| t >= site.envelope.no_warming_at),
+            no_warming: blind || warm,
             dew_floor: dew_floor(site, case),
             facility_supply: worst(Role::FacilitySupply),
             flow_low: flow_low(site, case),
@@ -64,7 +68,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Narrows one setpoint's window by every rule, in order of precedence.
+    /// Narrows one setpoint's window by every rule, in order of precedence. `false`: too little is known
+    /// to write anything.
     pub(super) fn narrow(
         &self,
         case: &Case<'_>,
@@ -72,7 +77,7 @@ impl<'a> Facts<'a> {
         current: Option<Finite>,
         window: &mut Window,
         touched: &mut Vec<Touch>,
-    ) {
+    ) -> bool {
         let e = &self.site.envelope;
         let (all_low, all_high) = (s.min, s.max);
         let mut rule = |window: &mut Window, rule, low, high, why: &str| {
@@ -83,13 +88,19 @@ impl<'a> Facts<'a> {
             let (floor, why) = match (self.dew_floor, current) {
                 (Some(floor), _) => (floor, "dew point plus margin"),
                 (None, Some(current)) => (current, "the dew point is not known: not lowered"),
-                (None, None) => (s.max, "neither dew point nor the present value is known"),
+                (None, None) => {
+                    touched.push(Touch {
+                        setpoint: Some(s.name.clone()),
+                        ..note(Rule::Condensation, "neither the dew point nor the present value is known")
+                    });
+                    return false;
+                }
             };
             rule(window, Rule::Condensation, floor, all_high, why);
         }
-        let Some(current) = current else { return };
+        let Some(current) = current else { return true };
         if self.emergency {
-            return;
+            return true;
         }
         let (down, up) = self.allowance(case, s);
         let (low, high) = (current.plus(-down), current.plus(up));
@@ -139,15 +150,19 @@ impl<'a> Facts<'a> {
         for limit in
             case.limits.iter().filter(|l| l.setpoint == s.name && l.until.is_none_or(|t| self.now < t))
         {
-            let (low, high) = if limit.hold {
-                (current, current)
-            } else {
-                (limit.floor.unwrap_or(all_low), limit.ceiling.unwrap_or(all_high))
-            };
-            rule(window, Rule::Directive, low, high, "an operator's directive");
+            let why = "an operator's directive";
+            if limit.hold {
+                rule(window, Rule::Directive, current, current, why);
+                continue;
+            }
+            // One after the other, so that a floor over its own ceiling makes no inverted window.
+            rule(window, Rule::Directive, limit.floor.unwrap_or(all_low), all_high, why);
+            rule(window, Rule::Directive, all_low, limit.ceiling.unwrap_or(all_high), why);
         }
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
-        if changed.is_some_and(|t| self.now.duration_since(t) < s.dwell) {
+        // Answers take uneven time, so one cadence after a change is now and then a little less: a tenth less
+        // still counts as the whole dwell.
+        if changed.is_some_and(|t| self.now.duration_since(t) < s.dwell - s.dwell / 10) {
             window.adjust(
                 Rule::Dwell,
                 &s.name,
@@ -157,25 +172,27 @@ impl<'a> Facts<'a> {
                 touched,
             );
         }
+        true
     }
 
     /// How far a setpoint may go down and up by now.
     fn allowance(&self, case: &Case<'_>, s: &Setpoint) -> (f64, f64) {
         let e = &self.site.envelope;
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
-        let since = changed.map_or(ALLOWANCE_CAP, |t| self.now.duration_since(t));
+        // What moved before the first frame is not known, so nothing has been gathered by then.
+        let since =
+            changed.or(case.memory.first).map_or(SignedDuration::ZERO, |t| self.now.duration_since(t));
         let minutes = since.max(SignedDuration::ZERO).as_secs_f64() / 60.0;
-        let cap = ALLOWANCE_CAP.as_secs_f64() / 60.0;
-        let by_rate = s.rate_per_min.get() * minutes.min(cap);
+        // A long silence permits no jump: no more than a cadence's worth is gathered, or what one step takes.
+        let cap = self.site.cadence.as_secs_f64() / 60.0;
         let span = s.max.get() - s.min.get();
         // The smallest move that can be written must fit in some day.
         let least = s.step.max(s.deadband).get();
-        let by_share = |percent: Finite| {
-            let per_minute = span * percent.get() / 100.0 / 5.0;
+        let gathered = |percent: Finite| {
+            let per_minute = s.rate_per_min.get().min(span * percent.get() / 100.0 / 5.0);
             (per_minute * minutes).min((per_minute * cap).max(least))
         };
-        let warmer = by_rate.min(by_share(e.warming_pct_5min));
-        let colder = by_rate.min(by_share(e.cooling_pct_5min));
+        let (warmer, colder) = (gathered(e.warming_pct_5min), gathered(e.cooling_pct_5min));
         match s.cools {
             Cools::Down => (colder, warmer),
             Cools::Up => (warmer, colder),
@@ -183,32 +200,28 @@ impl<'a> Facts<'a> {
     }
 
     /// Takes back as much of the moves as it needs for the outlook to stay inside limits, or to be no worse
-    /// than without them.
-    pub(super) fn foresee(
-        &self,
-        case: &Case<'_>,
-        windows: &mut [(&Setpoint, Option<Finite>, Window)],
-        touched: &mut Vec<Touch>,
-    ) {
-        let moving = |w: &[(&Setpoint, Option<Finite>, Window)]| {
-            w.iter().any(|(_, current, window)| current.is_some_and(|c| c != window.value))
-        };
-        if !moving(windows) {
+    /// than without them. What is predicted is each choice in the form in which it would be written.
+    pub(super) fn foresee(&self, case: &Case<'_>, moves: &mut [Move<'_>], touched: &mut Vec<Touch>) {
+        if moves.iter().all(|(_, current, window)| *current == Some(window.value)) {
             return;
         }
         let at = |share: f64| -> BTreeMap<Name, Finite> {
-            let part = |(s, current, w): &(&Setpoint, Option<Finite>, Window)| {
+            let part = |(s, current, w): &Move<'_>| {
                 let from = current.unwrap_or(w.value);
-                let to = from.plus((w.value.get() - from.get()) * share);
-                (s.name.clone(), to.max(w.low).min(w.high))
+                let mut w = w.clone();
+                if share < 1.0 {
+                    w.value = from.plus((w.value.get() - from.get()) * share).max(w.low).min(w.high);
+                    self.settle(case, s, *current, &mut w, &mut Vec::new());
+                }
+                (s.name.clone(), w.value)
             };
-            windows.iter().map(part).collect()
+            moves.iter().map(part).collect()
         };
         let still = (case.foresight)(&at(0.0));
         let accepted =
             SHARES.into_iter().map(&at).find(|choice| self.acceptable(&(case.foresight)(choice), &still));
         let choice = accepted.unwrap_or_else(|| at(0.0));
-        for (s, _, window) in windows {
+        for (s, _, window) in moves {
             if let Some(to) = choice.get(&s.name) {
                 window.adjust(Rule::Outlook, &s.name, *to, None, "the outlook leaves its limits", touched);
             }
@@ -242,9 +255,13 @@ impl<'a> Facts<'a> {
         if window.value == current {
             return;
         }
+        // Full cooling is not rounded: the nearest step may be on the warm side.
+        if self.emergency {
+            return;
+        }
         window.adjust(Rule::Step, &s.name, on_grid(s, window), Some(s.step), "rounded to a step", touched);
         // The present value is not allowed any more: that move is for safety and needs no excuse.
-        let forced = self.emergency || current < window.low || current > window.high;
+        let forced = current < window.low || current > window.high;
         if forced || window.value == current {
             return;
         }
@@ -279,8 +296,9 @@ fn note(rule: Rule, why: &str) -> Touch {
     Touch { rule, setpoint: None, from: None, to: None, limit: None, why: why.to_owned() }
 }
 
-fn samples<'a>(site: &'a Site, case: &'a Case<'_>, role: Role) -> impl Iterator<Item = &'a Sample> {
-    site.with_role(role).filter_map(|s| case.frame.signals.get(&s.name))
+/// One entry for each signal of a role; `None` where the frame has nothing of it.
+fn samples<'a>(site: &'a Site, case: &'a Case<'_>, role: Role) -> impl Iterator<Item = Option<&'a Sample>> {
+    site.with_role(role).map(|s| case.frame.signals.get(&s.name))
 }
 
 /// Why nothing may move at all: a missing required input, or an old decision.
@@ -299,9 +317,9 @@ fn freeze(site: &Site, case: &Case<'_>) -> Option<(Rule, String)> {
 
 /// The highest dew point that the rooms may have, plus the margin.
 fn dew_floor(site: &Site, case: &Case<'_>) -> Option<Finite> {
-    let direct = samples(site, case, Role::RoomDewPoint).map(worst_high);
-    let air = samples(site, case, Role::RoomDryBulb).map(worst_high);
-    let wet = samples(site, case, Role::RoomHumidity).map(worst_high);
+    let highest = |role| samples(site, case, role).map(|s| s.and_then(worst_high));
+    let (direct, air, wet) =
+        (highest(Role::RoomDewPoint), highest(Role::RoomDryBulb), highest(Role::RoomHumidity));
     // One unknown among several leaves the worst unknown.
     let direct: Option<Vec<Finite>> = direct.collect();
     let (air, wet): (Option<Vec<Finite>>, Option<Vec<Finite>>) = (air.collect(), wet.collect());
@@ -340,7 +358,7 @@ fn short_cycle(site: &Site, case: &Case<'_>, now: Timestamp) -> bool {
     let starts = u32::try_from(chillers.started.len()).unwrap_or(u32::MAX);
     let within = |at: Option<&Timestamp>, span| at.is_some_and(|t| now.duration_since(*t) < span);
     starts >= limits.max_starts_per_hour
-        || within(chillers.started.last(), limits.min_run)
+        || within(chillers.started_at.as_ref(), limits.min_run)
         || within(chillers.stopped_at.as_ref(), limits.min_off)
 }
 

@@ -9,11 +9,20 @@ pub(super) struct Window {
     pub(super) high: Finite,
     /// The proposal as far as the rules so far let it come.
     pub(super) value: Finite,
+    /// The bounds before the first rule that had nothing in common with those before it.
+    outer: Option<(Finite, Finite)>,
 }
 
 impl Window {
     pub(super) fn new(low: Finite, high: Finite, proposed: Finite) -> Self {
-        Self { low, high, value: proposed }
+        Self { low, high, value: proposed, outer: None }
+    }
+
+    /// Where a register value may lie: in the window; and where that has shrunk to an edge between two
+    /// register values, anywhere that the rules before it allow, so that a register's coarseness neither
+    /// keeps a setpoint out of its limits nor stops it on its way to where a later rule wants it.
+    pub(super) fn bounds(&self) -> impl Iterator<Item = (Finite, Finite)> {
+        std::iter::once((self.low, self.high)).chain(self.outer)
     }
 
     /// Narrows to the part inside `[low, high]`; where they have nothing in common, to the edge that is
@@ -27,9 +36,12 @@ impl Window {
         why: &str,
         touched: &mut Vec<Touch>,
     ) {
+        let before = (self.low, self.high);
         let (low, high) = if high < self.low {
+            self.outer.get_or_insert(before);
             (self.low, self.low)
         } else if low > self.high {
+            self.outer.get_or_insert(before);
             (self.high, self.high)
         } else {
             (self.low.max(low), self.high.min(high))

@@ -52,6 +52,14 @@ struct Acting {
     found: BTreeMap<Name, Finite>,
 }
 
+impl Acting {
+    /// Where a reset wants a setpoint; `None` if it was not known at the take-over.
+    fn proposes(&self, s: &Setpoint, reset_pct: f64) -> Option<Finite> {
+        let next = self.found.get(&s.name)?.get() + at(s, reset_pct) - at(s, self.found_pct);
+        Some(Finite::new(next)?.rounded(3).max(s.min).min(s.max))
+    }
+}
+
 impl Fallback {
     #[must_use]
     pub fn new(site: &Site) -> Self {
@@ -112,16 +120,31 @@ impl Fallback {
         if started && due && !staging {
             let counted = self.requests(now).saturating_sub(f.ignored_requests);
             let response = (f.respond.get() * f64::from(counted)).min(f.respond_max.get());
-            to = (from - f.trim.get() + response).clamp(0.0, 100.0);
+            let trimmed = (from - f.trim.get()).max(0.0);
+            // Anti-windup: while the guard or an operator keeps the plant colder, no further from it.
+            let trim = if self.lags(&acting, frame, trimmed) { 0.0 } else { f.trim.get() };
+            to = (from - trim + response).clamp(0.0, 100.0);
             self.stepped_at = Some(now);
         }
-        let moved = |s: &Setpoint| {
-            let next = acting.found.get(&s.name)?.get() + at(s, to) - at(s, acting.found_pct);
-            Some((s.name.clone(), Finite::new(next)?.rounded(3).max(s.min).min(s.max)))
-        };
+        let moved = |s: &Setpoint| Some((s.name.clone(), acting.proposes(s, to)?));
         let setpoints = self.site.setpoints.iter().filter_map(moved).collect();
         self.acting = Some(Acting { reset_pct: to, ..acting });
         Proposal { by: ProposedBy::Fallback, setpoints }
+    }
+
+    /// Whether everything that a trim would move still is more than a move colder than asked for already.
+    fn lags(&self, acting: &Acting, frame: &Frame, trimmed: f64) -> bool {
+        let behind = |s: &Setpoint| {
+            let asked = acting.proposes(s, acting.reset_pct)?;
+            let warmer = acting.proposes(s, trimmed).filter(|next| *next != asked)?;
+            let shown = frame.setpoints.get(&s.name).and_then(crate::frame::Sample::good)?;
+            let one_move = s.step.max(s.deadband).get() + (warmer.get() - asked.get()).abs();
+            let gap =
+                if s.cools == Cools::Down { asked.get() - shown.get() } else { shown.get() - asked.get() };
+            Some(gap > one_move)
+        };
+        let moving: Vec<bool> = self.site.setpoints.iter().filter_map(behind).collect();
+        !moving.is_empty() && moving.iter().all(|behind| *behind)
     }
 
     fn take_over(&self, frame: &Frame) -> Acting {

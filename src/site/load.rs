@@ -198,12 +198,7 @@ impl<'a> Checker<'a> {
         {
             self.at(name, field("band"), format!("expected two rising values inside range [{low}, {high}]"));
         }
-        if let Some(expected) = s.role.and_then(role_units)
-            && !expected.contains(&s.unit)
-        {
-            let list = expected.iter().map(|u| u.as_str()).collect::<Vec<_>>().join(" or ");
-            self.at(name, field("unit"), format!("is {}, but this role is measured in {list}", s.unit));
-        }
+        self.unit(name, field("unit"), s.role, s.unit);
         match &s.source {
             Source::Mqtt(t) => {
                 if t.topic.is_empty() || t.topic.contains(['#', '+']) {
@@ -222,9 +217,20 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The rules compare all that has one role, so it has to be in one unit.
+    fn unit(&mut self, name: &str, field: String, role: Option<Role>, unit: Unit) {
+        if let Some(expected) = role.and_then(role_units)
+            && !expected.contains(&unit)
+        {
+            let list = expected.iter().map(|u| u.as_str()).collect::<Vec<_>>().join(" or ");
+            self.at(name, field, format!("is {unit}, but this role is measured in {list}"));
+        }
+    }
+
     fn setpoint(&mut self, site: &Site, s: &Setpoint) {
         let name = s.name.as_str();
         let field = |f: &str| format!("setpoint \"{name}\": {f}");
+        self.unit(name, field("unit"), s.role, s.unit);
         if s.min >= s.max {
             self.at(name, field("min"), format!("expected min below max, got {} and {}", s.min, s.max));
         }
@@ -360,6 +366,13 @@ impl<'a> Checker<'a> {
                 && (p.table != Table::Holding || site.device(&p.device).is_none())
             {
                 self.top(label, "expected a holding register of a known device");
+            } else if let Some(p) = point
+                && !holds_a_flag(site, p)
+            {
+                self.top(
+                    label,
+                    "expected a register that can hold 0 and 1: check type, scale, offset, unit and address",
+                );
             }
         }
     }
@@ -384,6 +397,16 @@ impl<'a> Checker<'a> {
                 "envelope.dew_margin",
                 format!("expected at least 2 K above the dew point, got {}", e.dew_margin.get()),
             );
+        }
+        for (key, percent) in
+            [("warming_pct_5min", e.warming_pct_5min), ("cooling_pct_5min", e.cooling_pct_5min)]
+        {
+            if percent <= Finite::ZERO {
+                self.top(
+                    &format!("envelope.{key}"),
+                    format!("expected more than 0 % of the range, got {percent}"),
+                );
+            }
         }
         if !(0.0..=1.0).contains(&e.min_confidence.get()) {
             self.top("envelope.min_confidence", "expected a probability from 0 to 1");
@@ -434,6 +457,15 @@ impl<'a> Checker<'a> {
             );
         }
     }
+}
+
+/// Whether taking and releasing control can be told apart in a register.
+fn holds_a_flag(site: &Site, p: &Point) -> bool {
+    let survives = |v: Finite| {
+        register::encode(p, Unit::Count, v).is_ok_and(|w| register::decode(p, w.as_slice()) == Ok(v))
+    };
+    let addressed = site.device(&p.device).is_some_and(|d| d.wire_address(p.address).is_some());
+    addressed && survives(Finite::ZERO) && survives(Finite::constant(1.0))
 }
 
 /// `name = "NAME"`, in a table of its own or inline.
