@@ -15,3 +15,4 @@ mod peers;
 mod reason;
 mod sites;
 mod trace;
+mod words;
