@@ -37,7 +37,7 @@ impl Cell {
 }
 
 /// Dead zones from the mean at which an extreme is told.
-const PEAK: f64 = 3.0;
+const PEAK: f64 = 5.0;
 /// Minutes of a row and of the rows it can be split into.
 const WIDTHS: [u32; 4] = [60, 15, 5, 1];
 /// Hours that the rows reach back.

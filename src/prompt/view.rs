@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::decision::Trend;
 use crate::directive::{Directive, bound_text};
 use crate::facts::{Bound, Facts, SetpointFacts, Shown, Side, SignalFacts, clock};
 use crate::history::{Cell, Row};
@@ -44,7 +45,7 @@ struct SignalView<'a> {
     /// `-` when there is no good value.
     value: String,
     trend: &'static str,
-    /// `+0.6`, or empty when nothing changed by more than the display shows.
+    /// `+0.6`, or empty for a steady signal.
     change: String,
 }
 
@@ -146,7 +147,7 @@ fn signal(s: &SignalFacts) -> SignalView<'_> {
         value: s.value.map_or_else(|| "-".to_owned(), |v| decimals(v, places)),
         trend: if s.value.is_some() { s.trend.as_str() } else { "" },
         change: change
-            .filter(|c| *c != Finite::ZERO)
+            .filter(|c| *c != Finite::ZERO && s.trend != Trend::Steady)
             .map_or_else(String::new, |c| format!("{:+.*}", usize::from(places), c.get())),
     }
 }

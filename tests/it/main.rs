@@ -16,3 +16,4 @@ mod peers;
 mod reason;
 mod sites;
 mod trace;
+mod words;
