@@ -184,8 +184,8 @@ impl Controller {
             foresight: &|setpoints| foresee(&self.twin, frame, setpoints),
             proposal: &proposal,
         });
-        if cause == Cause::Emergency && verdict.action.is_empty() {
-            // Already as cold as permitted: nothing new to record at every frame.
+        if matches!(cause, Cause::Emergency | Cause::Limit) && verdict.action.is_empty() {
+            // Already where it has to be: nothing new to record at every frame.
             return;
         }
         if path.replaced.is_none() && verdict.by == ProposedBy::Model {
@@ -228,7 +228,9 @@ impl Controller {
             }
             Disposition::Hold | Disposition::Shadow => {}
         }
-        self.count_misses(invalid_inputs, fx);
+        if cause == Cause::Cadence {
+            self.count_misses(invalid_inputs, fx);
+        }
     }
 
     /// Operators' overrides and the typed meaning of their directives.

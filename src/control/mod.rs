@@ -30,7 +30,7 @@ use record::{Cause, Event, EventRecord, FrameRecord, OutcomeRecord, StopRecord};
 
 use crate::actuate::Outcome;
 use crate::directive::Directive;
-use crate::envelope::{Guard, Memory, Proposal, Rule, SafeAction};
+use crate::envelope::{Guard, Memory, Proposal, ProposedBy, Rule, SafeAction};
 use crate::facts::Facts;
 use crate::fallback::Fallback;
 use crate::frame::Frame;
@@ -401,6 +401,11 @@ impl Controller {
         self.maybe_take(now, fx);
         self.check_emergency(now, fx);
 
+        if self.in_charge() && !self.emergency && self.mode == Mode::Auto {
+            // The dew point rises without asking: a limit that the present setpoints break does not wait.
+            let hold = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
+            self.judge_and_act(now, Cause::Limit, hold, fx);
+        }
         let cadence = self.setup.site.cadence;
         let due = *self.next_decision.get_or_insert(now + cadence);
         if now >= due && self.pending.is_none() && !self.emergency {

@@ -102,6 +102,8 @@ impl From<&Prompt> for PromptRecord {
 pub enum Cause {
     Cadence,
     Emergency,
+    /// A setpoint in the plant is outside what the envelope allows now.
+    Limit,
     /// An operator's act calls for one.
     Operator,
 }
