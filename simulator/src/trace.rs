@@ -96,12 +96,15 @@ impl Trace {
     /// Parquet: `time` in UTC milliseconds, then one optional double per signal with its unit in the
     /// file's metadata under the signal's name.
     fn write_parquet(&self, path: &Path) -> anyhow::Result<()> {
-        let mut schema =
-            "message trace { required int64 time (TIMESTAMP(MILLIS, true));".to_owned();
-        for signal in &self.signals {
-            schema += &format!(" optional double {};", signal.name);
-        }
-        schema += " }";
+        let columns: Vec<_> = self
+            .signals
+            .iter()
+            .map(|s| format!("optional double {};", s.name))
+            .collect();
+        let schema = format!(
+            "message trace {{ required int64 time (TIMESTAMP(MILLIS, true)); {} }}",
+            columns.join(" ")
+        );
         let units = self
             .signals
             .iter()

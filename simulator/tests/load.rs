@@ -121,11 +121,8 @@ fn weather_from_an_epw_file_reaches_the_sensors() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = "LOCATION,X,-,-,-,-,50,8,0,100\n".to_owned() + &"-\n".repeat(7);
     for hour in 0..8760 {
-        text.push_str(&format!(
-            "2020,3,{},{},0,-,21.5,12.0\n",
-            1 + hour % 28,
-            1 + hour % 24
-        ));
+        let (day, hour) = (1 + hour % 28, 1 + hour % 24);
+        text = text + "2020,3," + &day.to_string() + "," + &hour.to_string() + ",0,-,21.5,12.0\n";
     }
     std::fs::write(folder.path().join("w.epw"), text).unwrap();
     let scenario = folder.path().join("s.toml");

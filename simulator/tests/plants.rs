@@ -122,7 +122,7 @@ fn no_corner_is_free() {
                     s.config.min
                 };
                 plant.command(s.spec.name, value).expect("in range");
-                what += &format!(" {}={value}", s.spec.name);
+                what = format!("{what} {}={value}", s.spec.name);
             }
             plant.command("enable", 1.0).expect("enable");
             for beat in 1..=4 * 60 {

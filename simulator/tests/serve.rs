@@ -31,12 +31,32 @@ async fn next(events: &mut EventLoop) -> (String, bool, Value) {
     timeout(PATIENCE, wait).await.expect("a message in time")
 }
 
-fn lockstep(hours: f64) -> Options {
+fn lockstep_of(scenario: Scenario, hours: f64) -> Options {
     Options {
         lockstep: Some("test/ack".into()),
         hours: Some(hours),
-        ..Options::new(Scenario::shipped("air").expect("it ships"))
+        ..Options::new(scenario)
     }
+}
+
+fn lockstep(hours: f64) -> Options {
+    lockstep_of(Scenario::shipped("air").expect("it ships"), hours)
+}
+
+async fn acknowledge(client: &AsyncClient, time: jiff::Timestamp) {
+    let ack = format!("{{\"time\":\"{time}\"}}");
+    client
+        .publish("test/ack", QoS::AtLeastOnce, false, ack)
+        .await
+        .expect("the broker");
+}
+
+fn time_of(value: &Value) -> jiff::Timestamp {
+    value["time"]
+        .as_str()
+        .expect("a time")
+        .parse()
+        .expect("RFC 3339")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +76,7 @@ async fn lock_step_waits_for_every_acknowledgement() {
             assert!(retained && value["simulation"] == true, "{value}");
             continue;
         }
-        let time: jiff::Timestamp = value["time"].as_str().unwrap().parse().unwrap();
+        let time = time_of(&value);
         if times.last() == Some(&time) {
             continue; // the first frame is repeated until someone listens
         }
@@ -69,15 +89,7 @@ async fn lock_step_waits_for_every_acknowledgement() {
             (15.0..30.0).contains(&inlet["value"].as_f64().unwrap()),
             "{inlet}"
         );
-        client
-            .publish(
-                "test/ack",
-                QoS::AtLeastOnce,
-                false,
-                format!("{{\"time\":\"{time}\"}}"),
-            )
-            .await
-            .unwrap();
+        acknowledge(&client, time).await;
     }
     assert!(about, "the retained note that this is a simulation");
     assert!(
@@ -144,4 +156,64 @@ async fn a_second_plant_in_one_process_has_its_own_ports() {
     let b = serve::start(lockstep(1.0)).await.unwrap();
     assert_ne!(a.mqtt_port, b.mqtt_port);
     assert_ne!(a.modbus_port, b.modbus_port);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outages_cut_the_links_and_end() {
+    let text = "base = \"air\"
+        [[fault]]
+        at_h = 0.0125        # 45 s
+        hours = 0.0166       # 60 s
+        what = \"broker_outage\"
+        [[fault]]
+        at_h = 0.05          # 180 s
+        hours = 0.0166
+        what = \"modbus_outage\"";
+    let scenario = Scenario::parse("outages", text).unwrap();
+    let start = scenario.start;
+    let running = serve::start(lockstep_of(scenario, 0.1)).await.unwrap();
+    let (client, mut events) = client(running.mqtt_port, "outages");
+    client
+        .subscribe("sim/air/frame", QoS::AtLeastOnce)
+        .await
+        .unwrap();
+    let address = ([127, 0, 0, 1], running.modbus_port).into();
+    let mut seconds: Vec<i64> = Vec::new();
+    let mut bus = tcp::connect_slave(address, Slave(1)).await.unwrap();
+    while seconds.last() != Some(&345) {
+        let (_, _, value) = next(&mut events).await;
+        let time = time_of(&value);
+        let second = time.duration_since(start).as_secs();
+        if seconds.last() == Some(&second) {
+            continue;
+        }
+        seconds.push(second);
+        if second == 195 {
+            // The open connection is cut, and a new one is refused.
+            let cut = async { while bus.read_input_registers(0, 1).await.is_ok() {} };
+            timeout(PATIENCE, cut)
+                .await
+                .expect("the connection to be cut");
+            assert!(tcp::connect_slave(address, Slave(1)).await.is_err());
+        }
+        acknowledge(&client, time).await;
+    }
+    let expected: Vec<i64> = (1..=23)
+        .map(|n| 15 * n)
+        .filter(|s| !(45..105).contains(s))
+        .collect();
+    assert_eq!(seconds, expected);
+    let back = async {
+        loop {
+            if let Ok(mut bus) = tcp::connect_slave(address, Slave(1)).await {
+                return bus.read_input_registers(0, 1).await;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, back)
+        .await
+        .expect("Modbus again")
+        .unwrap()
+        .unwrap();
 }
