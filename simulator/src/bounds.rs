@@ -33,3 +33,26 @@ bounds! {
     temperature: -60.0, 150.0, "a temperature from -60 to 150 degC";
     hours: 0.0, 1e5, "hours from 0 to 100,000";
 }
+
+/// Accepts `[low, high]` with low below high.
+pub(crate) fn range<'de, D: Deserializer<'de>>(de: D) -> Result<[f64; 2], D::Error> {
+    let [low, high] = <[f64; 2]>::deserialize(de)?;
+    if low < high {
+        Ok([low, high])
+    } else {
+        Err(D::Error::custom(format!(
+            "expected [low, high], found [{low}, {high}]"
+        )))
+    }
+}
+
+/// Accepts a list with at least one entry.
+pub(crate) fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    de: D,
+) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(de)?;
+    if list.is_empty() {
+        return Err(D::Error::custom("expected at least one entry, found none"));
+    }
+    Ok(list)
+}

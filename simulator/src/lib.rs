@@ -5,6 +5,7 @@
 
 pub mod chip;
 pub mod climate;
+pub mod clock;
 pub mod fault;
 pub mod load;
 pub mod noise;

@@ -1,10 +1,12 @@
 //! `isotherm-sim`: a simulated data centre behind MQTT and Modbus TCP.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use isotherm_sim::scenario::ScenarioError;
 use isotherm_sim::serve::{self, Broker, Login, Options, Speed};
+use isotherm_sim::supervision::CommandError;
 use isotherm_sim::{Plant, Scenario, plot, trace};
 
 #[derive(Parser)]
@@ -117,7 +119,10 @@ impl Serve {
             lockstep: self.lockstep,
             hours: self.hours,
         };
-        let mut running = serve::start(options).await?;
+        let mut running = match serve::start(options).await {
+            Err(error) if !error.is::<ScenarioError>() => return Err(error.context(Unreachable)),
+            started => started?,
+        };
         println!("SIMULATION: no real equipment is behind these ports");
         println!("MQTT port {}, Modbus TCP port {}", running.mqtt_port, running.modbus_port);
         tokio::select! {
@@ -140,7 +145,7 @@ impl Batch {
     fn plant(&self) -> anyhow::Result<Plant> {
         let mut plant = Plant::new(Scenario::named(&self.scenario)?, self.seed)?;
         for (name, value) in &self.settings {
-            plant.command(name, *value).context("--set")?;
+            plant.command(name, *value)?;
         }
         Ok(plant)
     }
@@ -156,16 +161,38 @@ impl Batch {
     }
 }
 
+/// Exit codes: 0 good, 1 failed, 2 usage or scenario wrong, 3 a broker or port could not be had.
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "warn,rumqttd=error".into()),
+                .unwrap_or_else(|_| "warn,rumqttd=off".into()),
         )
         .with_writer(std::io::stderr)
         .init();
-    match Cli::parse().command {
+    match run(Cli::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("isotherm-sim: {error:#}");
+            if error.is::<ScenarioError>() || error.is::<CommandError>() {
+                ExitCode::from(2)
+            } else if error.is::<Unreachable>() {
+                ExitCode::from(3)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Marks an error of the network.
+#[derive(Debug, thiserror::Error)]
+#[error("could not serve")]
+struct Unreachable;
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Serve(serve) => serve.run().await?,
         Command::Run { run, json } => {
             let mut plant = run.plant()?;

@@ -99,7 +99,7 @@ fn no_corner_is_free() {
             for (bit, s) in setpoints.iter().enumerate() {
                 let value = if corner >> bit & 1 == 1 { s.config.max } else { s.config.min };
                 plant.command(s.spec.name, value).expect("in range");
-                what += &format!(" {}={value}", s.spec.name);
+                what = format!("{what} {}={value}", s.spec.name);
             }
             plant.command("enable", 1.0).expect("enable");
             for beat in 1..=4 * 60 {

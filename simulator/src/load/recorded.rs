@@ -42,6 +42,12 @@ pub struct PowerTrace {
 
 impl PowerTrace {
     pub(super) fn read(&self, folder: &Path) -> Result<Recorded, String> {
+        if self.full <= self.idle {
+            return Err(format!(
+                "workload: expected full above idle ({}), found {}",
+                self.idle, self.full
+            ));
+        }
         let path = folder.join(&self.path);
         let (header, rows) = table(&path)?;
         let shown = path.display();

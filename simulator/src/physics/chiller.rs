@@ -45,7 +45,9 @@ pub struct Chiller {
     pub a3: f64,
     /// Valid range of the map: leaving water, entering condenser water, least lift between them (K),
     /// least share of rated load (below it hot-gas bypass holds the power).
+    #[serde(deserialize_with = "crate::bounds::range")]
     pub valid_leaving: [f64; 2],
+    #[serde(deserialize_with = "crate::bounds::range")]
     pub valid_entering: [f64; 2],
     #[serde(deserialize_with = "crate::bounds::positive")]
     pub least_lift_k: f64,

@@ -18,6 +18,7 @@ use crate::physics::{AIR_CP, WATER_CP, slew};
 #[serde(deny_unknown_fields)]
 pub struct HallConfig {
     /// Rows of the hall.
+    #[serde(deserialize_with = "crate::bounds::some")]
     pub rows: Vec<RowConfig>,
     /// CRAH fans of the whole hall together.
     pub crah_fan: Fan,

@@ -18,6 +18,7 @@ use crate::supervision::SetpointSpec;
 #[serde(deny_unknown_fields)]
 pub struct LiquidConfig {
     pub server: ColdPlateServer,
+    #[serde(deserialize_with = "crate::bounds::some")]
     pub cabinets: Vec<Cabinet>,
     /// Flow coefficient per server at an open cabinet valve, kg/s per sqrt(kPa).
     #[serde(deserialize_with = "crate::bounds::positive")]

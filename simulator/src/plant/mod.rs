@@ -1,5 +1,6 @@
 //! A plant: machinery under weather, load and faults, with sensors and a remote interface.
 
+mod account;
 pub mod air;
 pub mod chilled_water;
 pub mod facility;
@@ -8,9 +9,10 @@ pub mod immersion;
 pub mod liquid;
 pub mod room;
 pub mod server;
+mod words;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::climate::{Outdoor, Weather};
 use crate::fault::{self, Disturbance};
@@ -18,6 +20,8 @@ use crate::load::Workload;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::sensor::{Sensors, SignalSpec};
 use crate::supervision::{CommandError, SetpointSpec, Supervision};
+pub use account::{Ledger, Totals};
+pub use words::{alarm, status};
 
 const fn signal(name: &'static str, unit: &'static str) -> SignalSpec {
     SignalSpec { name, unit }
@@ -107,87 +111,6 @@ pub struct Outcome {
     pub condensing: bool,
 }
 
-/// Energy in, out and stored, kWh.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Ledger {
-    pub in_kwh: f64,
-    pub out_kwh: f64,
-    pub stored_kwh: f64,
-}
-
-impl Ledger {
-    fn start(&mut self, heat_kj: f64) {
-        self.stored_kwh = heat_kj / 3600.0;
-    }
-
-    fn add(&mut self, dt: f64, in_kw: f64, out_kw: f64) {
-        self.in_kwh += in_kw * dt / 3600.0;
-        self.out_kwh += out_kw * dt / 3600.0;
-    }
-
-    fn with_store(&self, heat_kj: f64) -> Self {
-        Self { stored_kwh: heat_kj / 3600.0 - self.stored_kwh, ..*self }
-    }
-}
-
-/// Sums over a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Totals {
-    /// Simulated hours.
-    pub hours: f64,
-    pub it_kwh: f64,
-    pub cooling_kwh: f64,
-    pub facility_kwh: f64,
-    /// Degree-hours of the watched temperature (air: hottest inlet) above the scenario's `over_above`.
-    pub over_degh: f64,
-    pub throttled_gpu_h: f64,
-    pub tflop_h: f64,
-    /// Setpoint writes accepted.
-    pub writes_seen: u64,
-}
-
-impl Totals {
-    /// Power usage effectiveness.
-    pub fn pue(&self) -> f64 {
-        self.facility_kwh / self.it_kwh
-    }
-}
-
-impl std::fmt::Display for Totals {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "simulated          {:10.1} h", self.hours)?;
-        writeln!(f, "IT energy          {:10.1} kWh", self.it_kwh)?;
-        writeln!(f, "cooling energy     {:10.1} kWh", self.cooling_kwh)?;
-        writeln!(f, "facility energy    {:10.1} kWh", self.facility_kwh)?;
-        writeln!(f, "PUE                {:10.3}", self.pue())?;
-        writeln!(f, "too warm           {:10.2} K h", self.over_degh)?;
-        writeln!(f, "throttled          {:10.2} GPU h", self.throttled_gpu_h)?;
-        writeln!(f, "throughput         {:10.1} TFLOP/s h", self.tflop_h)?;
-        writeln!(f, "setpoint writes    {:10}", self.writes_seen)
-    }
-}
-
-/// Alarm word, one bit each.
-pub mod alarm {
-    pub const CHILLER_TRIPPED: u16 = 1;
-    pub const MAP_CLAMPED: u16 = 1 << 1;
-    pub const SETPOINT_CLAMPED: u16 = 1 << 2;
-    pub const PUMP_LOST: u16 = 1 << 3;
-    pub const FAN_LOST: u16 = 1 << 4;
-    pub const TOO_WARM: u16 = 1 << 5;
-    pub const GPU_THROTTLED: u16 = 1 << 6;
-    pub const HEARTBEAT_LOST: u16 = 1 << 7;
-    pub const CONDENSING: u16 = 1 << 8;
-}
-
-/// Status word, one bit each.
-pub mod status {
-    pub const REMOTE_IN_FORCE: u16 = 1;
-    pub const ENABLED: u16 = 1 << 1;
-    pub const HEARTBEAT_ALIVE: u16 = 1 << 2;
-    pub const ECONOMIZING: u16 = 1 << 3;
-}
-
 /// A simulated data centre.
 #[derive(Debug)]
 pub struct Plant {
@@ -212,8 +135,8 @@ impl Plant {
         let setpoints = scenario.setpoints()?;
         let local: Vec<f64> = setpoints.iter().map(|s| s.active).collect();
         let named = |message: String| scenario.error(message);
-        let weather =
-            Weather::new(&scenario.weather, &scenario.folder, seed, scenario.start).map_err(named)?;
+        let weather = Weather::new(&scenario.weather, &scenario.folder, seed, scenario.start)
+            .map_err(named)?;
         let outdoor = weather.outdoor();
         let workloads = scenario
             .workload
@@ -224,11 +147,16 @@ impl Plant {
             .map_err(named)?;
         let machinery: Box<dyn Cooling> = match &scenario.plant {
             PlantConfig::Air(c) => Box::new(air::Air::new((**c).clone(), &local, outdoor.wet_bulb)),
-            PlantConfig::Liquid(c) => Box::new(liquid::Liquid::new((**c).clone(), &local, outdoor.dew_point)),
+            PlantConfig::Liquid(c) => Box::new(liquid::Liquid::new(
+                (**c).clone(),
+                &local,
+                outdoor.dew_point,
+            )),
             PlantConfig::Immersion(c) => Box::new(immersion::Immersion::new((**c).clone(), &local)),
         };
         let names = scenario.plant.signals();
-        let sensors = Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed).map_err(named)?;
+        let sensors =
+            Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed).map_err(named)?;
         let mut plant = Self {
             elapsed_s: -scenario.settle_h * 3600.0,
             since_sample_s: 0.0,
@@ -257,7 +185,10 @@ impl Plant {
     /// Simulated time.
     pub fn time(&self) -> Timestamp {
         let elapsed = SignedDuration::from_millis((self.elapsed_s * 1000.0).round() as i64);
-        self.scenario.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+        self.scenario
+            .start
+            .checked_add(elapsed)
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// Hours since the start.
@@ -287,7 +218,12 @@ impl Plant {
         for (a, s) in active.iter_mut().zip(&self.supervision.setpoints) {
             *a = s.active;
         }
-        let drive = Drive { loads: &loads, outdoor: self.outdoor, setpoints: &active, fault };
+        let drive = Drive {
+            loads: &loads,
+            outdoor: self.outdoor,
+            setpoints: &active,
+            fault,
+        };
         let least = self.machinery.least();
         let outcome = self.machinery.step(dt, &drive);
         let facility_kw = self.scenario.facility_kw(&outcome);
@@ -319,7 +255,10 @@ impl Plant {
             (o.map_clamped, alarm::MAP_CLAMPED),
             (clamped, alarm::SETPOINT_CLAMPED),
             (fault.pumps_lost > 0.0, alarm::PUMP_LOST),
-            (fault.tower_fans_lost + fault.crah_fans_lost > 0.0, alarm::FAN_LOST),
+            (
+                fault.tower_fans_lost + fault.crah_fans_lost > 0.0,
+                alarm::FAN_LOST,
+            ),
             (over > 0.0, alarm::TOO_WARM),
             (o.throttled_gpus > 0.0, alarm::GPU_THROTTLED),
             (s.enable && !s.remote(), alarm::HEARTBEAT_LOST),
@@ -357,7 +296,10 @@ impl Plant {
     }
 
     pub fn totals(&self) -> Totals {
-        Totals { writes_seen: self.supervision.writes(), ..self.totals }
+        Totals {
+            writes_seen: self.supervision.writes(),
+            ..self.totals
+        }
     }
 
     /// Energy in, out and stored, since the machinery was built (settling included).
@@ -381,7 +323,10 @@ impl Plant {
         let bits = [
             (s.remote(), status::REMOTE_IN_FORCE),
             (s.enable, status::ENABLED),
-            (s.heartbeat_age_s() < crate::supervision::WATCHDOG_S, status::HEARTBEAT_ALIVE),
+            (
+                s.heartbeat_age_s() < crate::supervision::WATCHDOG_S,
+                status::HEARTBEAT_ALIVE,
+            ),
             (self.outcome.economizing, status::ECONOMIZING),
         ];
         bits.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum()

@@ -2,11 +2,18 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use anyhow::Context as _;
+use std::time::Duration;
 
-/// Starts a broker on the loopback interface; returns its port. Port 0 picks a free one by binding
-/// it first.
-pub(super) fn start(port: u16) -> anyhow::Result<u16> {
+use anyhow::Context as _;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// How long a broker may take to open its port.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// Starts a broker on the loopback interface; returns its port once it accepts connections. Port 0
+/// picks a free one by binding it first.
+pub(super) async fn start(port: u16) -> anyhow::Result<u16> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let probe =
         TcpListener::bind(listen).with_context(|| format!("the embedded broker cannot have {listen}"))?;
@@ -42,5 +49,13 @@ pub(super) fn start(port: u16) -> anyhow::Result<u16> {
             }
         })
         .context("starting the broker's thread")?;
+    let opened = async {
+        while TcpStream::connect(listen).await.is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(OPENING, opened)
+        .await
+        .context("the embedded broker did not open its port")?;
     Ok(listen.port())
 }

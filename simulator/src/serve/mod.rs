@@ -134,7 +134,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let name = plant.scenario().plant.name();
     let (stop, stopped) = watch::channel(false);
     let (host, mqtt_port) = match &options.broker {
-        Broker::Embedded(port) => (Ipv4Addr::LOCALHOST.to_string(), broker::start(*port)?),
+        Broker::Embedded(port) => (Ipv4Addr::LOCALHOST.to_string(), broker::start(*port).await?),
         Broker::External { host, port } => (host.clone(), *port),
     };
     let about = about(&plant);
