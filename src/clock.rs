@@ -11,6 +11,12 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// The monotonic clock of timers and deadlines; tests may pause it.
+#[must_use]
+pub fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// Measures how long something took; never goes backwards.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

@@ -2,12 +2,30 @@
 //!
 //! One decision is one pass from left to right; `ARCHITECTURE.md` has the map.
 
+pub mod actuate;
+pub mod audit;
+pub mod bench;
+pub mod check;
 pub mod clock;
+pub mod console;
+pub mod control;
 pub mod decision;
+pub mod directive;
+pub mod doctor;
 pub mod envelope;
+pub mod facts;
+pub mod fallback;
 pub mod frame;
+pub mod hex;
+pub mod history;
 pub mod ingest;
 pub mod model;
+pub mod prompt;
+pub mod prose;
 pub mod reason;
+pub mod register;
+pub mod replay;
+pub mod service;
 pub mod site;
+pub mod twin;
 pub mod units;

@@ -176,6 +176,14 @@ impl Unit {
         Finite::new(out)
     }
 
+    /// The other units that measure the same thing.
+    pub fn kin(self) -> impl Iterator<Item = Self> {
+        Self::ALL
+            .into_iter()
+            .map(|(unit, _)| unit)
+            .filter(move |unit| *unit != self && unit.convert(Finite::ZERO, self).is_some())
+    }
+
     /// Decimals shown to people and to the model; claims are checked at this rounding.
     #[must_use]
     pub fn decimals(self) -> u8 {

@@ -1,13 +1,29 @@
 //! What the model says, once it has been read strictly: the decision, the schema that constrains it and
 //! the claims in it that must be true.
 
+mod claims;
+mod confidence;
+mod parse;
+mod schema;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use claims::{Check, Claim, Claims, check};
+pub use confidence::confidence;
+pub use parse::{Rejected, parse};
+pub use schema::schema;
+
 use crate::site::Name;
 use crate::units::Finite;
+
+/// The longest assessment and rationale, in characters.
+pub const MAX_ASSESSMENT: usize = 160;
+pub const MAX_RATIONALE: usize = 280;
+/// The most pieces of evidence.
+pub const MAX_EVIDENCE: usize = 4;
 
 /// Field order is generation order: observe first, then act, then explain.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -33,4 +49,15 @@ pub enum Trend {
     Rising,
     Falling,
     Steady,
+}
+
+impl Trend {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rising => "rising",
+            Self::Falling => "falling",
+            Self::Steady => "steady",
+        }
+    }
 }

@@ -12,6 +12,16 @@ pub enum Words {
 }
 
 impl Words {
+    /// `None` unless there are one or two.
+    #[must_use]
+    pub fn from_slice(words: &[u16]) -> Option<Self> {
+        match *words {
+            [a] => Some(Self::One([a])),
+            [a, b] => Some(Self::Two([a, b])),
+            _ => None,
+        }
+    }
+
     #[must_use]
     pub fn as_slice(&self) -> &[u16] {
         match self {
@@ -86,5 +96,19 @@ impl SafeAction {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// What no guard has seen, for tests of the writer alone.
+    #[cfg(test)]
+    pub(crate) fn unguarded(writes: &[(&str, u16, Words)]) -> Self {
+        let write = |(device, address, words): &(&str, u16, Words)| SafeWrite {
+            target: Target::Enable,
+            device: device.parse().unwrap(),
+            address: *address,
+            words: *words,
+            value: Finite::ZERO,
+            unit: Unit::Count,
+        };
+        Self { writes: writes.iter().map(write).collect() }
     }
 }

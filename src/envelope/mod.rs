@@ -1,12 +1,28 @@
 //! The guard: a pure, total function from what is known and what is proposed to what may be written.
 //!
-//! No I/O, no clock, no panic. [`SafeAction`] has no public constructor: the only way to have one is to
-//! pass here, and the writer takes nothing else.
+//! No I/O, no clock, no panic, no unsafe. [`SafeAction`] has no public constructor: the only way to have
+//! one is to pass here, and the writer takes nothing else.
+//!
+//! Theory of operation. Every setpoint has a window of values that may be written. It starts as the hard
+//! limits and is narrowed by one rule after another, in order of precedence: a later rule can never leave
+//! what an earlier one allows. The proposal is clamped to the window after each rule, and a rule that moved
+//! it leaves a [`Touch`]. What remains is checked against the outlook, put on the setpoint's grid, and
+//! encoded so that the register itself, not only the number behind it, lies in the window.
+//! `docs/envelope.md` has each rule, its default and its source.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::expect_used)]
 
 mod action;
+mod alarm;
+mod guard;
+mod limit;
+mod memory;
+mod rules;
 mod verdict;
+mod window;
 
-pub use action::{SafeAction, SafeWrite, Words};
+pub use action::{SafeAction, SafeWrite, Target, Words};
+pub use guard::{Case, Foresight, Guard, Predicted};
+pub use limit::Limit;
+pub use memory::Memory;
 pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};

@@ -25,27 +25,54 @@ pub enum ProposedBy {
     Nobody,
 }
 
-/// The rules, in the order in which they are applied.
+/// The rules, in order of precedence, which is the order in which they are applied.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    InputValidity,
+    HardLimit,
+    Condensation,
+    /// Not a bound: names the reason of full cooling.
     Emergency,
+    RateLimit,
+    Approach,
     NoWarming,
+    MinimumFlow,
+    InputValidity,
+    Freshness,
+    ManualHold,
+    ShortCycle,
     Directive,
     Dwell,
-    ShortCycle,
-    MinimumFlow,
     Outlook,
     Step,
-    RateLimit,
-    Condensation,
-    Approach,
-    HardLimit,
     Deadband,
     WriteBudget,
     Register,
-    Freshness,
+}
+
+impl Rule {
+    /// Whether a change by this rule means that the proposal was not safe or not wanted, rather than put
+    /// in form for a register.
+    #[must_use]
+    pub fn is_for_safety(self) -> bool {
+        match self {
+            Self::Step | Self::Deadband | Self::WriteBudget | Self::Dwell => false,
+            Self::HardLimit
+            | Self::Condensation
+            | Self::Emergency
+            | Self::RateLimit
+            | Self::Approach
+            | Self::NoWarming
+            | Self::MinimumFlow
+            | Self::InputValidity
+            | Self::Freshness
+            | Self::ManualHold
+            | Self::ShortCycle
+            | Self::Directive
+            | Self::Outlook
+            | Self::Register => true,
+        }
+    }
 }
 
 /// How one rule changed one proposal.

@@ -1,7 +1,122 @@
-use crate::site::Site;
+use std::collections::BTreeMap;
 
-/// Turns readings into frames.
-#[derive(Debug)]
+use jiff::{SignedDuration, Timestamp};
+
+use super::quality::Track;
+use super::{Doubt, Frame, Quality, Sample};
+use crate::ingest::Reading;
+use crate::site::{Name, Site};
+use crate::units::Finite;
+
+/// Turns readings into frames: readings go in as they come, a frame comes out when it is time.
+///
+/// Pure: time comes in as a value, and is one clock for `Reading::received` and `snapshot` alike.
+#[derive(Clone, Debug)]
 pub struct Assembler {
-    _site: Site,
+    signals: BTreeMap<Name, Track>,
+    setpoints: BTreeMap<Name, Track>,
+    twins: Vec<TwinGroup>,
+}
+
+impl Assembler {
+    #[must_use]
+    pub fn new(site: &Site) -> Self {
+        let mut groups: BTreeMap<&Name, Vec<Name>> = BTreeMap::new();
+        for signal in &site.signals {
+            if let Some(group) = &signal.twin_group {
+                groups.entry(group).or_default().push(signal.name.clone());
+            }
+        }
+        let twins = groups
+            .into_values()
+            .filter(|members| members.len() > 1)
+            .map(|members| TwinGroup {
+                members,
+                tolerance: site.envelope.twin_tolerance,
+                patience: site.envelope.twin_for,
+                off_since: BTreeMap::new(),
+            })
+            .collect();
+        Self {
+            signals: site.signals.iter().map(|s| (s.name.clone(), Track::of_signal(s))).collect(),
+            setpoints: site
+                .setpoints
+                .iter()
+                .map(|s| (s.name.clone(), Track::of_setpoint(s, site.sample)))
+                .collect(),
+            twins,
+        }
+    }
+
+    /// Takes a reading in; one whose name the site does not have is ignored.
+    pub fn push(&mut self, reading: &Reading) {
+        let track = self.signals.get_mut(&reading.name).or_else(|| self.setpoints.get_mut(&reading.name));
+        if let Some(track) = track {
+            track.push(reading);
+        }
+    }
+
+    /// The site as it is known at `now`.
+    pub fn snapshot(&mut self, now: Timestamp) -> Frame {
+        let all = |tracks: &BTreeMap<Name, Track>| {
+            tracks.iter().map(|(name, track)| (name.clone(), track.sample(now))).collect()
+        };
+        let mut signals = all(&self.signals);
+        for group in &mut self.twins {
+            group.leave_out(now, &mut signals);
+        }
+        Frame { time: now, signals, setpoints: all(&self.setpoints) }
+    }
+}
+
+/// Sensors that measure the same thing.
+#[derive(Clone, Debug)]
+struct TwinGroup {
+    members: Vec<Name>,
+    tolerance: Finite,
+    patience: SignedDuration,
+    /// Since when a member has been off the others.
+    off_since: BTreeMap<Name, Timestamp>,
+}
+
+impl TwinGroup {
+    /// Marks members that disagree. Judged by the median of the good ones, so that one outlier does not
+    /// drag the measure along; when only two are left and disagree, neither can be believed, and a
+    /// single one has nothing to be compared with.
+    fn leave_out(&mut self, now: Timestamp, signals: &mut BTreeMap<Name, Sample>) {
+        let good: Vec<(Name, Finite)> =
+            self.members.iter().filter_map(|name| Some((name.clone(), signals.get(name)?.good()?))).collect();
+        let Some(middle) = median(good.iter().map(|(_, v)| *v).collect()) else { return };
+        // Of two the median is halfway, so each may be half the tolerance off it.
+        let allowed = if good.len() == 2 { self.tolerance.get() / 2.0 } else { self.tolerance.get() };
+        let off: BTreeMap<Name, Timestamp> = good
+            .iter()
+            .filter(|(_, v)| (v.get() - middle.get()).abs() > allowed)
+            .map(|(name, _)| {
+                let since = self.off_since.get(name).copied().unwrap_or(now).min(now);
+                (name.clone(), since)
+            })
+            .collect();
+        self.off_since = off;
+        let disagrees = |name: &Name| {
+            self.off_since.get(name).is_some_and(|since| now.duration_since(*since) >= self.patience)
+        };
+        let left_out: Vec<&Name> = good.iter().map(|(name, _)| name).filter(|n| disagrees(n)).collect();
+        let all = good.len() - left_out.len() < 2;
+        for (name, _) in &good {
+            if (all || left_out.contains(&name))
+                && let Some(sample) = signals.get_mut(name)
+            {
+                sample.quality = Quality::Suspect;
+                sample.doubt = Some(Doubt::Disagrees);
+            }
+        }
+    }
+}
+
+fn median(mut values: Vec<Finite>) -> Option<Finite> {
+    values.sort_unstable();
+    let upper = values.get(values.len() / 2)?.get();
+    let lower = values.get(values.len().checked_sub(1)? / 2)?.get();
+    Some(Finite::saturating(lower / 2.0 + upper / 2.0))
 }

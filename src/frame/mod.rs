@@ -2,6 +2,9 @@
 //! doubtful value is a state of its own, never a plausible-looking number.
 
 mod assemble;
+mod quality;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -30,9 +33,10 @@ pub struct Sample {
     pub value: Option<Finite>,
     pub unit: Unit,
     pub quality: Quality,
-    /// Seconds since the source took the value.
+    /// Seconds since the source took the value; `None` when that is not known.
     pub age_s: Option<Finite>,
-    /// What the value may be by now: value ± slew limit × age. `None` when missing.
+    /// What the value may be by now: value ± slew limit × age, of the last value that was believed.
+    /// The whole plausible range when nothing was, or when the age is not known. `None` when missing.
     pub worst: Option<Span>,
     /// Why the quality is not `good`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +70,7 @@ pub enum Doubt {
     /// Changed faster than the slew limit.
     Jump,
     Stuck,
-    /// Far from the sensors that measure the same thing.
+    /// Far from the sensors that measure the same thing, or left with none to compare with.
     Disagrees,
     /// The first value after a reconnect.
     Reconnect,
@@ -78,6 +82,12 @@ pub enum Doubt {
     Clock,
     TooOld,
     NeverSeen,
+}
+
+/// The JSON Schema of a frame, as published in `schemas/`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Frame).to_value()
 }
 
 impl Sample {

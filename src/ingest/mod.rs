@@ -1,8 +1,15 @@
 //! Connections to the plant's data, and the readings they bring.
 
+mod backoff;
+pub mod modbus;
+pub mod mqtt;
+mod payload;
+pub mod trace;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::payload::Malformed;
 use crate::site::Name;
 use crate::units::{Finite, Unit};
 

@@ -91,6 +91,14 @@ impl Backend {
         }
     }
 
+    /// Waits until questions can be answered; a server or no model is ready at once.
+    pub async fn ready(&self, limit: std::time::Duration) -> Result<(), Failure> {
+        match self {
+            Self::Local(reasoner) => reasoner.ready(limit).await.map(|_| ()),
+            Self::Server(_) | Self::None => Ok(()),
+        }
+    }
+
     /// What is loaded now, where that is known.
     pub fn facts(&self) -> Option<Facts> {
         match self {

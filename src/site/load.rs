@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use super::source::{Point, Source, Table, WordType};
 use super::{Backend, Clock, Role, Setpoint, Signal, Site};
+use crate::register;
 use crate::units::{Finite, Unit};
 
 /// Why a site file was not accepted.
@@ -29,12 +30,12 @@ pub struct Problem {
     pub line: Option<usize>,
     /// `signal "chws": range`
     pub field: String,
-    pub problem: String,
+    pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.problem)
+        write!(f, "{}: {}", self.field, self.message)
     }
 }
 
@@ -115,7 +116,7 @@ impl<'a> Checker<'a> {
 
     fn at(&mut self, name: &str, field: String, problem: impl Into<String>) {
         let line = self.text.lines().position(|l| is_name_line(l, name)).map(|i| i + 1);
-        self.problems.push(Problem { line, field, problem: problem.into() });
+        self.problems.push(Problem { line, field, message: problem.into() });
     }
 
     fn top(&mut self, key: &str, problem: impl Into<String>) {
@@ -125,12 +126,15 @@ impl<'a> Checker<'a> {
             .lines()
             .position(|l| l.trim_start().strip_prefix(last).is_some_and(|r| r.trim_start().starts_with('=')))
             .map(|i| i + 1);
-        self.problems.push(Problem { line, field: key.to_owned(), problem: problem.into() });
+        self.problems.push(Problem { line, field: key.to_owned(), message: problem.into() });
     }
 
     fn whole(&mut self, site: &Site) {
         if site.sample < SignedDuration::from_millis(100) || site.sample > SignedDuration::from_hours(1) {
             self.top("sample", "expected a period from 100 ms to 1 h, for example \"15s\"");
+        }
+        if jiff::tz::TimeZone::get(&site.time_zone).is_err() {
+            self.top("time_zone", "is not in this machine's time zone database: expected an IANA name such as \"Europe/Helsinki\", or \"UTC\"");
         }
         if site.cadence < site.sample {
             self.top("cadence", "expected at least one sample period; a decision needs a new frame");
@@ -194,12 +198,7 @@ impl<'a> Checker<'a> {
         {
             self.at(name, field("band"), format!("expected two rising values inside range [{low}, {high}]"));
         }
-        if let Some(expected) = s.role.and_then(role_units)
-            && !expected.contains(&s.unit)
-        {
-            let list = expected.iter().map(|u| u.as_str()).collect::<Vec<_>>().join(" or ");
-            self.at(name, field("unit"), format!("is {}, but this role is measured in {list}", s.unit));
-        }
+        self.unit(name, field("unit"), s.role, s.unit);
         match &s.source {
             Source::Mqtt(t) => {
                 if t.topic.is_empty() || t.topic.contains(['#', '+']) {
@@ -218,9 +217,20 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The rules compare all that has one role, so it has to be in one unit.
+    fn unit(&mut self, name: &str, field: String, role: Option<Role>, unit: Unit) {
+        if let Some(expected) = role.and_then(role_units)
+            && !expected.contains(&unit)
+        {
+            let list = expected.iter().map(|u| u.as_str()).collect::<Vec<_>>().join(" or ");
+            self.at(name, field, format!("is {unit}, but this role is measured in {list}"));
+        }
+    }
+
     fn setpoint(&mut self, site: &Site, s: &Setpoint) {
         let name = s.name.as_str();
         let field = |f: &str| format!("setpoint \"{name}\": {f}");
+        self.unit(name, field("unit"), s.role, s.unit);
         if s.min >= s.max {
             self.at(name, field("min"), format!("expected min below max, got {} and {}", s.min, s.max));
         }
@@ -273,7 +283,7 @@ impl<'a> Checker<'a> {
         }
         self.point(site, name, &field("register"), &s.register, s.unit);
         for (label, value) in [("min", s.min), ("max", s.max), ("safe", s.safe)] {
-            if !representable(&s.register, s.unit, value) {
+            if register::encode(&s.register, s.unit, value).is_err() {
                 self.at(
                     name,
                     field(label),
@@ -293,6 +303,18 @@ impl<'a> Checker<'a> {
                 name,
                 format!("{field}.device"),
                 format!("no [[device]] named \"{}\" (there are: {known})", p.device),
+            );
+        }
+        if let Some(device) = site.device(&p.device)
+            && device.wire_address(p.address).is_none()
+        {
+            self.at(
+                name,
+                format!("{field}.address"),
+                format!(
+                    "is {}, but the addresses of device \"{}\" start at {} (address_base)",
+                    p.address, p.device, device.address_base
+                ),
             );
         }
         if p.scale == Finite::ZERO {
@@ -344,6 +366,13 @@ impl<'a> Checker<'a> {
                 && (p.table != Table::Holding || site.device(&p.device).is_none())
             {
                 self.top(label, "expected a holding register of a known device");
+            } else if let Some(p) = point
+                && !holds_a_flag(site, p)
+            {
+                self.top(
+                    label,
+                    "expected a register that can hold 0 and 1: check type, scale, offset, unit and address",
+                );
             }
         }
     }
@@ -368,6 +397,16 @@ impl<'a> Checker<'a> {
                 "envelope.dew_margin",
                 format!("expected at least 2 K above the dew point, got {}", e.dew_margin.get()),
             );
+        }
+        for (key, percent) in
+            [("warming_pct_5min", e.warming_pct_5min), ("cooling_pct_5min", e.cooling_pct_5min)]
+        {
+            if percent <= Finite::ZERO {
+                self.top(
+                    &format!("envelope.{key}"),
+                    format!("expected more than 0 % of the range, got {percent}"),
+                );
+            }
         }
         if !(0.0..=1.0).contains(&e.min_confidence.get()) {
             self.top("envelope.min_confidence", "expected a probability from 0 to 1");
@@ -420,6 +459,15 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// Whether taking and releasing control can be told apart in a register.
+fn holds_a_flag(site: &Site, p: &Point) -> bool {
+    let survives = |v: Finite| {
+        register::encode(p, Unit::Count, v).is_ok_and(|w| register::decode(p, w.as_slice()) == Ok(v))
+    };
+    let addressed = site.device(&p.device).is_some_and(|d| d.wire_address(p.address).is_some());
+    addressed && survives(Finite::ZERO) && survives(Finite::constant(1.0))
+}
+
 /// `name = "NAME"`, in a table of its own or inline.
 fn is_name_line(line: &str, name: &str) -> bool {
     let value = line.trim_start_matches(['{', ' ', '\t']).strip_prefix("name").map(str::trim_start);
@@ -453,19 +501,5 @@ fn role_units(role: Role) -> Option<&'static [Unit]> {
         Role::DiffPressure => Some(&[Unit::KilopascalGauge]),
         Role::ChillersOn => Some(&[Unit::Count]),
         Role::FanSpeed | Role::PumpSpeed | Role::ValvePosition => None,
-    }
-}
-
-/// Whether `value` survives the way into the register's type.
-fn representable(p: &Point, unit: Unit, value: Finite) -> bool {
-    let Some(wire) = unit.convert(value, p.unit.unwrap_or(unit)) else { return false };
-    let raw = (wire.get() - p.offset.get()) / p.scale.get();
-    match p.word_type {
-        WordType::Int16 => raw >= f64::from(i16::MIN) && raw <= f64::from(i16::MAX),
-        WordType::Uint16 => raw >= 0.0 && raw <= f64::from(u16::MAX),
-        WordType::Int32 => raw >= f64::from(i32::MIN) && raw <= f64::from(i32::MAX),
-        WordType::Uint32 => raw >= 0.0 && raw <= f64::from(u32::MAX),
-        WordType::Float32 => raw.abs() <= f64::from(f32::MAX),
-        WordType::Bit => false,
     }
 }

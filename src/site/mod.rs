@@ -4,11 +4,13 @@
 mod load;
 mod name;
 pub mod source;
+pub mod terms;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,9 @@ pub struct Site {
     pub plant: PlantKind,
     #[serde(default)]
     pub clock: Clock,
+    /// IANA name of the zone in which times of day are read and shown, such as `Europe/Helsinki`.
+    #[serde(default = "defaults::time_zone")]
+    pub time_zone: String,
     /// The mode after start. Software that has not earned trust yet starts in `shadow`.
     #[serde(default)]
     pub mode: Mode,
@@ -76,6 +81,12 @@ impl Site {
     #[must_use]
     pub fn device(&self, name: &Name) -> Option<&Device> {
         self.devices.iter().find(|d| d.name == *name)
+    }
+
+    /// The zone of times of day; UTC where the machine does not know the name.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        TimeZone::get(&self.time_zone).unwrap_or(TimeZone::UTC)
     }
 
     /// The signals that play `role`, in file order.
@@ -243,6 +254,17 @@ pub struct Setpoint {
     pub writes_per_day: Option<u32>,
 }
 
+impl Setpoint {
+    /// The end of the range that cools most.
+    #[must_use]
+    pub fn coldest(&self) -> Finite {
+        match self.cools {
+            Cools::Down => self.min,
+            Cools::Up => self.max,
+        }
+    }
+}
+
 /// Registers by which the plant knows that the agent is in charge and alive.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -283,6 +305,14 @@ pub struct Envelope {
     #[schemars(with = "String")]
     pub outlook: SignedDuration,
     pub chiller: ChillerLimits,
+    /// The fastest way towards warmer, in percent of a setpoint's range each 5 min; the setpoint's own
+    /// rate limit holds beside it.
+    pub warming_pct_5min: Finite,
+    /// The same towards colder.
+    pub cooling_pct_5min: Finite,
+    /// A setpoint changed at the plant itself is left alone for this long.
+    #[schemars(with = "String")]
+    pub manual_hold: SignedDuration,
     /// Twins further apart than this, K or units, for `twin_for`, are left out.
     pub twin_tolerance: Finite,
     #[schemars(with = "String")]
@@ -341,6 +371,9 @@ impl Default for Envelope {
             min_approach: None,
             outlook: SignedDuration::from_mins(30),
             chiller: ChillerLimits::default(),
+            warming_pct_5min: Finite::constant(2.0),
+            cooling_pct_5min: Finite::constant(7.0),
+            manual_hold: SignedDuration::from_mins(30),
             twin_tolerance: Finite::constant(1.0),
             twin_for: SignedDuration::from_secs(30),
             unverified: Unverified::default(),
@@ -411,7 +444,7 @@ impl Default for Model {
             deadline: SignedDuration::from_secs(20),
             memory_limit_mb: None,
             prompts: None,
-            history_tokens: 400,
+            history_tokens: 220,
         }
     }
 }
@@ -488,6 +521,9 @@ impl Default for Console {
 mod defaults {
     use jiff::SignedDuration;
 
+    pub(super) fn time_zone() -> String {
+        "UTC".to_owned()
+    }
     pub(super) fn sample() -> SignedDuration {
         SignedDuration::from_secs(15)
     }

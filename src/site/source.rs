@@ -91,6 +91,12 @@ pub struct Device {
 }
 
 impl Device {
+    /// The address on the wire of one that is written as in the device's manual; `None` below its base.
+    #[must_use]
+    pub fn wire_address(&self, address: u16) -> Option<u16> {
+        address.checked_sub(self.address_base)
+    }
+
     fn default_port() -> u16 {
         502
     }

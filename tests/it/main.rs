@@ -5,5 +5,15 @@
     reason = "a test that meets the unexpected should stop right there"
 )]
 
+mod agent;
+mod audit;
+mod bench;
+mod cli;
+mod modbus;
+mod mqtt;
+mod outages;
+mod peers;
 mod reason;
 mod sites;
+mod trace;
+mod words;

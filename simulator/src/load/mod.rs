@@ -1,0 +1,73 @@
+//! What the servers are asked to do, as a share of full load.
+
+mod recorded;
+mod synthetic;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::noise::{Noise, Stream};
+pub use recorded::{PowerTrace, Requests};
+pub use synthetic::{Inference, Training};
+
+/// Where a hall's load comes from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum WorkloadConfig {
+    /// One synchronous job after another over all nodes.
+    Training(Training),
+    /// Requests: a daily curve with bursts.
+    Inference(Inference),
+    /// A recorded power trace.
+    Power(PowerTrace),
+    /// Recorded request arrivals.
+    Requests(Requests),
+    /// A constant share of full load.
+    Constant {
+        #[serde(deserialize_with = "crate::bounds::fraction")]
+        share: f64,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Training(Training, synthetic::Job),
+    Inference(Inference, synthetic::Bursts),
+    Recorded(recorded::Recorded),
+    Constant(f64),
+}
+
+/// The load of one hall over a run.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    source: Source,
+    noise: Noise,
+}
+
+impl Workload {
+    /// `index` tells halls apart, so that two of the same kind do not run in step; `folder` is where
+    /// relative paths count from. The error names file and line.
+    pub fn new(config: &WorkloadConfig, folder: &Path, seed: u64, index: usize) -> Result<Self, String> {
+        let mut noise = Noise::new(seed.wrapping_add(1000 * index as u64), Stream::Workload);
+        let source = match config {
+            WorkloadConfig::Training(c) => Source::Training(c.clone(), synthetic::Job::new(c, &mut noise)),
+            WorkloadConfig::Inference(c) => Source::Inference(c.clone(), synthetic::Bursts::default()),
+            WorkloadConfig::Power(c) => Source::Recorded(c.read(folder)?),
+            WorkloadConfig::Requests(c) => Source::Recorded(c.read(folder)?),
+            WorkloadConfig::Constant { share } => Source::Constant(*share),
+        };
+        Ok(Self { source, noise })
+    }
+
+    /// Share of full load over the next `dt` seconds.
+    pub fn step(&mut self, dt: f64, time: Timestamp) -> f64 {
+        match &mut self.source {
+            Source::Training(c, job) => job.step(dt, c, &mut self.noise),
+            Source::Inference(c, bursts) => bursts.step(dt, c, time, &mut self.noise),
+            Source::Recorded(recorded) => recorded.step(dt),
+            Source::Constant(share) => *share,
+        }
+    }
+}

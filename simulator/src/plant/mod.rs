@@ -1,0 +1,389 @@
+//! A plant: machinery under weather, load and faults, with sensors and a remote interface.
+
+pub mod air;
+pub mod chilled_water;
+pub mod facility;
+pub mod hall;
+pub mod immersion;
+pub mod liquid;
+pub mod room;
+pub mod server;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::climate::{Outdoor, Weather};
+use crate::fault::{self, Disturbance};
+use crate::load::Workload;
+use crate::scenario::{Scenario, ScenarioError};
+use crate::sensor::{Sensors, SignalSpec};
+use crate::supervision::{CommandError, SetpointSpec, Supervision};
+
+const fn signal(name: &'static str, unit: &'static str) -> SignalSpec {
+    SignalSpec { name, unit }
+}
+
+/// Longest internal step, s.
+const STEP_S: f64 = 1.0;
+
+/// Machinery, by kind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlantConfig {
+    Air(Box<air::AirConfig>),
+    Liquid(Box<liquid::LiquidConfig>),
+    Immersion(Box<immersion::ImmersionConfig>),
+}
+
+impl PlantConfig {
+    pub fn name(&self) -> &'static str {
+        match self {
+            PlantConfig::Air(_) => "air",
+            PlantConfig::Liquid(_) => "liquid",
+            PlantConfig::Immersion(_) => "immersion",
+        }
+    }
+
+    pub fn signals(&self) -> &'static [SignalSpec] {
+        match self {
+            PlantConfig::Air(_) => air::SIGNALS,
+            PlantConfig::Liquid(_) => liquid::SIGNALS,
+            PlantConfig::Immersion(_) => immersion::SIGNALS,
+        }
+    }
+
+    pub fn setpoints(&self) -> &'static [SetpointSpec] {
+        match self {
+            PlantConfig::Air(_) => air::SETPOINTS,
+            PlantConfig::Liquid(_) => liquid::SETPOINTS,
+            PlantConfig::Immersion(_) => immersion::SETPOINTS,
+        }
+    }
+
+    /// How many workloads it takes.
+    pub fn loads(&self) -> usize {
+        match self {
+            PlantConfig::Air(_) | PlantConfig::Immersion(_) => 2,
+            PlantConfig::Liquid(_) => 1,
+        }
+    }
+}
+
+/// The machinery of one kind of plant.
+trait Cooling: std::fmt::Debug + Send {
+    /// The least the machines accept for each setpoint now.
+    fn least(&self) -> [f64; 3];
+    fn step(&mut self, dt: f64, drive: &Drive<'_>) -> Outcome;
+    /// True values in the order of the plant's signals.
+    fn truth(&self, drive: &Drive<'_>, facility_kw: f64, outcome: &Outcome) -> Vec<f64>;
+    /// Energy in, out and stored since the start.
+    fn ledger(&self) -> Ledger;
+}
+
+/// What drives the machinery in one step.
+#[derive(Debug, Clone, Copy)]
+pub struct Drive<'a> {
+    /// Share of full load per hall (or per loop).
+    pub loads: &'a [f64],
+    pub outdoor: Outdoor,
+    /// Setpoints in force.
+    pub setpoints: &'a [f64],
+    pub fault: Disturbance,
+}
+
+/// What the machinery did in one step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcome {
+    pub it_kw: f64,
+    pub cooling_kw: f64,
+    /// The temperature whose excess is counted in degree-hours, degC.
+    pub watched: f64,
+    pub tflops: f64,
+    pub throttled_gpus: f64,
+    pub economizing: bool,
+    pub tripped: bool,
+    pub map_clamped: bool,
+    /// Coolant below the room's dew point.
+    pub condensing: bool,
+}
+
+/// Energy in, out and stored, kWh.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Ledger {
+    pub in_kwh: f64,
+    pub out_kwh: f64,
+    pub stored_kwh: f64,
+}
+
+impl Ledger {
+    fn start(&mut self, heat_kj: f64) {
+        self.stored_kwh = heat_kj / 3600.0;
+    }
+
+    fn add(&mut self, dt: f64, in_kw: f64, out_kw: f64) {
+        self.in_kwh += in_kw * dt / 3600.0;
+        self.out_kwh += out_kw * dt / 3600.0;
+    }
+
+    fn with_store(&self, heat_kj: f64) -> Self {
+        Self { stored_kwh: heat_kj / 3600.0 - self.stored_kwh, ..*self }
+    }
+}
+
+/// Sums over a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Totals {
+    /// Simulated hours.
+    pub hours: f64,
+    pub it_kwh: f64,
+    pub cooling_kwh: f64,
+    pub facility_kwh: f64,
+    /// Degree-hours of the watched temperature (air: hottest inlet) above the scenario's `over_above`.
+    pub over_degh: f64,
+    pub throttled_gpu_h: f64,
+    pub tflop_h: f64,
+    /// Setpoint writes accepted.
+    pub writes_seen: u64,
+}
+
+impl Totals {
+    /// Power usage effectiveness.
+    pub fn pue(&self) -> f64 {
+        self.facility_kwh / self.it_kwh
+    }
+}
+
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "simulated          {:10.1} h", self.hours)?;
+        writeln!(f, "IT energy          {:10.1} kWh", self.it_kwh)?;
+        writeln!(f, "cooling energy     {:10.1} kWh", self.cooling_kwh)?;
+        writeln!(f, "facility energy    {:10.1} kWh", self.facility_kwh)?;
+        writeln!(f, "PUE                {:10.3}", self.pue())?;
+        writeln!(f, "too warm           {:10.2} K h", self.over_degh)?;
+        writeln!(f, "throttled          {:10.2} GPU h", self.throttled_gpu_h)?;
+        writeln!(f, "throughput         {:10.1} TFLOP/s h", self.tflop_h)?;
+        writeln!(f, "setpoint writes    {:10}", self.writes_seen)
+    }
+}
+
+/// Alarm word, one bit each.
+pub mod alarm {
+    pub const CHILLER_TRIPPED: u16 = 1;
+    pub const MAP_CLAMPED: u16 = 1 << 1;
+    pub const SETPOINT_CLAMPED: u16 = 1 << 2;
+    pub const PUMP_LOST: u16 = 1 << 3;
+    pub const FAN_LOST: u16 = 1 << 4;
+    pub const TOO_WARM: u16 = 1 << 5;
+    pub const GPU_THROTTLED: u16 = 1 << 6;
+    pub const HEARTBEAT_LOST: u16 = 1 << 7;
+    pub const CONDENSING: u16 = 1 << 8;
+}
+
+/// Status word, one bit each.
+pub mod status {
+    pub const REMOTE_IN_FORCE: u16 = 1;
+    pub const ENABLED: u16 = 1 << 1;
+    pub const HEARTBEAT_ALIVE: u16 = 1 << 2;
+    pub const ECONOMIZING: u16 = 1 << 3;
+}
+
+/// A simulated data centre.
+#[derive(Debug)]
+pub struct Plant {
+    scenario: Scenario,
+    elapsed_s: f64,
+    since_sample_s: f64,
+    outdoor: Outdoor,
+    weather: Weather,
+    workloads: Vec<Workload>,
+    machinery: Box<dyn Cooling>,
+    sensors: Sensors,
+    supervision: Supervision,
+    totals: Totals,
+    outcome: Outcome,
+    alarms: u16,
+}
+
+impl Plant {
+    /// Builds the plant of a scenario and lets it settle for the scenario's `settle_h` before its
+    /// clock starts.
+    pub fn new(scenario: Scenario, seed: u64) -> Result<Self, ScenarioError> {
+        let setpoints = scenario.setpoints()?;
+        let local: Vec<f64> = setpoints.iter().map(|s| s.active).collect();
+        let named = |message: String| scenario.error(message);
+        let weather =
+            Weather::new(&scenario.weather, &scenario.folder, seed, scenario.start).map_err(named)?;
+        let outdoor = weather.outdoor();
+        let workloads = scenario
+            .workload
+            .iter()
+            .enumerate()
+            .map(|(i, w)| Workload::new(w, &scenario.folder, seed, i))
+            .collect::<Result<_, _>>()
+            .map_err(named)?;
+        let machinery: Box<dyn Cooling> = match &scenario.plant {
+            PlantConfig::Air(c) => Box::new(air::Air::new((**c).clone(), &local, outdoor.wet_bulb)),
+            PlantConfig::Liquid(c) => Box::new(liquid::Liquid::new((**c).clone(), &local, outdoor.dew_point)),
+            PlantConfig::Immersion(c) => Box::new(immersion::Immersion::new((**c).clone(), &local)),
+        };
+        let names = scenario.plant.signals();
+        let sensors = Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed).map_err(named)?;
+        let mut plant = Self {
+            elapsed_s: -scenario.settle_h * 3600.0,
+            since_sample_s: 0.0,
+            outdoor,
+            weather,
+            workloads,
+            machinery,
+            sensors,
+            supervision: Supervision::new(setpoints),
+            totals: Totals::default(),
+            outcome: Outcome::default(),
+            alarms: 0,
+            scenario,
+        };
+        plant.step(plant.scenario.settle_h * 3600.0);
+        plant.totals = Totals::default();
+        plant.elapsed_s = 0.0;
+        plant.sample();
+        Ok(plant)
+    }
+
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Simulated time.
+    pub fn time(&self) -> Timestamp {
+        let elapsed = SignedDuration::from_millis((self.elapsed_s * 1000.0).round() as i64);
+        self.scenario.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Hours since the start.
+    pub fn hours(&self) -> f64 {
+        self.elapsed_s / 3600.0
+    }
+
+    /// Advances by `dt` seconds, in internal steps of at most one second; samples the sensors at the
+    /// end of every sample period.
+    pub fn step(&mut self, dt: f64) {
+        let steps = (dt / STEP_S).ceil().max(0.0);
+        for _ in 0..steps as u64 {
+            self.advance(dt / steps);
+        }
+    }
+
+    fn advance(&mut self, dt: f64) {
+        self.elapsed_s += dt;
+        let time = self.time();
+        self.outdoor = self.weather.step(dt, time);
+        let mut loads = [0.0; 4];
+        for (load, workload) in loads.iter_mut().zip(&mut self.workloads) {
+            *load = workload.step(dt, time);
+        }
+        let fault = fault::disturbance(&self.scenario.fault, self.hours());
+        let mut active = [0.0; 4];
+        for (a, s) in active.iter_mut().zip(&self.supervision.setpoints) {
+            *a = s.active;
+        }
+        let drive = Drive { loads: &loads, outdoor: self.outdoor, setpoints: &active, fault };
+        let least = self.machinery.least();
+        let outcome = self.machinery.step(dt, &drive);
+        let facility_kw = self.scenario.facility_kw(&outcome);
+        let truth = self.machinery.truth(&drive, facility_kw, &outcome);
+        let clamped = self.supervision.step(dt, &least);
+        self.sensors.follow(dt, &truth);
+        self.count(dt, &outcome, fault, clamped);
+        self.since_sample_s += dt;
+        if self.since_sample_s > self.scenario.sample_s - 1e-6 {
+            self.since_sample_s = 0.0;
+            self.sample();
+        }
+    }
+
+    fn count(&mut self, dt: f64, o: &Outcome, fault: Disturbance, clamped: bool) {
+        let hours = dt / 3600.0;
+        let over = (o.watched - self.scenario.over_above).max(0.0);
+        let t = &mut self.totals;
+        t.hours += hours;
+        t.it_kwh += o.it_kw * hours;
+        t.cooling_kwh += o.cooling_kw * hours;
+        t.facility_kwh += self.scenario.facility_kw(o) * hours;
+        t.over_degh += over * hours;
+        t.throttled_gpu_h += o.throttled_gpus * hours;
+        t.tflop_h += o.tflops * hours;
+        let s = &self.supervision;
+        let bits = [
+            (o.tripped, alarm::CHILLER_TRIPPED),
+            (o.map_clamped, alarm::MAP_CLAMPED),
+            (clamped, alarm::SETPOINT_CLAMPED),
+            (fault.pumps_lost > 0.0, alarm::PUMP_LOST),
+            (fault.tower_fans_lost + fault.crah_fans_lost > 0.0, alarm::FAN_LOST),
+            (over > 0.0, alarm::TOO_WARM),
+            (o.throttled_gpus > 0.0, alarm::GPU_THROTTLED),
+            (s.enable && !s.remote(), alarm::HEARTBEAT_LOST),
+            (o.condensing, alarm::CONDENSING),
+        ];
+        self.alarms = bits.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
+        self.outcome = *o;
+    }
+
+    fn sample(&mut self) {
+        let hours = self.hours();
+        let faults: Vec<_> = fault::active(&self.scenario.fault, hours).collect();
+        self.sensors.sample(hours, &faults);
+    }
+
+    /// The last sample of every sensor, in the order of the plant's signals; `None` where a sensor
+    /// gave nothing.
+    pub fn sensors(&self) -> Vec<(SignalSpec, Option<f64>)> {
+        self.sensors.read().collect()
+    }
+
+    /// A command as over Modbus, in engineering units: `enable`, `heartbeat`, or a setpoint by name.
+    /// Setpoints are in force only while enabled and while the heartbeat changes at least every
+    /// three minutes of simulated time.
+    pub fn command(&mut self, name: &str, value: f64) -> Result<(), CommandError> {
+        self.supervision.command(name, value)
+    }
+
+    pub fn supervision(&self) -> &Supervision {
+        &self.supervision
+    }
+
+    pub fn supervision_mut(&mut self) -> &mut Supervision {
+        &mut self.supervision
+    }
+
+    pub fn totals(&self) -> Totals {
+        Totals { writes_seen: self.supervision.writes(), ..self.totals }
+    }
+
+    /// Energy in, out and stored, since the machinery was built (settling included).
+    pub fn ledger(&self) -> Ledger {
+        self.machinery.ledger()
+    }
+
+    /// What is broken now.
+    pub fn disturbance(&self) -> Disturbance {
+        fault::disturbance(&self.scenario.fault, self.hours())
+    }
+
+    /// Bits of [`alarm`].
+    pub fn alarms(&self) -> u16 {
+        self.alarms
+    }
+
+    /// Bits of [`status`].
+    pub fn status(&self) -> u16 {
+        let s = &self.supervision;
+        let bits = [
+            (s.remote(), status::REMOTE_IN_FORCE),
+            (s.enable, status::ENABLED),
+            (s.heartbeat_age_s() < crate::supervision::WATCHDOG_S, status::HEARTBEAT_ALIVE),
+            (self.outcome.economizing, status::ECONOMIZING),
+        ];
+        bits.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum()
+    }
+}

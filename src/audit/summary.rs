@@ -1,0 +1,232 @@
+//! One line about a record, for lists. Bodies are made elsewhere and change over the years: every
+//! field is optional here, and a body without any known field is shown by its plain values.
+
+use serde_json::Value;
+
+use super::Kind;
+
+/// Characters in a summary.
+const WIDTH: usize = 200;
+
+/// What a record says, on one line, without control characters.
+#[must_use]
+pub fn summary(kind: Kind, body: &str) -> String {
+    let Ok(json) = serde_json::from_str::<Value>(body) else { return one_line(body) };
+    let known = match kind {
+        Kind::Decision => decision(&json),
+        Kind::Outcome => outcome(&json),
+        Kind::Frame => frame(&json),
+        Kind::Operator => operator(&json),
+        Kind::Start | Kind::Event | Kind::Stop => None,
+    };
+    one_line(&known.unwrap_or_else(|| plain(&json)))
+}
+
+/// The columns of a decision that tables want. Empty text where there is nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Columns {
+    pub(super) by: String,
+    pub(super) setpoints: String,
+    pub(super) rules: String,
+    pub(super) emergency: String,
+    pub(super) intervened: String,
+    pub(super) confidence: String,
+}
+
+pub(super) fn columns(kind: Kind, body: &str) -> Columns {
+    let json: Value = match kind {
+        Kind::Decision => serde_json::from_str(body).unwrap_or_default(),
+        Kind::Start | Kind::Frame | Kind::Outcome | Kind::Operator | Kind::Event | Kind::Stop => Value::Null,
+    };
+    let verdict = &json["verdict"];
+    Columns {
+        by: scalar(&verdict["by"]).unwrap_or_default(),
+        setpoints: pairs(&verdict["setpoints"]),
+        rules: rules(verdict).join(" "),
+        emergency: scalar(&verdict["emergency"]).unwrap_or_default(),
+        intervened: scalar(&verdict["intervened"]).unwrap_or_default(),
+        confidence: scalar(&json["confidence"]).unwrap_or_default(),
+    }
+}
+
+/// Whether a decision's verdict names this rule.
+pub(super) fn touched_by(body: &str, rule: &Value) -> bool {
+    let json: Value = serde_json::from_str(body).unwrap_or_default();
+    json["verdict"]["touched"].as_array().is_some_and(|all| all.iter().any(|t| t["rule"] == *rule))
+}
+
+fn rules(verdict: &Value) -> Vec<&str> {
+    let mut rules: Vec<&str> =
+        verdict["touched"].as_array().into_iter().flatten().filter_map(|t| t["rule"].as_str()).collect();
+    rules.dedup();
+    rules
+}
+
+fn decision(json: &Value) -> Option<String> {
+    let verdict = json.get("verdict")?;
+    let by = scalar(&verdict["by"]).unwrap_or_else(|| "nobody".to_owned());
+    let writes = verdict["action"].as_array().map_or(0, Vec::len);
+    let moves = if writes == 0 { "hold".to_owned() } else { pairs(&verdict["setpoints"]) };
+    let mut parts = vec![format!("{by}: {moves}")];
+    if verdict["emergency"] == true {
+        parts.push("emergency".to_owned());
+    }
+    let rules = rules(verdict);
+    if !rules.is_empty() {
+        let how = if verdict["intervened"] == true { "stopped by" } else { "shaped by" };
+        parts.push(format!("{how} {}", rules.join(" ")));
+    }
+    if let Some(failure) = json.get("failure").filter(|f| !f.is_null()) {
+        let why = scalar(failure).or_else(|| scalar(&failure["failure"])).unwrap_or_else(|| plain(failure));
+        parts.push(format!("no answer: {why}"));
+    }
+    let rationale = json["decision"]["rationale"].as_str().map(|why| format!(" | {why}"));
+    Some(parts.join(", ") + &rationale.unwrap_or_default())
+}
+
+fn outcome(json: &Value) -> Option<String> {
+    let writes = json.get("writes")?.as_array()?;
+    let one = |write: &Value| {
+        let target = match write["target"].as_object() {
+            Some(named) => named.values().filter_map(scalar).collect(),
+            None => scalar(&write["target"]).unwrap_or_default(),
+        };
+        let result = scalar(&write["result"]).unwrap_or_else(|| plain(&write["result"]));
+        format!("{target} {} {result}", scalar(&write["value"]).unwrap_or_default())
+    };
+    let writes = writes.iter().map(one).collect::<Vec<_>>().join(", ");
+    let writes = if writes.is_empty() { "nothing written".to_owned() } else { writes };
+    Some(format!("of {}: {writes}", scalar(&json["decision"])?))
+}
+
+fn frame(json: &Value) -> Option<String> {
+    let signals = json.get("signals").or_else(|| json["frame"].get("signals"))?.as_object()?;
+    let bad: Vec<String> = signals
+        .iter()
+        .filter_map(|(name, s)| s["quality"].as_str().filter(|q| *q != "good").map(|q| format!("{name} {q}")))
+        .collect();
+    let tail = if bad.is_empty() { "all good".to_owned() } else { bad.join(", ") };
+    Some(format!("{} signals, {tail}", signals.len()))
+}
+
+fn operator(json: &Value) -> Option<String> {
+    let (who, what) = (scalar(json.get("who")?)?, json.get("what")?);
+    let what = scalar(what).unwrap_or_else(|| plain(what));
+    let why = scalar(&json["why"]).map(|why| format!(" ({why})")).unwrap_or_default();
+    Some(format!("{who}: {what}{why}"))
+}
+
+fn pairs(json: &Value) -> String {
+    let all = json.as_object().into_iter().flatten();
+    all.filter_map(|(k, v)| Some(format!("{k} {}", scalar(v)?))).collect::<Vec<_>>().join(", ")
+}
+
+/// A value without parts, as text; `None` for null, arrays and objects.
+fn scalar(json: &Value) -> Option<String> {
+    match json {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(json.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn plain(json: &Value) -> String {
+    match json {
+        Value::Object(fields) => fields
+            .iter()
+            .filter_map(|(k, v)| Some(format!("{k}={}", scalar(v)?)))
+            .collect::<Vec<_>>()
+            .join(" "),
+        Value::Null | Value::Array(_) | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            scalar(json).unwrap_or_else(|| json.to_string())
+        }
+    }
+}
+
+/// A model or an operator wrote some of this: no line breaks, no terminal escapes.
+fn one_line(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut out: String = text.chars().take(WIDTH).map(clean).collect();
+    if text.chars().nth(WIDTH).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: Kind, body: &str, expect: &str) {
+        assert_eq!(summary(kind, body), expect);
+    }
+
+    #[test]
+    fn decisions_say_who_what_and_why() {
+        let body = r#"{"id":1,"failure":null,"decision":{"rationale":"Lower\nnow."},"confidence":0.93,
+            "verdict":{"by":"model","action":[{}],"setpoints":{"chws_sp":8.5,"crah_sp":20},
+            "touched":[{"rule":"rate_limit"},{"rule":"rate_limit"},{"rule":"deadband"}],
+            "emergency":false,"intervened":true}}"#;
+        check(
+            Kind::Decision,
+            body,
+            "model: chws_sp 8.5, crah_sp 20, stopped by rate_limit deadband | Lower now.",
+        );
+        assert_eq!(
+            columns(Kind::Decision, body),
+            Columns {
+                by: "model".into(),
+                setpoints: "chws_sp 8.5, crah_sp 20".into(),
+                rules: "rate_limit deadband".into(),
+                emergency: "false".into(),
+                intervened: "true".into(),
+                confidence: "0.93".into(),
+            }
+        );
+        assert!(touched_by(body, &"deadband".into()) && !touched_by(body, &"dwell".into()));
+        check(
+            Kind::Decision,
+            r#"{"failure":{"failure":"late","deadline_ms":9},"verdict":{"by":"nobody","action":[]}}"#,
+            "nobody: hold, no answer: late",
+        );
+    }
+
+    #[test]
+    fn the_other_kinds_say_what_they_know() {
+        check(
+            Kind::Outcome,
+            r#"{"decision":7,"writes":[{"target":{"setpoint":"chws_sp"},"value":8.5,"result":"ok"},
+               {"target":"enable","value":1,"result":{"mismatch":3}}]}"#,
+            "of 7: chws_sp 8.5 ok, enable 1 mismatch=3",
+        );
+        check(Kind::Outcome, r#"{"decision":7,"writes":[]}"#, "of 7: nothing written");
+        check(
+            Kind::Frame,
+            r#"{"signals":{"a":{"quality":"good"},"b":{"quality":"stale"}}}"#,
+            "2 signals, b stale",
+        );
+        check(
+            Kind::Operator,
+            r#"{"who":"ann","what":"release","why":"maintenance"}"#,
+            "ann: release (maintenance)",
+        );
+        check(
+            Kind::Event,
+            r#"{"event":"link_down","device":"plc","list":[1]}"#,
+            "event=link_down device=plc",
+        );
+    }
+
+    #[test]
+    fn any_body_has_a_summary() {
+        for kind in Kind::ALL {
+            for body in ["", "null", "[1]", "{", "3", r#"{"verdict":3}"#, r#"{"writes":4,"signals":[]}"#] {
+                assert!(!summary(kind, body).contains('\n'));
+                assert_eq!(columns(kind, body).rules, "");
+            }
+        }
+        check(Kind::Event, "\u{1b}[31mred\r\n", " [31mred  ");
+        assert_eq!(summary(Kind::Event, &"é".repeat(500)).chars().count(), WIDTH + 1);
+    }
+}

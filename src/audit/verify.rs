@@ -1,0 +1,171 @@
+//! Feeds a log, or an export of one, to the checker.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::chain::Row;
+use super::check::Checker;
+use super::export::{CHECKPOINTS, IDENTITY, Line, RECORDS};
+use super::{AuditError, Checkpoint, Identity, Problem, PublicKey, Report, What, database};
+
+/// What is known about a log from elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Checkpoints that were kept outside the machine: they show what was cut off or rewritten since.
+    pub against: Vec<Checkpoint>,
+    /// The key to verify with, instead of the one that the log says is its own.
+    pub public_key: Option<PublicKey>,
+}
+
+/// Walks a whole log and names everything that is not as it was written. `path` is the log, live,
+/// closed or copied, or the folder of an export with `records.jsonl`.
+///
+/// What is wrong with the log is in the report; an error means that there was nothing to look at.
+pub fn verify(path: &Path, options: &Options) -> Result<Report, AuditError> {
+    if path.is_dir() {
+        return verify_export(path, options);
+    }
+    let db = database::open_reader(path)?;
+    // One read transaction: a live log goes on growing meanwhile.
+    let report = db.unchecked_transaction().and_then(|snapshot| verify_database(&snapshot, options));
+    Ok(report.unwrap_or_else(|e| Report::unreadable(damaged(None, &e.to_string()))))
+}
+
+fn damaged(seq: Option<i64>, found: &str) -> Problem {
+    Problem {
+        what: What::Database,
+        seq,
+        expected: "a sound SQLite file".to_owned(),
+        found: found.to_owned(),
+        message: "the file is damaged".to_owned(),
+    }
+}
+
+fn verify_database(db: &Connection, options: &Options) -> rusqlite::Result<Report> {
+    if let Some(found) = database::not_a_log(db)? {
+        return Ok(Report::unreadable(Problem {
+            what: What::Identity,
+            seq: None,
+            expected: format!("an Isotherm audit log of version {}", database::VERSION),
+            found,
+            message: "the file is not an audit log".to_owned(),
+        }));
+    }
+    let identity = match database::identity(db)? {
+        Ok(identity) => identity,
+        Err(found) => return Ok(Report::unreadable(no_identity(found))),
+    };
+    let mut checker = Checker::whole(&identity, options.public_key);
+    for found in database::schema_changes(db)? {
+        checker.problem(Problem {
+            what: What::Database,
+            seq: None,
+            expected: "the schema it was made with".to_owned(),
+            found,
+            message: "the schema was changed".to_owned(),
+        });
+    }
+    match integrity(db) {
+        Ok(messages) => messages.iter().for_each(|m| checker.problem(damaged(None, m))),
+        Err(e) => checker.problem(damaged(None, &e.to_string())),
+    }
+    checker.checkpoints(database::checkpoints(db, &identity, 0)?);
+    checker.against(options.against.iter().cloned());
+    if let Err((after, e)) = rows(db, &mut checker) {
+        checker.problem(damaged(after, &format!("{e}, when reading the record after this one")));
+    }
+    Ok(checker.finish(|hash, seq| {
+        db.query_row("SELECT seq FROM record WHERE hash = ?1 AND seq <> ?2", (hash, seq), |r| r.get(0)).ok()
+    }))
+}
+
+fn no_identity(found: String) -> Problem {
+    Problem {
+        what: What::Identity,
+        seq: None,
+        expected: "a store id, the time it was created and a public key".to_owned(),
+        found,
+        message: "the log does not say what it is".to_owned(),
+    }
+}
+
+fn integrity(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare("PRAGMA integrity_check(20)")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    lines.filter(|line| !line.as_ref().is_ok_and(|l| l == "ok")).collect()
+}
+
+fn rows(db: &Connection, checker: &mut Checker) -> Result<(), (Option<i64>, rusqlite::Error)> {
+    let mut last = None;
+    let mut statement = db
+        .prepare(&format!("SELECT {} FROM record ORDER BY seq", database::COLUMNS))
+        .map_err(|e| (last, e))?;
+    let mut rows = statement.query([]).map_err(|e| (last, e))?;
+    while let Some(row) = rows.next().map_err(|e| (last, e))? {
+        let row = database::row(row).map_err(|e| (last, e))?;
+        last = Some(row.seq);
+        checker.row(row);
+    }
+    Ok(())
+}
+
+fn verify_export(dir: &Path, options: &Options) -> Result<Report, AuditError> {
+    let identity = fs::read_to_string(dir.join(IDENTITY)).map_err(|source| unreadable(dir, source))?;
+    let identity: Identity = match serde_json::from_str(&identity) {
+        Ok(identity) => identity,
+        Err(e) => return Ok(Report::unreadable(no_identity(format!("{IDENTITY}: {e}")))),
+    };
+    let mut checker = Checker::whole(&identity, options.public_key);
+    let bad_line = |file: &str, number: usize, why: &serde_json::Error| Problem {
+        what: What::Database,
+        seq: None,
+        expected: "one JSON object on each line".to_owned(),
+        found: why.to_string(),
+        message: format!("{file}:{number} is not readable"),
+    };
+    for (number, line) in lines(&dir.join(CHECKPOINTS))?.enumerate() {
+        match serde_json::from_slice(&line?) {
+            Ok(checkpoint) => checker.checkpoints([Ok(checkpoint)]),
+            Err(e) => checker.problem(bad_line(CHECKPOINTS, number + 1, &e)),
+        }
+    }
+    checker.against(options.against.iter().cloned());
+    for (number, line) in lines(&dir.join(RECORDS))?.enumerate() {
+        match serde_json::from_slice::<Line>(&line?) {
+            Ok(line) => checker.row(Row::from(line)),
+            Err(e) => checker.problem(bad_line(RECORDS, number + 1, &e)),
+        }
+    }
+    Ok(checker.finish(|_, _| None))
+}
+
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>, AuditError>>, AuditError> {
+    let file = fs::File::open(path).map_err(|source| unreadable(path, source))?;
+    Ok(BufReader::new(file).split(b'\n').map(|line| line.map_err(|source| unreadable(path, source))))
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> AuditError {
+    AuditError::Io { path: path.to_owned(), doing: "read", source }
+}
+
+/// Reads a file of checkpoints, one JSON object on each line, for [`Options::against`].
+pub fn read_checkpoints(path: &Path) -> Result<Vec<Checkpoint>, AuditError> {
+    let text = fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+    parse_checkpoints(&text, path)
+}
+
+pub(super) fn parse_checkpoints(text: &str, path: &Path) -> Result<Vec<Checkpoint>, AuditError> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(number, line)| {
+            serde_json::from_str(line).map_err(|e| AuditError::NotACheckpoint {
+                path: PathBuf::from(path),
+                line: number + 1,
+                why: e.to_string(),
+            })
+        })
+        .collect()
+}

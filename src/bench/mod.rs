@@ -1,0 +1,4 @@
+//! The measured claims: `isotherm bench …`.
+
+pub mod guard;
+pub mod ingest;

@@ -1,0 +1,251 @@
+//! `isotherm check`: connects a new plant with nothing else. Reads every signal and setpoint once and
+//! prints what arrived; writes nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::clock::{self, Stopwatch};
+use crate::frame::{Assembler, Doubt, Frame, Quality, Sample};
+use crate::ingest::modbus::{Bus, Poller};
+use crate::ingest::mqtt::{self, SourceEvent};
+use crate::register;
+use crate::site::{Clock, Name, Point, Site, Source};
+use crate::units::{Finite, Unit};
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Good,
+    Found,
+    Unreachable,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    pub site: Name,
+    #[serde(serialize_with = "as_text")]
+    pub time: Timestamp,
+    pub rows: Vec<Row>,
+    /// What could not be reached, and why.
+    pub unreachable: Vec<String>,
+}
+
+/// One signal or setpoint.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Row {
+    pub kind: &'static str,
+    pub name: Name,
+    pub value: Option<Finite>,
+    pub unit: Unit,
+    pub quality: Quality,
+    pub doubt: Option<Doubt>,
+    pub age_s: Option<Finite>,
+    pub source: String,
+    /// For an implausible two-register value: what it would be in the other orders.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_orders: Vec<String>,
+}
+
+fn as_text<S: serde::Serializer>(t: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(t)
+}
+
+/// How long a topic may take to say something.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub async fn examine(site: &Site) -> Report {
+    let mut assembler = Assembler::new(site);
+    let mut unreachable = Vec::new();
+    let mut time = listen(site, &mut assembler, &mut unreachable).await;
+    let bus = Bus::open(site);
+    let polled = Poller::new(site, bus.clone()).poll(time).await;
+    for reading in &polled.readings {
+        assembler.push(reading);
+    }
+    unreachable.extend(polled.failures.iter().map(ToString::to_string));
+    if site.clock == Clock::Wall {
+        time = clock::now();
+    }
+    let frame = assembler.snapshot(time);
+    let mut report = Report { site: site.name.clone(), time, rows: rows(site, &frame), unreachable };
+    explain_orders(site, &bus, &mut report).await;
+    report
+}
+
+/// Listens until every topic's signals have been heard, or patience ends. Returns control time.
+async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<String>) -> Timestamp {
+    let mut time = clock::now();
+    if site.mqtt.is_none() {
+        return time;
+    }
+    let (_handle, mut events) = match mqtt::connect(site) {
+        Ok(connection) => connection,
+        Err(e) => {
+            unreachable.push(e.to_string());
+            return time;
+        }
+    };
+    let mut waiting: Vec<&Name> =
+        site.signals.iter().filter(|s| matches!(s.source, Source::Mqtt(_))).map(|s| &s.name).collect();
+    let watch = Stopwatch::start();
+    let mut down = None;
+    while !waiting.is_empty() && watch.elapsed() < PATIENCE {
+        let left = PATIENCE.saturating_sub(watch.elapsed());
+        match tokio::time::timeout(left, events.recv()).await {
+            Ok(Some(SourceEvent::Readings { time: stamped, readings })) => {
+                for reading in readings {
+                    waiting.retain(|n| **n != reading.name);
+                    assembler.push(&reading);
+                }
+                time = match (site.clock, stamped) {
+                    (Clock::Frames, Some(t)) => t,
+                    _ => clock::now(),
+                };
+            }
+            Ok(Some(SourceEvent::Down { why })) => down = Some(why),
+            Ok(Some(SourceEvent::Up)) => down = None,
+            Ok(Some(SourceEvent::Malformed { topic, problem, .. })) => {
+                unreachable.push(format!("topic {topic}: {problem}"));
+            }
+            Ok(Some(SourceEvent::Denied { topic })) => {
+                unreachable.push(format!("topic {topic}: the broker does not allow the subscription"));
+            }
+            Ok(Some(SourceEvent::Silent { .. } | SourceEvent::Overrun { .. })) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    if let Some(why) = down {
+        unreachable.push(format!("broker: {why}"));
+    } else if !waiting.is_empty() {
+        let names = waiting.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
+        unreachable.push(format!("the broker answers, but within {} s nothing came for: {names}. Check topic, pointer and access rights", PATIENCE.as_secs()));
+    }
+    time
+}
+
+fn rows(site: &Site, frame: &Frame) -> Vec<Row> {
+    let row = |kind, name: &Name, unit, source: String, sample: Option<&Sample>| {
+        let missing = Sample::missing(unit);
+        let s = sample.unwrap_or(&missing);
+        Row {
+            kind,
+            name: name.clone(),
+            value: s.value,
+            unit,
+            quality: s.quality,
+            doubt: s.doubt,
+            age_s: s.age_s,
+            source,
+            other_orders: Vec::new(),
+        }
+    };
+    let signals = site.signals.iter().map(|s| {
+        let source = match &s.source {
+            Source::Mqtt(t) => format!("mqtt {}", t.topic),
+            Source::Modbus(p) => place(p),
+        };
+        row("signal", &s.name, s.unit, source, frame.signals.get(&s.name))
+    });
+    let setpoints = site
+        .setpoints
+        .iter()
+        .map(|s| row("setpoint", &s.name, s.unit, place(&s.register), frame.setpoints.get(&s.name)));
+    signals.chain(setpoints).collect()
+}
+
+fn place(p: &Point) -> String {
+    format!("modbus {} {:?} {}", p.device, p.table, p.address).to_lowercase()
+}
+
+/// A value that makes no sense in two registers is usually a matter of order: shows all four.
+async fn explain_orders(site: &Site, bus: &Bus, report: &mut Report) {
+    use crate::site::source::Order::{Big, Little};
+    for row in &mut report.rows {
+        let Some(signal) = site.signal(&row.name) else { continue };
+        let Source::Modbus(point) = &signal.source else { continue };
+        let odd = matches!(row.doubt, Some(Doubt::OutOfRange | Doubt::WrongUnit));
+        if point.word_type.registers() < 2 || !odd {
+            continue;
+        }
+        let address = site.device(&point.device).and_then(|d| d.wire_address(point.address));
+        let Some(address) = address else { continue };
+        let count = point.word_type.registers();
+        let Ok(words) = bus.read(&point.device, point.table, address, count).await else { continue };
+        for (word_order, byte_order) in [(Big, Big), (Little, Big), (Big, Little), (Little, Little)] {
+            let other = Point { word_order, byte_order, ..point.clone() };
+            let text = match register::decode(&other, &words) {
+                Ok(value) => value.to_string(),
+                Err(e) => e.to_string(),
+            };
+            row.other_orders.push(format!("word {word_order:?}, byte {byte_order:?}: {text}").to_lowercase());
+        }
+    }
+}
+
+impl Report {
+    #[must_use]
+    pub fn level(&self) -> Level {
+        if !self.unreachable.is_empty() {
+            Level::Unreachable
+        } else if self.rows.iter().any(|r| r.quality != Quality::Good) {
+            Level::Found
+        } else {
+            Level::Good
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} at {}", self.site, self.time)?;
+        writeln!(
+            f,
+            "{:<9} {:<24} {:>10} {:<6} {:<8} {:>7}  source",
+            "", "name", "value", "unit", "quality", "age s"
+        )?;
+        for r in &self.rows {
+            let value =
+                r.value.map_or("-".to_owned(), |v| format!("{:.*}", usize::from(r.unit.decimals()), v.get()));
+            let age = r.age_s.map_or("-".to_owned(), |a| format!("{:.0}", a.get()));
+            let quality = format!("{:?}", r.quality).to_lowercase();
+            writeln!(
+                f,
+                "{:<9} {:<24} {value:>10} {:<6} {quality:<8} {age:>7}  {}",
+                r.kind,
+                r.name,
+                r.unit.as_str(),
+                r.source
+            )?;
+            if let Some(doubt) = r.doubt {
+                writeln!(f, "{:<9} ^ {}", "", advice(doubt))?;
+            }
+            for other in &r.other_orders {
+                writeln!(f, "{:<9}   {other}", "")?;
+            }
+        }
+        for problem in &self.unreachable {
+            writeln!(f, "unreachable: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a controls engineer looks at next.
+fn advice(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::OutOfRange => "out of the plausible range: check scale, register, word order",
+        Doubt::WrongUnit => "plausible only in another unit: set the source's unit (degF sent as degC?)",
+        Doubt::Jump => "changed faster than slew_per_min allows",
+        Doubt::Stuck => "has not changed for stuck_after: a dead sensor or a frozen gateway",
+        Doubt::Disagrees => "far from the sensors of its twin_group",
+        Doubt::Reconnect => "the first value after a reconnect: one more is needed",
+        Doubt::Flagged => "the source itself marks it as not good",
+        Doubt::Retained => "a retained message: how old it is cannot be known",
+        Doubt::Clock => "time stamped in the future: check the source's clock",
+        Doubt::TooOld => "older than stale_after",
+        Doubt::NeverSeen => "nothing received: check topic or register, and access rights",
+    }
+}

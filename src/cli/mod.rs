@@ -1,0 +1,313 @@
+//! The command line. Each command is thin: it reads arguments, calls the library and prints.
+//!
+//! Exit codes: 0 good; 1 a check found something; 2 usage or config error; 3 could not reach a peer.
+
+#[cfg(feature = "demo")]
+mod demo;
+mod operator;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use isotherm::site::{self, Mode, Site};
+use isotherm::{audit, bench, check, decision, doctor, model, reason, replay, service};
+
+#[derive(Parser)]
+#[command(name = "isotherm", version = version(), about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A simulated plant, broker, Modbus server, agent and console in one go.
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
+    /// The on-prem service.
+    Run(RunArgs),
+    /// Validates a site, connects, reads every signal and setpoint once; writes nothing.
+    Check(SiteJson),
+    /// Recorded frames or an audit log through the same stages.
+    Replay(replay::Args),
+    /// The audit log.
+    Audit(audit::cli::Args),
+    /// The measured claims.
+    Bench(BenchArgs),
+    /// Model files.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// What will fail on this machine, before it does.
+    Doctor(DoctorArgs),
+    /// JSON Schemas.
+    Schema(SchemaArgs),
+    /// An operator's acts on a running agent.
+    Operator(operator::Args),
+    /// The model process; started by the agent itself.
+    #[cfg(feature = "llama")]
+    #[command(hide = true)]
+    Reasoner,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[arg(long)]
+    site: PathBuf,
+    /// Start in this mode, whatever the site file says.
+    #[arg(long, value_enum)]
+    mode: Option<ModeArg>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModeArg {
+    Shadow,
+    Advise,
+    Auto,
+    Manual,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(m: ModeArg) -> Self {
+        match m {
+            ModeArg::Shadow => Self::Shadow,
+            ModeArg::Advise => Self::Advise,
+            ModeArg::Auto => Self::Auto,
+            ModeArg::Manual => Self::Manual,
+        }
+    }
+}
+
+#[derive(Args)]
+struct SiteJson {
+    #[arg(long)]
+    site: PathBuf,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct DoctorArgs {
+    #[arg(long)]
+    site: Option<PathBuf>,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct SchemaArgs {
+    #[arg(value_enum)]
+    what: SchemaOf,
+    /// For `decision`: the site whose setpoints constrain the model.
+    #[arg(long, required_if_eq("what", "decision"))]
+    site: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemaOf {
+    Decision,
+    Site,
+    Frame,
+}
+
+#[derive(Args)]
+struct BenchArgs {
+    #[arg(value_enum)]
+    what: BenchOf,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BenchOf {
+    Ingest,
+    Guard,
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// Architecture, quantization and cache bytes per token of a GGUF file.
+    Inspect {
+        path: PathBuf,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes a GGUF file in another quantization.
+    Requantize {
+        input: PathBuf,
+        output: PathBuf,
+        #[arg(long, default_value = "q8_0")]
+        to: model::requantize::Quantization,
+    },
+}
+
+fn version() -> &'static str {
+    static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    TEXT.get_or_init(|| format!("{} ({})", env!("CARGO_PKG_VERSION"), reason::build_info()))
+}
+
+/// What a command ends with, other than success.
+enum Failed {
+    Found,
+    Usage(String),
+    Unreachable(String),
+}
+
+type Done = Result<(), Failed>;
+
+fn usage(e: impl std::fmt::Display) -> Failed {
+    Failed::Usage(e.to_string())
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging();
+    let done = match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => run(&args),
+        Command::Check(args) => check_site(&args),
+        Command::Replay(args) => return ExitCode::from(replay::main(&args)),
+        Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut std::io::stdout())),
+        Command::Bench(args) => bench(&args),
+        Command::Model(command) => model_command(&command),
+        Command::Doctor(args) => examine(&args),
+        Command::Schema(args) => schema(&args),
+        Command::Operator(args) => operator::run(&args),
+        #[cfg(feature = "llama")]
+        Command::Reasoner => reason::worker::run().map_err(usage),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Found) => ExitCode::from(1),
+        Err(Failed::Usage(message)) => {
+            eprintln!("isotherm: {message}");
+            ExitCode::from(2)
+        }
+        Err(Failed::Unreachable(message)) => {
+            eprintln!("isotherm: {message}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Logs go to stderr: stdout belongs to reports. `RUST_LOG` chooses, `ISOTHERM_LOG=json` for machines.
+fn logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,isotherm=info,rumqttd=off"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("ISOTHERM_LOG").is_ok_and(|v| v == "json") {
+        builder.json().init();
+    } else {
+        builder.with_target(false).init();
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(usage)
+}
+
+fn load(path: &Path) -> Result<Site, Failed> {
+    site::load(path).map_err(usage)
+}
+
+fn print_json(value: &impl serde::Serialize) -> Done {
+    println!("{}", serde_json::to_string_pretty(value).map_err(usage)?);
+    Ok(())
+}
+
+fn run(args: &RunArgs) -> Done {
+    let mut site = load(&args.site)?;
+    if let Some(mode) = args.mode {
+        site.mode = mode.into();
+    }
+    service::protect();
+    let options = service::Options { wait_for_model: Duration::ZERO, simulated: false };
+    let ended = runtime()?.block_on(service::run(site, options, service::stop_signal())).map_err(usage)?;
+    tracing::info!(decisions = ended.stats.decisions, writes = ended.stats.writes, "stopped");
+    Ok(())
+}
+
+fn check_site(args: &SiteJson) -> Done {
+    let site = load(&args.site)?;
+    let report = runtime()?.block_on(check::examine(&site));
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print!("{report}");
+    }
+    match report.level() {
+        check::Level::Good => Ok(()),
+        check::Level::Found => Err(Failed::Found),
+        check::Level::Unreachable => {
+            Err(Failed::Unreachable("a peer could not be reached; see above".to_owned()))
+        }
+    }
+}
+
+fn bench(args: &BenchArgs) -> Done {
+    let value = match args.what {
+        BenchOf::Guard => serde_json::to_value(bench::guard::run().map_err(usage)?),
+        BenchOf::Ingest => {
+            let report =
+                runtime()?.block_on(bench::ingest::run()).map_err(|e| Failed::Unreachable(e.to_string()))?;
+            serde_json::to_value(report)
+        }
+    }
+    .map_err(usage)?;
+    if args.json {
+        return print_json(&value);
+    }
+    for (key, value) in value.as_object().into_iter().flatten() {
+        println!("{key:<24} {value}");
+    }
+    Ok(())
+}
+
+fn model_command(command: &ModelCommand) -> Done {
+    match command {
+        ModelCommand::Inspect { path, json } => {
+            let facts = model::inspect::inspect(path).map_err(usage)?;
+            if *json {
+                return print_json(&facts);
+            }
+            print!("{facts}");
+            Ok(())
+        }
+        ModelCommand::Requantize { input, output, to } => {
+            let made = model::requantize::requantize(input, output, *to).map_err(usage)?;
+            println!("{}  {}", made.sha256, output.display());
+            Ok(())
+        }
+    }
+}
+
+fn examine(args: &DoctorArgs) -> Done {
+    let site = args.site.as_deref().map(load).transpose()?;
+    let findings = doctor::examine(site.as_ref());
+    if args.json {
+        print_json(&findings)?;
+    } else {
+        for f in &findings {
+            let mark = match f.level {
+                doctor::Level::Ok => "ok  ",
+                doctor::Level::Warn => "warn",
+                doctor::Level::Fail => "FAIL",
+            };
+            println!("{mark}  {:<11} {}\n                  {}", f.topic, f.found, f.means);
+        }
+    }
+    let failed = findings.iter().any(|f| f.level == doctor::Level::Fail);
+    if failed { Err(Failed::Found) } else { Ok(()) }
+}
+
+fn schema(args: &SchemaArgs) -> Done {
+    match (args.what, &args.site) {
+        (SchemaOf::Decision, Some(path)) => print_json(&decision::schema(&load(path)?)),
+        (SchemaOf::Decision, None) => Err(Failed::Usage("schema decision needs --site FILE".to_owned())),
+        (SchemaOf::Site, _) => print_json(&site::schema()),
+        (SchemaOf::Frame, _) => print_json(&isotherm::frame::schema()),
+    }
+}

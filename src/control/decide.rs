@@ -1,0 +1,257 @@
+//! From a frame to an intent: ask the model, read its reply, replace what cannot be used, have it guarded.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::record::{Body, Cause, DecisionRecord, Disposition, PromptRecord, Replaced};
+use super::{Advice, Controller, Effect, Effects, Pending, touched};
+use crate::decision::{self, Claims, Decision, Rejected};
+use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
+use crate::facts::Facts;
+use crate::frame::Frame;
+use crate::prompt::{Prompt, PromptError, Shown};
+use crate::reason::{Completion, Failure, Request, Sampler};
+use crate::site::{Backend, Mode, Name, Unverified};
+use crate::twin::{Twin, Worst};
+use crate::units::Finite;
+
+/// All that led to a proposal, for the record.
+#[derive(Default)]
+struct Path {
+    prompt: Option<PromptRecord>,
+    sampler: Option<Sampler>,
+    completion: Option<Completion>,
+    failure: Option<Failure>,
+    rejected: Option<Rejected>,
+    decision: Option<Decision>,
+    claims: Option<Claims>,
+    confidence: Option<Finite>,
+    replaced: Option<Replaced>,
+}
+
+impl Controller {
+    pub(super) fn ask(&mut self, now: Timestamp, cause: Cause, fx: &mut Effects<'_>) {
+        if self.setup.site.model.backend == Backend::None {
+            let path = Path { replaced: Some(Replaced::NoModel), ..Path::default() };
+            self.fall_back(now, now, cause, path, fx);
+            return;
+        }
+        let Some((facts, rendered)) = self.render(now) else { return };
+        let prompt = match rendered {
+            Ok(prompt) => prompt,
+            Err(e) => {
+                let failure = Some(Failure::Compute { why: e.to_string() });
+                let path = Path { failure, replaced: Some(Replaced::ModelFailed), ..Path::default() };
+                self.fall_back(now, now, cause, path, fx);
+                return;
+            }
+        };
+        self.asks += 1;
+        let request = Request {
+            prefix: prompt.prefix.clone(),
+            body: prompt.body.clone(),
+            schema: self.setup.schema.clone(),
+            sampler: self.sampler(),
+            deadline: self.setup.site.model.deadline,
+        };
+        self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt, facts });
+        fx.list.push(Effect::Ask { ask: self.asks, request: Box::new(request) });
+    }
+
+    fn render(&self, now: Timestamp) -> Option<(Facts, Result<Prompt, PromptError>)> {
+        let frame = self.frame.as_ref()?;
+        let outlook = self.twin.outlook(frame);
+        let shown = Shown {
+            site: &self.setup.site,
+            now,
+            frame,
+            history: &self.history,
+            outlook: &outlook,
+            directives: &self.directives,
+        };
+        let facts = Facts::new(&shown);
+        let prompt = self.setup.prompts.render(&shown, &facts);
+        Some((facts, prompt))
+    }
+
+    pub(super) fn sampler(&self) -> Sampler {
+        let m = &self.setup.site.model;
+        Sampler { max_tokens: m.max_tokens, temperature: m.temperature, seed: m.seed }
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        now: Timestamp,
+        ask: u64,
+        result: Result<Completion, Failure>,
+        fx: &mut Effects<'_>,
+    ) {
+        // Answers to questions that an emergency or a stop has overtaken are of no use.
+        let Some(pending) = self.pending.take_if(|p| p.ask == ask) else { return };
+        let mut path = Path {
+            prompt: Some(PromptRecord::from(&pending.prompt)),
+            sampler: Some(self.sampler()),
+            ..Path::default()
+        };
+        match result {
+            Err(failure) => {
+                path.failure = Some(failure);
+                path.replaced = Some(Replaced::ModelFailed);
+            }
+            Ok(completion) => self.read(completion, &pending.facts, &mut path),
+        }
+        let (at, cause) = (pending.at, pending.cause);
+        let site = &self.setup.site;
+        match (path.replaced, &path.decision) {
+            (None, Some(decision)) => {
+                let proposal = Proposal { by: ProposedBy::Model, setpoints: decision.setpoints.clone() };
+                self.judge(now, at, cause, proposal, path, fx);
+            }
+            (Some(Replaced::ClaimsUnverified), _) if site.envelope.unverified == Unverified::Hold => {
+                let proposal = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
+                self.judge(now, at, cause, proposal, path, fx);
+            }
+            _ => self.fall_back(now, at, cause, path, fx),
+        }
+    }
+
+    /// Strict parse, claims, measured confidence: whatever fails says why its setpoints are replaced.
+    fn read(&self, completion: Completion, facts: &Facts, path: &mut Path) {
+        let site = &self.setup.site;
+        match decision::parse(site, &completion.text) {
+            Err(rejected) => {
+                path.rejected = Some(rejected);
+                path.replaced = Some(Replaced::ReplyRejected);
+            }
+            Ok(decision) => {
+                let claims = decision::check(facts, &decision);
+                if !claims.verified && site.envelope.unverified != Unverified::Accept {
+                    path.replaced = Some(Replaced::ClaimsUnverified);
+                }
+                path.claims = Some(claims);
+                path.confidence = decision::confidence(&completion);
+                if path.confidence.is_some_and(|c| c < site.envelope.min_confidence) {
+                    path.replaced = Some(Replaced::LowConfidence);
+                }
+                path.decision = Some(decision);
+            }
+        }
+        path.completion = Some(completion);
+    }
+
+    fn fall_back(
+        &mut self,
+        now: Timestamp,
+        decided_at: Timestamp,
+        cause: Cause,
+        path: Path,
+        fx: &mut Effects<'_>,
+    ) {
+        let Some(frame) = &self.frame else { return };
+        let proposal = self.fallback.step(now, frame);
+        self.judge(now, decided_at, cause, proposal, path, fx);
+    }
+
+    /// Guards a proposal that no reply stands behind.
+    pub(super) fn judge_and_act(
+        &mut self,
+        now: Timestamp,
+        cause: Cause,
+        proposal: Proposal,
+        fx: &mut Effects<'_>,
+    ) {
+        self.judge(now, now, cause, proposal, Path::default(), fx);
+    }
+
+    fn judge(
+        &mut self,
+        now: Timestamp,
+        decided_at: Timestamp,
+        cause: Cause,
+        proposal: Proposal,
+        path: Path,
+        fx: &mut Effects<'_>,
+    ) {
+        let Some(frame) = &self.frame else { return };
+        let limits = self.limits();
+        let verdict = self.guard.judge(&Case {
+            now,
+            decided_at,
+            frame,
+            memory: &self.memory,
+            limits: &limits,
+            foresight: &|setpoints| foresee(&self.twin, frame, setpoints),
+            proposal: &proposal,
+        });
+        if matches!(cause, Cause::Emergency | Cause::Limit) && verdict.action.is_empty() {
+            // Already where it has to be: nothing new to record at every frame.
+            return;
+        }
+        if path.replaced.is_none() && verdict.by == ProposedBy::Model {
+            self.fallback.stand_by();
+        }
+        let acts = self.in_charge() && self.mode == Mode::Auto;
+        let disposition = match (verdict.action.is_empty(), acts, self.mode) {
+            (true, _, _) => Disposition::Hold,
+            (false, true, _) => Disposition::Write,
+            (false, false, Mode::Advise) if cause == Cause::Operator && self.in_charge() => {
+                Disposition::Write
+            }
+            (false, false, Mode::Advise) => Disposition::Advise,
+            (false, false, Mode::Shadow | Mode::Auto | Mode::Manual) => Disposition::Shadow,
+        };
+        let invalid_inputs = touched(&verdict, Rule::InputValidity);
+        let action = verdict.action.clone();
+        let seq = fx.record(Body::Decision(Box::new(DecisionRecord {
+            cause,
+            mode: self.mode,
+            asked_at: decided_at,
+            frame: frame.clone(),
+            prompt: path.prompt,
+            sampler: path.sampler,
+            completion: path.completion,
+            failure: path.failure,
+            rejected: path.rejected,
+            decision: path.decision,
+            claims: path.claims,
+            confidence: path.confidence,
+            replaced: path.replaced,
+            verdict,
+            disposition,
+        })));
+        match disposition {
+            Disposition::Write => fx.list.push(Effect::Write { intent: seq, action }),
+            Disposition::Advise => {
+                let expires = now + self.setup.site.cadence;
+                self.advice = Some(Advice { decision: seq, proposal, expires });
+            }
+            Disposition::Hold | Disposition::Shadow => {}
+        }
+        if cause == Cause::Cadence {
+            self.count_misses(invalid_inputs, fx);
+        }
+    }
+
+    /// Operators' overrides and the typed meaning of their directives.
+    fn limits(&self) -> Vec<Limit> {
+        let held = self.overrides.iter().map(|(setpoint, o)| Limit {
+            setpoint: setpoint.clone(),
+            floor: Some(o.value),
+            ceiling: Some(o.value),
+            hold: false,
+            until: o.until,
+        });
+        held.chain(self.directives.iter().flat_map(|d| d.limits.iter().cloned())).collect()
+    }
+}
+
+/// The twin's prediction as the guard takes it: one standard deviation counted against every choice.
+fn foresee(twin: &Twin, frame: &Frame, setpoints: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Predicted> {
+    let widen = |w: Worst| Predicted {
+        low: w.low.value.plus(-w.low.sigma.get()),
+        high: w.high.value.plus(w.high.sigma.get()),
+        ramp_15min: w.ramp_15min,
+    };
+    twin.predict(frame, setpoints).into_iter().map(|(name, worst)| (name, widen(worst))).collect()
+}

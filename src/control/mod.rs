@@ -1,0 +1,527 @@
+//! The sans-I/O core. [`Controller::handle`] takes the time and one input and returns effects in the order
+//! in which they must happen; the service, replay and the benches drive the same function.
+//!
+//! Theory of operation. Every frame is recorded, folded into history, twin and guard memory, and, while in
+//! charge, answered with a heartbeat. Once a cadence the model is asked; its reply, or its failure, becomes
+//! a proposal; the guard turns the proposal into an action; the record of all that precedes the write.
+//! An emergency does not wait for the cadence and does not ask.
+//!
+//! ```text
+//!             mode = auto, link up, frame                 outcome applied
+//!  Released ──────────────────────────────> Taking ──────────────────────────> Held
+//!     ^                                        │ outcome failed                    │
+//!     └────────────────────────────────────────┴───────────────────────────────────┘
+//!          mode left auto, link down, write failed, three decisions without valid inputs, stop
+//! ```
+
+pub mod act;
+mod decide;
+mod operate;
+pub mod record;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use act::{Act, What};
+pub use record::{Body, RunHeader};
+use record::{Cause, Event, EventRecord, FrameRecord, OutcomeRecord, StopRecord};
+
+use crate::actuate::Outcome;
+use crate::directive::Directive;
+use crate::envelope::{Guard, Memory, Proposal, ProposedBy, Rule, SafeAction};
+use crate::facts::Facts;
+use crate::fallback::Fallback;
+use crate::frame::Frame;
+use crate::history::History;
+use crate::prompt::{Prompt, Prompts};
+use crate::reason::{Completion, Failure, Request};
+use crate::site::{Mode, Name, Site};
+use crate::twin::Twin;
+use crate::units::Finite;
+
+/// What reaches the controller.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    Frame(Frame),
+    Reply {
+        ask: u64,
+        result: Result<Completion, Failure>,
+    },
+    Outcome {
+        intent: u64,
+        outcome: Outcome,
+    },
+    Act(Act),
+    Link {
+        link: Link,
+        up: bool,
+        why: String,
+    },
+    /// Intents of an earlier run that have no outcome in the log.
+    Orphans(Vec<u64>),
+    /// The run is to end: release.
+    Stop {
+        why: String,
+    },
+    /// Nothing is under way any more.
+    Stopped {
+        why: String,
+    },
+}
+
+/// A connection whose loss changes what may be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// The devices that hold the setpoints.
+    Plant,
+    /// The source of the frames.
+    Source,
+}
+
+impl Link {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plant => "plant",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// What is to be done, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Append to the audit log.
+    Record(Body),
+    Ask {
+        ask: u64,
+        request: Box<Request>,
+    },
+    /// Make all records so far durable, then write; report back as [`Input::Outcome`] for `intent`.
+    Write {
+        intent: u64,
+        action: SafeAction,
+    },
+    /// A heartbeat: its record is the frame's. A failure shows as a lost link, not as an outcome.
+    Heartbeat {
+        action: SafeAction,
+    },
+    /// The answer to the operator whose act was just handled.
+    Answer(Answer),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Answer {
+    pub accepted: bool,
+    pub answer: String,
+}
+
+/// What does not change while a run lasts.
+#[derive(Debug)]
+pub struct Setup {
+    pub site: Site,
+    pub prompts: Prompts,
+    pub schema: serde_json::Value,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Charge {
+    Released {
+        /// Not before this time; `None`: as soon as possible.
+        retake: Option<Timestamp>,
+    },
+    Taking {
+        intent: u64,
+    },
+    Held,
+}
+
+/// A question on its way.
+#[derive(Debug)]
+struct Pending {
+    ask: u64,
+    at: Timestamp,
+    cause: Cause,
+    prompt: Prompt,
+    /// What the prompt showed: claims are judged by it, not by what has come since.
+    facts: Facts,
+}
+
+/// An action that waits for an operator.
+#[derive(Debug)]
+struct Advice {
+    decision: u64,
+    proposal: Proposal,
+    expires: Timestamp,
+}
+
+#[derive(Debug)]
+struct Override {
+    value: Finite,
+    until: Option<Timestamp>,
+}
+
+/// After a failed write control is not taken again before this.
+const RETAKE_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// Decisions in a row without valid inputs before control is released.
+const MISSES_TO_RELEASE: u32 = 3;
+
+#[derive(Debug)]
+pub struct Controller {
+    setup: Arc<Setup>,
+    guard: Guard,
+    memory: Memory,
+    history: History,
+    twin: Twin,
+    fallback: Fallback,
+    mode: Mode,
+    charge: Charge,
+    plant_up: bool,
+    source_up: bool,
+    frame: Option<Frame>,
+    next_decision: Option<Timestamp>,
+    pending: Option<Pending>,
+    advice: Option<Advice>,
+    overrides: BTreeMap<Name, Override>,
+    directives: Vec<Directive>,
+    emergency: bool,
+    misses: u32,
+    heartbeat: u16,
+    asks: u64,
+    /// The sequence number the next record will have in the log.
+    next_seq: u64,
+}
+
+/// Effects being collected for one input.
+struct Effects<'a> {
+    list: Vec<Effect>,
+    next_seq: &'a mut u64,
+}
+
+impl Effects<'_> {
+    /// Returns the record's sequence number.
+    fn record(&mut self, body: Body) -> u64 {
+        let seq = *self.next_seq;
+        *self.next_seq += 1;
+        self.list.push(Effect::Record(body));
+        seq
+    }
+
+    fn event(&mut self, event: Event, detail: impl Into<String>) -> u64 {
+        self.record(Body::Event(EventRecord {
+            event,
+            detail: detail.into(),
+            action: None,
+            intents: Vec::new(),
+        }))
+    }
+
+    /// An event that is itself the intent of a write. Returns its sequence number.
+    fn event_and_write(&mut self, event: Event, detail: impl Into<String>, action: SafeAction) -> u64 {
+        let shown = serde_json::to_value(&action).ok();
+        let seq = self.record(Body::Event(EventRecord {
+            event,
+            detail: detail.into(),
+            action: shown,
+            intents: Vec::new(),
+        }));
+        if !action.is_empty() {
+            self.list.push(Effect::Write { intent: seq, action });
+        }
+        seq
+    }
+}
+
+impl Controller {
+    /// `first_seq`: the number that the log will give to the first record, the run header.
+    #[must_use]
+    pub fn new(setup: Arc<Setup>, first_seq: u64) -> Self {
+        let site = &setup.site;
+        Self {
+            guard: Guard::new(site),
+            memory: Memory::new(site),
+            history: History::new(site),
+            twin: Twin::new(site),
+            fallback: Fallback::new(site),
+            mode: site.mode,
+            charge: Charge::Released { retake: None },
+            plant_up: true,
+            source_up: true,
+            frame: None,
+            next_decision: None,
+            pending: None,
+            advice: None,
+            overrides: BTreeMap::new(),
+            directives: Vec::new(),
+            emergency: false,
+            misses: 0,
+            heartbeat: 0,
+            asks: 0,
+            next_seq: first_seq,
+            setup,
+        }
+    }
+
+    /// The run header, which must be the first thing recorded.
+    pub fn start(&mut self, header: RunHeader) -> Vec<Effect> {
+        self.next_seq += 1;
+        vec![Effect::Record(Body::Start(Box::new(header)))]
+    }
+
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        let mut seq = self.next_seq;
+        let mut fx = Effects { list: Vec::new(), next_seq: &mut seq };
+        match input {
+            Input::Frame(frame) => self.on_frame(now, frame, &mut fx),
+            Input::Reply { ask, result } => self.on_reply(now, ask, result, &mut fx),
+            Input::Outcome { intent, outcome } => self.on_outcome(now, intent, outcome, &mut fx),
+            Input::Act(act) => self.on_act(now, act, &mut fx),
+            Input::Link { link, up, why } => self.on_link(link, up, &why, &mut fx),
+            Input::Orphans(intents) => {
+                fx.record(Body::Event(EventRecord {
+                    event: Event::Orphans,
+                    detail: "an earlier run ended between these intents and their outcomes: whether the writes reached the plant is shown by its registers, which are read before anything is decided".to_owned(),
+                    action: None,
+                    intents,
+                }));
+            }
+            Input::Stop { why } => {
+                fx.event(Event::Stopping, why);
+                self.release("stopping", None, &mut fx);
+            }
+            Input::Stopped { why } => {
+                fx.record(Body::Stop(StopRecord { why }));
+            }
+        }
+        let list = fx.list;
+        self.next_seq = seq;
+        list
+    }
+
+    /// Whether an ask is under way: its frame's control time has not ended yet.
+    #[must_use]
+    pub fn is_thinking(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    #[must_use]
+    pub fn in_charge(&self) -> bool {
+        self.charge == Charge::Held
+    }
+
+    #[must_use]
+    pub fn next_decision(&self) -> Option<Timestamp> {
+        self.next_decision
+    }
+
+    /// The action that waits for an operator: its decision's record and when it expires.
+    #[must_use]
+    pub fn advice(&self) -> Option<(u64, Timestamp)> {
+        self.advice.as_ref().map(|a| (a.decision, a.expires))
+    }
+
+    /// The number of the question that is under way.
+    #[must_use]
+    pub fn pending_ask(&self) -> Option<u64> {
+        self.pending.as_ref().map(|p| p.ask)
+    }
+
+    #[must_use]
+    pub fn in_emergency(&self) -> bool {
+        self.emergency
+    }
+
+    #[must_use]
+    pub fn directives(&self) -> &[Directive] {
+        &self.directives
+    }
+
+    #[must_use]
+    pub fn frame(&self) -> Option<&Frame> {
+        self.frame.as_ref()
+    }
+
+    /// What hands the plant back when nothing can be recorded any more.
+    #[must_use]
+    pub fn release_action(&self) -> SafeAction {
+        if matches!(self.charge, Charge::Released { .. }) {
+            SafeAction::default()
+        } else {
+            self.guard.release()
+        }
+    }
+
+    fn on_frame(&mut self, now: Timestamp, frame: Frame, fx: &mut Effects<'_>) {
+        if let Some(last) = &self.frame
+            && frame.time < last.time
+        {
+            fx.event(
+                Event::ClockBackwards,
+                format!("a frame of {} came after one of {}: not used", frame.time, last.time),
+            );
+            return;
+        }
+        self.history.push(&frame);
+        self.twin.update(&frame);
+        self.fallback.observe(&frame);
+        self.memory = self.guard.observe(&self.memory, now, &frame);
+
+        let in_charge = self.in_charge();
+        if in_charge {
+            self.heartbeat = self.heartbeat.wrapping_add(1);
+        }
+        fx.record(Body::Frame(Box::new(FrameRecord {
+            frame: frame.clone(),
+            heartbeat: in_charge.then_some(self.heartbeat),
+        })));
+        if in_charge {
+            let action = self.guard.heartbeat(self.heartbeat);
+            if !action.is_empty() {
+                fx.list.push(Effect::Heartbeat { action });
+            }
+        }
+        if !self.memory.new_manual_holds().is_empty() {
+            self.fallback.stand_by();
+        }
+        for setpoint in self.memory.new_manual_holds() {
+            fx.event(
+                Event::ManualHold,
+                format!("{setpoint} was changed at the plant itself: left alone until the hold ends"),
+            );
+        }
+        self.frame = Some(frame);
+        self.expire(now, fx);
+        self.maybe_take(now, fx);
+        self.check_emergency(now, fx);
+
+        if self.in_charge() && !self.emergency && self.mode == Mode::Auto {
+            // The dew point rises without asking: a limit that the present setpoints break does not wait.
+            let hold = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
+            self.judge_and_act(now, Cause::Limit, hold, fx);
+        }
+        let cadence = self.setup.site.cadence;
+        let due = *self.next_decision.get_or_insert(now + cadence);
+        if now >= due && self.pending.is_none() && !self.emergency {
+            self.next_decision = Some(now + cadence);
+            self.ask(now, Cause::Cadence, fx);
+        }
+    }
+
+    fn maybe_take(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        let Charge::Released { retake } = self.charge else { return };
+        let due = retake.is_none_or(|at| now >= at);
+        if self.mode == Mode::Auto && self.plant_up && self.source_up && due && self.inputs_are_good() {
+            let action = self.guard.take_control();
+            let empty = action.is_empty();
+            let intent =
+                fx.event_and_write(Event::TakeControl, "mode auto, plant reachable, inputs good", action);
+            self.charge = if empty { Charge::Held } else { Charge::Taking { intent } };
+        }
+    }
+
+    /// Control is taken only with eyes open: every required signal and every setpoint good.
+    fn inputs_are_good(&self) -> bool {
+        let site = &self.setup.site;
+        let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
+        let needed = required.chain(site.setpoints.iter().map(|s| &s.name));
+        self.frame.as_ref().is_some_and(|frame| needed.into_iter().all(|name| frame.good(name).is_some()))
+    }
+
+    /// Hands the plant back to its own controller, if this agent has it.
+    fn release(&mut self, why: &str, retake: Option<Timestamp>, fx: &mut Effects<'_>) {
+        if !matches!(self.charge, Charge::Released { .. }) {
+            let action = if self.plant_up { self.guard.release() } else { SafeAction::default() };
+            fx.event_and_write(Event::Release, why, action);
+        }
+        self.charge = Charge::Released { retake };
+    }
+
+    fn on_outcome(&mut self, now: Timestamp, intent: u64, outcome: Outcome, fx: &mut Effects<'_>) {
+        let applied = !outcome.release_needed;
+        self.memory = self.guard.after(&self.memory, now, &outcome);
+        let summary = outcome.trouble();
+        fx.record(Body::Outcome(OutcomeRecord { intent, outcome }));
+        if self.charge == (Charge::Taking { intent }) {
+            self.charge =
+                if applied { Charge::Held } else { Charge::Released { retake: Some(now + RETAKE_AFTER) } };
+        } else if !applied {
+            fx.event(Event::WriteFailed, summary);
+            self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);
+        }
+    }
+
+    fn on_link(&mut self, link: Link, up: bool, why: &str, fx: &mut Effects<'_>) {
+        let event = if up { Event::LinkUp } else { Event::LinkDown };
+        fx.event(event, format!("{}: {why}", link.as_str()));
+        match link {
+            Link::Plant => self.plant_up = up,
+            Link::Source => self.source_up = up,
+        }
+        if !up {
+            self.release("the link is lost", None, fx);
+        }
+    }
+
+    fn check_emergency(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        let emergency = self.memory.emergency().map(ToOwned::to_owned);
+        match (&emergency, self.emergency) {
+            (Some(why), false) => {
+                fx.event(Event::Emergency, why.clone());
+                // A reply still to come would be about a world that no longer is.
+                self.pending = None;
+            }
+            (None, true) => {
+                fx.event(Event::EmergencyOver, "temperatures are back below their hand-back limits");
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+        self.emergency = emergency.is_some();
+        if self.emergency && self.in_charge() {
+            self.judge_and_act(now, Cause::Emergency, self.guard.full_cooling(), fx);
+        }
+    }
+
+    /// Ends what has run out.
+    fn expire(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        if let Some(advice) = self.advice.take_if(|a| now >= a.expires) {
+            fx.event(Event::AdviceExpired, format!("decision {} was not answered in time", advice.decision));
+        }
+        let gone: Vec<Name> = self
+            .overrides
+            .iter()
+            .filter(|(_, o)| o.until.is_some_and(|t| now >= t))
+            .map(|(n, _)| n.clone())
+            .collect();
+        for name in gone {
+            self.overrides.remove(&name);
+            fx.event(Event::OverrideExpired, format!("{name} is the agent's again"));
+        }
+        self.directives.retain(|d| {
+            let over = d.until.is_some_and(|t| now >= t);
+            if over {
+                fx.event(Event::DirectiveExpired, d.text.clone());
+            }
+            !over
+        });
+    }
+
+    /// Counts decisions for which the guard had no valid inputs.
+    fn count_misses(&mut self, touched_by_input_validity: bool, fx: &mut Effects<'_>) {
+        self.misses = if touched_by_input_validity { self.misses + 1 } else { 0 };
+        if self.misses >= MISSES_TO_RELEASE {
+            self.release("three decisions in a row without valid inputs", None, fx);
+        }
+    }
+}
+
+/// Whether a rule had a say in a verdict.
+fn touched(verdict: &crate::envelope::Verdict, rule: Rule) -> bool {
+    verdict.touched.iter().any(|t| t.rule == rule)
+}

@@ -1,0 +1,135 @@
+//! Operators' acts. Each is answered, and recorded whether it was accepted or not.
+
+use jiff::Timestamp;
+
+use super::act::{Act, What};
+use super::record::{Body, Cause, Event, OperatorRecord};
+use super::{Answer, Charge, Controller, Effect, Effects, Override};
+use crate::directive;
+use crate::envelope::{Proposal, ProposedBy};
+use crate::site::Mode;
+
+impl Controller {
+    pub(super) fn on_act(&mut self, now: Timestamp, act: Act, fx: &mut Effects<'_>) {
+        let verdict = self.admit(now, &act);
+        let accepted = verdict.is_ok();
+        let (Ok(answer) | Err(answer)) = verdict;
+        fx.record(Body::Operator(OperatorRecord { act: act.clone(), accepted, answer: answer.clone() }));
+        if accepted {
+            self.carry_out(now, act, fx);
+        }
+        fx.list.push(Effect::Answer(Answer { accepted, answer }));
+    }
+
+    /// Whether an act can be done now; the text says what it leads to, or why not.
+    fn admit(&self, now: Timestamp, act: &Act) -> Result<String, String> {
+        if act.who.trim().is_empty() || act.why.trim().is_empty() {
+            return Err("an act needs a name and a reason: --who and --why".to_owned());
+        }
+        match &act.what {
+            What::Mode { mode } if *mode == self.mode => {
+                Err(format!("the mode is {mode:?} already").to_lowercase())
+            }
+            What::Mode { mode } => Ok(format!("mode {mode:?}").to_lowercase()),
+            What::Approve { decision } | What::Reject { decision } => match &self.advice {
+                Some(a) if a.decision == *decision => Ok(format!("decision {decision}")),
+                Some(a) => Err(format!(
+                    "decision {decision} does not wait for an answer; decision {} does",
+                    a.decision
+                )),
+                None => Err("no decision waits for an answer".to_owned()),
+            },
+            What::Override { setpoint, value, until } => {
+                let Some(s) = self.setup.site.setpoint(setpoint) else {
+                    return Err(format!("there is no setpoint {setpoint}"));
+                };
+                if until.is_some_and(|t| t <= now) {
+                    return Err(format!("the end of the override is not after {now}"));
+                }
+                if *value < s.min || *value > s.max {
+                    return Err(format!("{setpoint} can be set from {} to {} {}", s.min, s.max, s.unit));
+                }
+                if self.mode != Mode::Auto {
+                    return Err("overrides act through the agent: change to mode auto first".to_owned());
+                }
+                Ok(format!("{setpoint} is moved to {value} {} and held", s.unit))
+            }
+            What::ClearOverride { setpoint } if self.overrides.contains_key(setpoint) => {
+                Ok(format!("{setpoint} is the agent's again"))
+            }
+            What::ClearOverride { setpoint } => Err(format!("{setpoint} is not overridden")),
+            What::Directive { text, until } => {
+                let d = directive::understand(&self.setup.site, now, &act.who, text, *until)
+                    .map_err(|e| e.to_string())?;
+                Ok(d.meaning())
+            }
+            What::WithdrawDirective { number } => {
+                self.directive_index(*number).map(|_| format!("directive {number} is withdrawn")).ok_or_else(
+                    || format!("there is no directive {number}; {} are in force", self.directives.len()),
+                )
+            }
+        }
+    }
+
+    /// Directives are numbered from 1, as they are listed.
+    fn directive_index(&self, number: u32) -> Option<usize> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        (index < self.directives.len()).then_some(index)
+    }
+
+    fn carry_out(&mut self, now: Timestamp, act: Act, fx: &mut Effects<'_>) {
+        match act.what {
+            What::Mode { mode } => {
+                self.mode = mode;
+                self.advice = None;
+                fx.event(Event::ModeChange, format!("{mode:?}").to_lowercase());
+                if mode == Mode::Auto {
+                    if let Charge::Released { retake } = &mut self.charge {
+                        *retake = None;
+                    }
+                    self.maybe_take(now, fx);
+                } else {
+                    self.pending = None;
+                    self.release("the mode left auto", None, fx);
+                }
+            }
+            What::Approve { .. } => {
+                let Some(advice) = self.advice.take() else { return };
+                if !self.in_charge() {
+                    self.take_for_approval(fx);
+                }
+                self.judge_and_act(now, Cause::Operator, advice.proposal, fx);
+            }
+            What::Reject { .. } => self.advice = None,
+            What::Override { setpoint, value, until } => {
+                self.overrides.insert(setpoint.clone(), Override { value, until });
+                let proposal = Proposal {
+                    by: ProposedBy::Operator,
+                    setpoints: std::iter::once((setpoint, value)).collect(),
+                };
+                self.judge_and_act(now, Cause::Operator, proposal, fx);
+            }
+            What::ClearOverride { setpoint } => {
+                self.overrides.remove(&setpoint);
+            }
+            What::Directive { text, until } => {
+                if let Ok(d) = directive::understand(&self.setup.site, now, &act.who, &text, until) {
+                    self.directives.push(d);
+                }
+            }
+            What::WithdrawDirective { number } => {
+                if let Some(index) = self.directive_index(number) {
+                    self.directives.remove(index);
+                }
+            }
+        }
+    }
+
+    /// In `advise` control is taken with the first approval, and kept until the mode changes: releasing
+    /// after each action would undo it.
+    fn take_for_approval(&mut self, fx: &mut Effects<'_>) {
+        let action = self.guard.take_control();
+        fx.event_and_write(Event::TakeControl, "an operator approved an action", action);
+        self.charge = Charge::Held;
+    }
+}

@@ -1,0 +1,221 @@
+//! What the audit log holds. The controller makes every record; the fields' order here is their order in
+//! the log, so equal inputs give equal bytes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::act::Act;
+use crate::actuate::Outcome;
+use crate::audit::Kind;
+use crate::decision::{Claims, Decision, Rejected};
+use crate::envelope::Verdict;
+use crate::frame::Frame;
+use crate::prompt::Prompt;
+use crate::reason::{Completion, Failure, Sampler};
+use crate::site::Mode;
+use crate::units::Finite;
+
+/// One entry of the audit log.
+#[derive(Debug)]
+pub enum Body {
+    Start(Box<RunHeader>),
+    Frame(Box<FrameRecord>),
+    Decision(Box<DecisionRecord>),
+    Outcome(OutcomeRecord),
+    Operator(OperatorRecord),
+    Event(EventRecord),
+    Stop(StopRecord),
+}
+
+/// Who runs what: replays never mix runs.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunHeader {
+    pub run: String,
+    pub version: String,
+    pub build: String,
+    pub site: String,
+    pub site_sha256: String,
+    /// The whole site as it was understood, so that a replay needs nothing else.
+    pub site_config: serde_json::Value,
+    pub prompt_template: String,
+    pub prompt_sha256: String,
+    pub prompt_files: BTreeMap<String, String>,
+    pub schema_sha256: String,
+    /// What the reasoner said of its model; `null` without one.
+    pub model: serde_json::Value,
+    pub sampler: Sampler,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FrameRecord {
+    pub frame: Frame,
+    /// The heartbeat about to be written, while in charge.
+    pub heartbeat: Option<u16>,
+}
+
+/// One pass from frame to verdict: the intent, on disk before anything is written.
+#[derive(Debug, Serialize)]
+pub struct DecisionRecord {
+    pub cause: Cause,
+    pub mode: Mode,
+    pub asked_at: Timestamp,
+    pub frame: Frame,
+    pub prompt: Option<PromptRecord>,
+    pub sampler: Option<Sampler>,
+    pub completion: Option<Completion>,
+    pub failure: Option<Failure>,
+    pub rejected: Option<Rejected>,
+    pub decision: Option<Decision>,
+    pub claims: Option<Claims>,
+    pub confidence: Option<Finite>,
+    /// Why the model's own setpoints are not what was judged.
+    pub replaced: Option<Replaced>,
+    pub verdict: Verdict,
+    pub disposition: Disposition,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PromptRecord {
+    pub template: String,
+    pub template_sha256: String,
+    pub sha256: String,
+    /// Frame, history, look-ahead and directives as the model saw them; the prefix is in the template.
+    pub text: String,
+}
+
+impl From<&Prompt> for PromptRecord {
+    fn from(p: &Prompt) -> Self {
+        Self {
+            template: p.template.clone(),
+            template_sha256: p.template_sha256.clone(),
+            sha256: p.sha256.clone(),
+            text: p.body.clone(),
+        }
+    }
+}
+
+/// Why a decision was made now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    Cadence,
+    Emergency,
+    /// A setpoint in the plant is outside what the envelope allows now.
+    Limit,
+    /// An operator's act calls for one.
+    Operator,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replaced {
+    ModelFailed,
+    ReplyRejected,
+    ClaimsUnverified,
+    LowConfidence,
+    NoModel,
+}
+
+/// What becomes of the verdict's action.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    /// Written next; an outcome follows.
+    Write,
+    /// Nothing to change.
+    Hold,
+    /// Not in charge: recorded only.
+    Shadow,
+    /// Waits for an operator.
+    Advise,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    /// Sequence number of the record that holds the intent: a decision, or an event with an action.
+    pub intent: u64,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OperatorRecord {
+    #[serde(flatten)]
+    pub act: Act,
+    pub accepted: bool,
+    /// What it led to, or why it was refused.
+    pub answer: String,
+}
+
+/// Something that happened. Lost and regained links are inputs of a replay; most others follow from inputs.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct EventRecord {
+    pub event: Event,
+    pub detail: String,
+    /// Writes this event is the intent of (taking and releasing control).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<serde_json::Value>,
+    /// Intents of an earlier run that have no outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intents: Vec<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    LinkDown,
+    LinkUp,
+    TakeControl,
+    Release,
+    ModeChange,
+    Emergency,
+    EmergencyOver,
+    ManualHold,
+    AdviceExpired,
+    OverrideExpired,
+    DirectiveExpired,
+    WriteFailed,
+    ClockBackwards,
+    Orphans,
+    Stopping,
+    /// The control loop broke; the run ends here.
+    Broken,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StopRecord {
+    pub why: String,
+}
+
+impl Body {
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Start(_) => Kind::Start,
+            Self::Frame(_) => Kind::Frame,
+            Self::Decision(_) => Kind::Decision,
+            Self::Outcome(_) => Kind::Outcome,
+            Self::Operator(_) => Kind::Operator,
+            Self::Event(_) => Kind::Event,
+            Self::Stop(_) => Kind::Stop,
+        }
+    }
+
+    /// The exact text that is hashed and stored.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let text = match self {
+            Self::Start(b) => serde_json::to_string(b),
+            Self::Frame(b) => serde_json::to_string(b),
+            Self::Decision(b) => serde_json::to_string(b),
+            Self::Outcome(b) => serde_json::to_string(b),
+            Self::Operator(b) => serde_json::to_string(b),
+            Self::Event(b) => serde_json::to_string(b),
+            Self::Stop(b) => serde_json::to_string(b),
+        };
+        // Finite numbers and string keys only: there is nothing in these types that JSON cannot hold.
+        text.unwrap_or_else(|e| format!("{{\"unserializable\":{:?}}}", e.to_string()))
+    }
+}

@@ -1,0 +1,525 @@
+//! Comparisons and rankings.
+//!
+//! The number of a comparison need not itself be a fact ("margin under 1 K"), but it must be a known limit
+//! of what is compared, or the round number next to its value: "above 26" at 26.1, not "above 20".
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::direction::same;
+use super::items::{Is, Op, Prep, Rank};
+use super::speech::{Scene, Speech, Topic};
+use super::{Claim, close};
+use crate::facts::{Bound, BoundKind, Side, SignalFacts};
+use crate::prose::Number;
+use crate::site::Name;
+use crate::twin::{HORIZONS_MIN, Row};
+use crate::units::{Finite, Unit};
+
+impl Op {
+    fn holds(self, a: f64, b: f64) -> bool {
+        match self {
+            Self::Above => a > b + 1e-9,
+            Self::AtLeast => a >= b - 1e-9,
+            Self::Below => a < b - 1e-9,
+            Self::AtMost => a <= b + 1e-9,
+        }
+    }
+
+    fn upward(self) -> bool {
+        matches!(self, Self::Above | Self::AtLeast)
+    }
+}
+
+/// What a value is compared with.
+enum Against {
+    Number(Number),
+    Limit(Option<Side>, Option<BoundKind>),
+    Topic(Topic),
+}
+
+/// Values of a signal in one possible future (or now): those that the words speak of.
+type Reading = BTreeMap<Name, Vec<Finite>>;
+
+impl Speech<'_> {
+    /// The look-ahead for holding and, where there is one, for what was chosen.
+    pub(super) fn scenarios(&self) -> Vec<&Row> {
+        let moves = self.facts.moves(self.chosen);
+        self.facts.outlook.rows.iter().filter(|r| r.moves.is_empty() || r.moves == moves).collect()
+    }
+
+    pub(super) fn comparisons(&mut self, scene: &mut Scene<'_>) {
+        for at in 0..scene.clause.items.len() {
+            match scene.is(at) {
+                Some(Is::Compare(op)) => self.comparison(scene, at, *op, false),
+                Some(Is::Loose(op)) => self.comparison(scene, at, *op, true),
+                Some(Is::Inside(inside)) => self.inside(scene, at, *inside),
+                _ => {}
+            }
+        }
+    }
+
+    fn comparison(&mut self, scene: &mut Scene<'_>, at: usize, op: Op, loose: bool) {
+        let right =
+            if matches!(scene.is(at + 1), Some(Is::Prep(Prep::Of | Prep::To))) { at + 2 } else { at + 1 };
+        let against = match scene.is(right) {
+            Some(Is::Number(n)) if n.as_minutes().is_some() => return,
+            Some(Is::Number(_)) if self.is_ordered(scene, at) => {
+                scene.bounds.insert(right);
+                return;
+            }
+            Some(Is::Number(n)) => {
+                let number = *n;
+                scene.used.insert(right);
+                Against::Number(number)
+            }
+            Some(Is::Limit(side, kind)) => Against::Limit(*side, *kind),
+            Some(Is::Rank(Rank::Highest)) => Against::Limit(Some(Side::High), None),
+            Some(Is::Rank(Rank::Lowest)) => Against::Limit(Some(Side::Low), None),
+            Some(Is::Subject(_)) if !loose => match scene.topics.get(right).cloned().flatten() {
+                Some(topic) => Against::Topic(topic),
+                None => return,
+            },
+            _ if loose => return,
+            _ => {
+                let span = Self::span(scene, at, at);
+                return self.check(
+                    Claim::Unclear,
+                    span,
+                    Err("it is not said what it is compared with".to_owned()),
+                );
+            }
+        };
+        if let Some(before) = at.checked_sub(1)
+            && matches!(scene.is(before), Some(Is::Way(..)))
+        {
+            scene.crossing.insert(before);
+        }
+        let result = self.compare(scene, at, right, op, &against);
+        let span = Self::span(scene, at, right);
+        self.check(Claim::Comparison, span, result);
+    }
+
+    /// "The operator wants at least 10": the number is a bound, of no particular thing.
+    fn is_ordered(&self, scene: &Scene<'_>, at: usize) -> bool {
+        let ordered = |n: usize| matches!(scene.is(n), Some(Is::Limit(_, Some(BoundKind::Ordered))));
+        scene.topic_before(at).is_none() && (0..at).any(ordered)
+    }
+
+    fn compare(
+        &self,
+        scene: &Scene<'_>,
+        at: usize,
+        right: usize,
+        op: Op,
+        against: &Against,
+    ) -> Result<(), String> {
+        let own = scene.topic_before(at);
+        let Some((topic, carried)) = own.map(|t| (t, false)).or(self.carry.as_ref().map(|(t, m)| (t, *m)))
+        else {
+            return Err("it is not said what is compared".to_owned());
+        };
+        let after = |n: usize| scene.is(n) == Some(&Is::Margin);
+        let margin = carried || (0..at).any(after) || after(right + 1) || after(right + 2);
+        if topic.signals.is_empty() {
+            return self.compare_setpoints(topic, op, against);
+        }
+        let result = self.compare_signals(scene, at, right, op, against, topic, margin);
+        if result.is_err() && !topic.setpoints.is_empty() && !margin {
+            return self.compare_setpoints(topic, op, against).or(result);
+        }
+        result
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one clause's parts, each of its own type")]
+    fn compare_signals(
+        &self,
+        scene: &Scene<'_>,
+        at: usize,
+        right: usize,
+        op: Op,
+        against: &Against,
+        topic: &Topic,
+        margin: bool,
+    ) -> Result<(), String> {
+        // Being on the safe side is said of all, being on the other of any.
+        let all = op.upward() == margin;
+        let readings = self.readings(scene, &[at, right], topic, all)?;
+        let mut found = Err("there is no value to compare".to_owned());
+        for reading in &readings {
+            let verdicts: Vec<Result<(), String>> = self
+                .signals(topic)
+                .map(|s| {
+                    let values = reading.get(&s.name).map(Vec::as_slice).unwrap_or_default();
+                    self.compare_one(s, values, op, against, margin, all)
+                })
+                .collect();
+            let holds =
+                if all { verdicts.iter().all(Result::is_ok) } else { verdicts.iter().any(Result::is_ok) };
+            if holds && !verdicts.is_empty() {
+                return Ok(());
+            }
+            found = verdicts.into_iter().find(Result::is_err).unwrap_or(found);
+        }
+        found
+    }
+
+    fn compare_one(
+        &self,
+        s: &SignalFacts,
+        values: &[Finite],
+        op: Op,
+        against: &Against,
+        margin: bool,
+        all: bool,
+    ) -> Result<(), String> {
+        let name = &s.name;
+        let measures: Vec<f64> = values
+            .iter()
+            .map(|v| if margin { s.margin_of(*v).map(|(_, m)| m.get()) } else { Some(v.get()) })
+            .collect::<Option<_>>()
+            .ok_or_else(|| format!("{name} has no limit to be near to"))?;
+        if measures.is_empty() {
+            return Err(format!("{name} has no value to compare"));
+        }
+        let limit = match against {
+            Against::Number(n) => {
+                let n = if margin { n.as_difference(s.unit) } else { n.as_level(s.unit) };
+                let limit = n.ok_or_else(|| format!("{name} is measured in {}", s.unit))?;
+                let known =
+                    !margin && s.bounds.iter().any(|b| close(limit, b.value.get(), s.unit.decimals()));
+                if !known && !measures.iter().any(|v| next_round(*v, limit, s.unit)) {
+                    return Err(format!(
+                        "{name} is at {}: too far off to be told by {limit}",
+                        shown(&measures)
+                    ));
+                }
+                limit
+            }
+            Against::Limit(side, kind) => limit_of(s, *side, *kind)
+                .map(|b| b.value.get())
+                .ok_or_else(|| format!("{name} has no such limit"))?,
+            Against::Topic(topic) => {
+                let others = self.signals(topic).filter_map(|o| o.value);
+                let set = self.setpoints(topic).filter_map(|o| o.present);
+                let values: Vec<f64> = if topic.signals.is_empty() {
+                    set.map(Finite::get).collect()
+                } else {
+                    others.map(Finite::get).collect()
+                };
+                // Above the highest, or below the lowest, of what is named.
+                let limit = if op.upward() {
+                    values.into_iter().reduce(f64::max)
+                } else {
+                    values.into_iter().reduce(f64::min)
+                };
+                limit.ok_or_else(|| "there is no value to compare with".to_owned())?
+            }
+        };
+        let right = |v: &f64| op.holds(*v, limit);
+        let holds = if all { measures.iter().all(right) } else { measures.iter().any(right) };
+        if holds { Ok(()) } else { Err(format!("{name} is at {} against {limit}", shown(&measures))) }
+    }
+
+    fn compare_setpoints(&self, topic: &Topic, op: Op, against: &Against) -> Result<(), String> {
+        for s in self.setpoints(topic) {
+            let value = self.chosen.get(&s.name).ok_or_else(|| format!("{} is not known", s.name))?.get();
+            let own = |side: Option<Side>| if side == Some(Side::Low) { s.min } else { s.max };
+            let limit = match against {
+                Against::Number(n) => {
+                    let limit =
+                        n.as_level(s.unit).ok_or_else(|| format!("{} is set in {}", s.name, s.unit))?;
+                    let ends = [s.min, s.max].into_iter().chain(s.ordered.iter().map(|b| b.value));
+                    let known = ends.into_iter().any(|b| close(limit, b.get(), s.decimals));
+                    let present = s.present.is_some_and(|p| close(limit, p.get(), s.decimals));
+                    if !known && !present && !next_round(value, limit, s.unit) {
+                        return Err(format!("{} goes to {value}: too far off to be told by {limit}", s.name));
+                    }
+                    limit
+                }
+                Against::Limit(side, Some(BoundKind::Ordered)) => {
+                    let ordered = s.ordered.iter().find(|b| side.is_none_or(|w| w == b.side));
+                    ordered.ok_or_else(|| format!("nothing is ordered for {}", s.name))?.value.get()
+                }
+                Against::Limit(side, _) => own(*side).get(),
+                Against::Topic(_) => {
+                    return Err("a setpoint can only be compared with a number or a limit".to_owned());
+                }
+            };
+            if !op.holds(value, limit) {
+                return Err(format!("{} goes to {value} against {limit}", s.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The values that a claim speaks of: now, or ahead, in each possible future.
+    fn readings(
+        &self,
+        scene: &Scene<'_>,
+        at: &[usize],
+        topic: &Topic,
+        all: bool,
+    ) -> Result<Vec<Reading>, String> {
+        let time = at.iter().find_map(|n| scene.time_of(*n));
+        let future = scene.any(|is| *is == Is::Future);
+        if time.is_some() && scene.any(|is| *is == Is::Past) {
+            return Err("comparisons with the past cannot be checked".to_owned());
+        }
+        let now = || {
+            let values = self.signals(topic).filter_map(|s| Some((s.name.clone(), vec![s.value?])));
+            vec![values.collect::<Reading>()]
+        };
+        let horizons: Vec<usize> = match time {
+            None if !future => return Ok(now()),
+            None => (0..HORIZONS_MIN.len()).collect(),
+            Some((prep, within, minutes)) => {
+                if !HORIZONS_MIN.iter().any(|h| same(f64::from(*h), minutes)) {
+                    return Err(format!("no look-ahead for {minutes} min was shown"));
+                }
+                let span = within || prep == Some(Prep::For) || all;
+                let inside =
+                    |h: u32| if span { f64::from(h) <= minutes + 1e-6 } else { same(f64::from(h), minutes) };
+                (0..HORIZONS_MIN.len()).filter(|n| HORIZONS_MIN.get(*n).is_some_and(|h| inside(*h))).collect()
+            }
+        };
+        let read = |row: &Row| {
+            let values = self.signals(topic).filter_map(|s| {
+                let ahead = row.ahead.get(&s.name)?;
+                let now = s.value.filter(|_| all);
+                Some((
+                    s.name.clone(),
+                    now.into_iter()
+                        .chain(horizons.iter().filter_map(|h| Some(ahead.get(*h)?.value)))
+                        .collect(),
+                ))
+            });
+            values.collect::<Reading>()
+        };
+        let rows = self.scenarios();
+        if rows.is_empty() || horizons.is_empty() {
+            return Err("no look-ahead for that was shown".to_owned());
+        }
+        Ok(rows.into_iter().map(read).collect())
+    }
+
+    /// "within limits", "outside its band", "within 1 K of the limit", "within 18 to 27".
+    fn inside(&mut self, scene: &mut Scene<'_>, at: usize, inside: bool) {
+        let right = if scene.is(at + 1) == Some(&Is::Prep(Prep::Of)) { at + 2 } else { at + 1 };
+        let (end, kind) = match scene.is(right) {
+            Some(Is::Limit(_, kind)) => (right, *kind),
+            Some(Is::Number(n)) if n.as_minutes().is_none() => {
+                let number = *n;
+                let of =
+                    [right + 1, right + 2].into_iter().find(|n| matches!(scene.is(*n), Some(Is::Limit(..))));
+                if let Some(end) = of.filter(|_| inside) {
+                    scene.used.insert(right);
+                    let result = self.near_limit(scene, at, right, number);
+                    let span = Self::span(scene, at, end);
+                    return self.check(Claim::Comparison, span, result);
+                }
+                let second =
+                    [right + 1, right + 2].into_iter().find(|n| scene.is(*n).is_some_and(Is::is_amount));
+                scene.bounds.insert(right);
+                scene.bounds.extend(second);
+                (second.unwrap_or(right), None)
+            }
+            _ => return,
+        };
+        let result = self.in_band(scene, at, end, kind, inside);
+        let span = Self::span(scene, at, end);
+        self.check(Claim::Comparison, span, result);
+    }
+
+    fn near_limit(&self, scene: &Scene<'_>, at: usize, right: usize, number: Number) -> Result<(), String> {
+        let carried = self.carry.as_ref().map(|(t, _)| t);
+        let topic = scene.topic_before(at).or(carried).ok_or_else(|| "it is not said what".to_owned())?;
+        self.compare_signals(scene, at, right, Op::AtMost, &Against::Number(number), topic, true)
+    }
+
+    fn in_band(
+        &self,
+        scene: &Scene<'_>,
+        at: usize,
+        end: usize,
+        kind: Option<BoundKind>,
+        inside: bool,
+    ) -> Result<(), String> {
+        let carried = self.carry.as_ref().map(|(t, _)| t);
+        let bounded = || Topic {
+            signals: self
+                .facts
+                .signals
+                .iter()
+                .filter(|s| s.operating().next().is_some())
+                .map(|s| s.name.clone())
+                .collect(),
+            setpoints: Vec::new(),
+        };
+        let topic = scene
+            .topic_before(at)
+            .or_else(|| scene.topic_after(end))
+            .or(carried)
+            .cloned()
+            .unwrap_or_else(bounded);
+        if topic.signals.is_empty() {
+            // The schema keeps setpoints inside their limits.
+            return if inside { Ok(()) } else { Err("setpoints are always inside their limits".to_owned()) };
+        }
+        let kind = kind.unwrap_or(BoundKind::Operating);
+        let readings = self.readings(scene, &[at, end], &topic, inside)?;
+        let mut found = String::new();
+        for reading in &readings {
+            let outside: Vec<String> =
+                self.signals(&topic).filter_map(|s| out_of(s, reading.get(&s.name), kind)).collect();
+            if outside.is_empty() == inside {
+                return Ok(());
+            }
+            found = outside.join(", ");
+        }
+        Err(if inside { found } else { "all are inside".to_owned() })
+    }
+
+    /// Rankings: narrows "hottest inlet" to the one it is, and checks "hall A is the hottest".
+    pub(super) fn rankings(&mut self, scene: &mut Scene<'_>) {
+        for at in 0..scene.clause.items.len() {
+            let Some(Is::Rank(rank)) = scene.is(at).cloned() else { continue };
+            // "The hottest inlet's margin" ranks by temperature, "the smallest margin" by margin.
+            let by_margin = matches!(rank, Rank::Highest | Rank::Lowest | Rank::Worst);
+            let margin = by_margin && scene.any(|is| *is == Is::Margin);
+            let subjects =
+                || (0..scene.topics.len()).filter(|n| scene.topics.get(*n).is_some_and(Option::is_some));
+            let target = subjects().find(|n| *n > at).or_else(|| subjects().rfind(|n| *n < at));
+            let group = match target.and_then(|n| scene.topics.get(n)?.as_ref()) {
+                Some(topic) if self.has_own_ends(topic) => continue,
+                Some(topic) => self.ranked_among(topic),
+                None if margin => self
+                    .facts
+                    .signals
+                    .iter()
+                    .filter(|s| s.margin().is_some())
+                    .map(|s| s.name.clone())
+                    .collect(),
+                None => match self.carry.as_ref().map(|(t, _)| t) {
+                    Some(topic) if self.has_own_ends(topic) => continue,
+                    Some(topic) => self.ranked_among(topic),
+                    None => Vec::new(),
+                },
+            };
+            let span = Self::span(scene, at, target.unwrap_or(at).max(at));
+            let first = match self.first_of(&group, rank, margin) {
+                Ok(first) => first,
+                Err(why) => {
+                    self.check(Claim::Ranking, span, Err(why));
+                    continue;
+                }
+            };
+            let named: Vec<Topic> = scene
+                .topics
+                .iter()
+                .flatten()
+                .chain(target.is_none().then_some(self.carry.as_ref().map(|(t, _)| t)).flatten())
+                .cloned()
+                .collect();
+            let particular =
+                |t: &&Topic| t.signals.len() < group.len() && t.signals.iter().all(|n| group.contains(n));
+            let verdict = named.iter().filter(|t| !t.signals.is_empty()).find(particular).map(|t| {
+                let right = t.signals.iter().any(|n| first.contains(n));
+                let names = || first.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                if right { Ok(()) } else { Err(format!("that is {}", names())) }
+            });
+            let only = Topic { signals: first, setpoints: Vec::new() };
+            if let Some(slot) = scene.topics.get_mut(target.unwrap_or(at)) {
+                *slot = Some(only);
+            }
+            if let Some(verdict) = verdict {
+                self.check(Claim::Ranking, span_of(scene, at, span), verdict);
+            }
+        }
+    }
+
+    /// The maximum of a setpoint is its limit, not a ranking.
+    fn has_own_ends(&self, topic: &Topic) -> bool {
+        !topic.setpoints.is_empty() && topic.signals.len() <= 1
+    }
+
+    /// A group as it is named, or all of the role of the one that is named.
+    fn ranked_among(&self, topic: &Topic) -> Vec<Name> {
+        if topic.signals.len() > 1 {
+            return topic.signals.clone();
+        }
+        let role = topic.signals.first().and_then(|n| self.facts.signal(n)).and_then(|s| s.role);
+        match role {
+            None => topic.signals.clone(),
+            Some(role) => {
+                self.facts.signals.iter().filter(|s| s.role == Some(role)).map(|s| s.name.clone()).collect()
+            }
+        }
+    }
+
+    /// Those of a group that come first, ties included.
+    fn first_of(&self, group: &[Name], rank: Rank, margin: bool) -> Result<Vec<Name>, String> {
+        let signals: Vec<&SignalFacts> = group.iter().filter_map(|n| self.facts.signal(n)).collect();
+        let unit = signals.first().map(|s| s.unit);
+        if signals.is_empty() || signals.iter().any(|s| Some(s.unit) != unit) && !margin {
+            return Err("it is not said among what".to_owned());
+        }
+        if matches!(rank, Rank::Hottest | Rank::Coldest) && unit != Some(Unit::DegC) {
+            return Err("only temperatures are hot or cold".to_owned());
+        }
+        let measure = |s: &&SignalFacts| if margin { s.margin().map(|(_, m)| m) } else { s.value };
+        let values: Vec<(&SignalFacts, Finite)> =
+            signals.iter().filter_map(|s| Some((*s, measure(s)?))).collect();
+        let lowest = matches!((rank, margin), (Rank::Lowest | Rank::Coldest, _) | (Rank::Worst, true));
+        let best = if lowest { values.iter().map(|v| v.1).min() } else { values.iter().map(|v| v.1).max() };
+        let best = best.ok_or_else(|| "there is no good value among them".to_owned())?;
+        Ok(values.into_iter().filter(|(_, v)| *v == best).map(|(s, _)| s.name.clone()).collect())
+    }
+}
+
+/// The whole clause, when a ranking is about something named in it.
+fn span_of(scene: &Scene<'_>, _at: usize, span: Range<usize>) -> Range<usize> {
+    let first = scene.clause.items.first().map_or(span.start, |i| i.span.start);
+    first.min(span.start)..span.end
+}
+
+fn limit_of(s: &SignalFacts, side: Option<Side>, kind: Option<BoundKind>) -> Option<&Bound> {
+    let kind = kind.unwrap_or(BoundKind::Operating);
+    let of = |side| s.bounds.iter().find(|b| b.kind == kind && b.side == side);
+    side.map_or_else(|| of(Side::High).or_else(|| of(Side::Low)), of)
+}
+
+/// What of a signal is outside; `None` when all is inside, or nothing limits it.
+fn out_of(s: &SignalFacts, values: Option<&Vec<Finite>>, kind: BoundKind) -> Option<String> {
+    let Some(values) = values.filter(|v| !v.is_empty()) else {
+        return Some(format!("{} has no value", s.name));
+    };
+    let mut bounds = s.bounds.iter().filter(|b| b.kind == kind).peekable();
+    if bounds.peek().is_none() {
+        return Some(format!("{} has no such limit", s.name));
+    }
+    bounds.find_map(|b| {
+        let value = values.iter().find(|v| b.margin(**v) < Finite::ZERO)?;
+        Some(format!("{} at {value} passes {}", s.name, b.value))
+    })
+}
+
+fn shown(values: &[f64]) -> String {
+    values.iter().map(|v| Finite::saturating(*v).rounded(3).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether `limit` is the round number next to `value` at its own coarseness: 26 for 26.1, 1 for 0.8, 800
+/// for 812. No coarser than ten display steps, or a fifth
+/// of the value where zero means nothing left.
+fn next_round(value: f64, limit: f64, unit: Unit) -> bool {
+    let step = 10f64.powi(-i32::from(unit.decimals()));
+    let degrees = matches!(unit, Unit::DegC | Unit::DegF | Unit::Kelvin);
+    let coarsest = (10.0 * step).max(if degrees { 0.0 } else { value.abs() / 5.0 });
+    let whole = |g: f64| (limit / g - (limit / g).round()).abs() < 1e-6;
+    let grain = (0..8)
+        .map(|p| step * 10f64.powi(p))
+        .take_while(|g| *g <= coarsest + 1e-9)
+        .filter(|g| whole(*g))
+        .last();
+    grain.is_some_and(|g| (value - limit).abs() <= g + 1e-9)
+}

@@ -1,0 +1,82 @@
+//! Emergencies: IT equipment above what it may have, in the worst case that the data allow.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::memory::{Emergency, Memory};
+use crate::frame::{Frame, Quality, Sample};
+use crate::site::{Envelope, Role, Site};
+use crate::units::Finite;
+
+/// A role without a believable value for this long is an emergency: nobody sees the equipment any more.
+const BLIND_AFTER: SignedDuration = SignedDuration::from_mins(3);
+/// How far below their limit liquid and chips must be before an emergency ends.
+const HAND_BACK_K: f64 = 5.0;
+
+/// One kind of IT temperature: its limit, and where an emergency ends.
+struct Watched {
+    role: Role,
+    limit: Finite,
+    hand_back: Finite,
+}
+
+fn watched(e: &Envelope) -> Vec<Watched> {
+    let [_, recommended] = e.inlet_recommended;
+    let [_, allowable] = e.inlet_allowable;
+    let mut list = vec![Watched { role: Role::ItInlet, limit: allowable, hand_back: recommended }];
+    let below = |limit: Finite| limit.plus(-HAND_BACK_K);
+    for role in [Role::LiquidSupply, Role::Bath] {
+        list.extend(e.liquid_allowable.map(|limit| Watched { role, limit, hand_back: below(limit) }));
+    }
+    list.extend(e.chip_allowable.map(|limit| Watched {
+        role: Role::ChipTemp,
+        limit,
+        hand_back: below(limit),
+    }));
+    list
+}
+
+/// The emergency after this frame, if there is one. It ends only when all that is watched is seen below
+/// its hand-back: what was too hot and is not believed any more has not cooled down.
+pub(super) fn next(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) -> Option<Emergency> {
+    let latched = memory.emergency.as_ref();
+    let mut hot = latched.map(|e| e.hot.clone()).unwrap_or_default();
+    let mut reason = None;
+    for w in watched(&site.envelope) {
+        let mut seen = false;
+        for signal in site.with_role(w.role) {
+            let Some(highest) = frame.signals.get(&signal.name).and_then(worst_high) else { continue };
+            seen = true;
+            let (name, unit) = (&signal.name, signal.unit);
+            if highest > w.limit {
+                hot.insert(name.clone());
+            } else if highest <= w.hand_back {
+                hot.remove(name);
+            }
+            if highest > if latched.is_some() { w.hand_back } else { w.limit } {
+                reason.get_or_insert_with(|| {
+                    format!("{name} may be at {:.1} {unit}; the limit is {} {unit}", highest.get(), w.limit)
+                });
+            }
+        }
+        // Latched, sight is lost at once; else there is time for it to come back.
+        let patience = if latched.is_some() { SignedDuration::ZERO } else { BLIND_AFTER };
+        let since = memory.last_good.get(&w.role);
+        if !seen && since.is_some_and(|t| now.duration_since(*t) > patience) {
+            reason.get_or_insert_with(|| format!("no believable {:?} temperature any more", w.role));
+        }
+    }
+    if let Some(name) = hot.first() {
+        reason.get_or_insert_with(|| format!("{name} was too hot and has not been seen cooler since"));
+    }
+    reason.map(|why| Emergency { why, hot })
+}
+
+/// The highest a sample may be; `None` when it is not believed at all. A sensor that is not believed is no
+/// emergency while a fellow of its role is; when none is left for a while, being blind is.
+pub(super) fn worst_high(sample: &Sample) -> Option<Finite> {
+    match sample.quality {
+        Quality::Good => sample.value,
+        Quality::Stale => sample.worst.map(|w| w.high),
+        Quality::Suspect | Quality::Missing => None,
+    }
+}

@@ -1,0 +1,266 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::action::{SafeAction, SafeWrite, Target};
+use super::alarm;
+use super::limit::Limit;
+use super::memory::{Memory, day};
+use super::rules::{Facts, Move};
+use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};
+use super::window::Window;
+use crate::actuate::{Outcome, WriteResult, Written};
+use crate::frame::Frame;
+use crate::register;
+use crate::site::{Name, Point, Role, Setpoint, Site, WordType};
+use crate::units::{Finite, Unit};
+
+/// How a signal may move within the outlook's time, uncertainty included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Predicted {
+    pub low: Finite,
+    pub high: Finite,
+    /// The largest change in 15 min.
+    pub ramp_15min: Finite,
+}
+
+/// What a choice of setpoints leads to, by signal; without an entry, nothing is known of a signal.
+pub type Foresight<'a> = dyn Fn(&BTreeMap<Name, Finite>) -> BTreeMap<Name, Predicted> + 'a;
+
+/// All that a verdict depends on.
+pub struct Case<'a> {
+    pub now: Timestamp,
+    /// When the question was asked to which the proposal is the answer.
+    pub decided_at: Timestamp,
+    pub frame: &'a Frame,
+    pub memory: &'a Memory,
+    pub limits: &'a [Limit],
+    pub foresight: &'a Foresight<'a>,
+    pub proposal: &'a Proposal,
+}
+
+/// A site's limits, ready to judge.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    site: Site,
+}
+
+impl Guard {
+    #[must_use]
+    pub fn new(site: &Site) -> Self {
+        Self { site: site.clone() }
+    }
+
+    /// Turns a proposal into what may be written.
+    #[must_use]
+    pub fn judge(&self, case: &Case<'_>) -> Verdict {
+        let emergency = case.memory.emergency().is_some();
+        let full_cooling = emergency.then(|| self.full_cooling());
+        // In an emergency nobody is asked.
+        let proposal = full_cooling.as_ref().unwrap_or(case.proposal);
+        let mut touched = Vec::new();
+        let facts = Facts::gather(&self.site, case, &mut touched);
+        let mut windows: Vec<Move<'_>> = Vec::new();
+        let mut setpoints = BTreeMap::new();
+        for setpoint in &self.site.setpoints {
+            let current = current(case, setpoint);
+            if let Some(current) = current {
+                setpoints.insert(setpoint.name.clone(), current);
+            }
+            let proposed = proposal.setpoints.get(&setpoint.name).copied();
+            // Without knowing where a setpoint is, the only move that can be judged is full cooling.
+            if let Some(start) = if emergency { proposed.or(current) } else { current } {
+                let mut window = Window::new(setpoint.min, setpoint.max, proposed.unwrap_or(start));
+                if facts.narrow(case, setpoint, current, &mut window, &mut touched) {
+                    windows.push((setpoint, current, window));
+                }
+            } else if proposed.is_some() {
+                touched.push(refusal(
+                    Rule::InputValidity,
+                    setpoint,
+                    proposed,
+                    "its register has not been read",
+                ));
+            }
+        }
+        for (setpoint, current, window) in &mut windows {
+            facts.settle(case, setpoint, *current, window, &mut touched);
+        }
+        if !emergency {
+            facts.foresee(case, &mut windows, &mut touched);
+        }
+        let mut writes = Vec::new();
+        for (setpoint, current, window) in windows {
+            if current == Some(window.value) {
+                continue;
+            }
+            match self.safe_write(setpoint, &window) {
+                Some(write) if current.is_some_and(|c| same_register(setpoint, c, &write)) => {}
+                Some(write) => {
+                    setpoints.insert(setpoint.name.clone(), write.value);
+                    writes.push(write);
+                }
+                None => touched.push(refusal(
+                    Rule::Register,
+                    setpoint,
+                    Some(window.value),
+                    "the register cannot hold a value inside the limits",
+                )),
+            }
+        }
+        // A note that names no setpoint says why; whether anything changed for it, each setpoint says.
+        let intervened = emergency || touched.iter().any(|t| t.rule.is_for_safety() && t.setpoint.is_some());
+        Verdict { by: proposal.by, action: SafeAction { writes }, setpoints, touched, emergency, intervened }
+    }
+
+    /// The register value nearest to the window's value that still lies inside the window.
+    fn safe_write(&self, setpoint: &Setpoint, window: &Window) -> Option<SafeWrite> {
+        let point = &setpoint.register;
+        let (words, value) = window.bounds().find_map(|(low, high)| {
+            register::encode_between(point, setpoint.unit, window.value, low, high)
+        })?;
+        let address = self.site.device(&point.device)?.wire_address(point.address)?;
+        let (target, device) = (Target::Setpoint(setpoint.name.clone()), point.device.clone());
+        Some(SafeWrite { target, device, address, words, value, unit: setpoint.unit })
+    }
+
+    /// Every setpoint to its coldest end; the rules say how far that is allowed.
+    #[must_use]
+    pub fn full_cooling(&self) -> Proposal {
+        let coldest = |s: &Setpoint| (s.name.clone(), s.coldest());
+        Proposal { by: ProposedBy::Emergency, setpoints: self.site.setpoints.iter().map(coldest).collect() }
+    }
+
+    /// Tells the plant that the agent is in charge. Empty where there is no such register.
+    #[must_use]
+    pub fn take_control(&self) -> SafeAction {
+        link_action(self.site.link.enable.as_ref(), Target::Enable, 1.0, &self.site)
+    }
+
+    /// Hands the plant back to its own controller.
+    #[must_use]
+    pub fn release(&self) -> SafeAction {
+        link_action(self.site.link.enable.as_ref(), Target::Enable, 0.0, &self.site)
+    }
+
+    #[must_use]
+    pub fn heartbeat(&self, counter: u16) -> SafeAction {
+        // An int16 register counts to 32,767 only.
+        let value = f64::from(counter & 0x7fff);
+        link_action(self.site.link.heartbeat.as_ref(), Target::Heartbeat, value, &self.site)
+    }
+
+    /// Memory after a frame: emergencies, manual changes, chiller starts.
+    #[must_use]
+    pub fn observe(&self, memory: &Memory, now: Timestamp, frame: &Frame) -> Memory {
+        let mut next = memory.from(now);
+        next.latest = Some(now);
+        next.first.get_or_insert(now);
+        for signal in &self.site.signals {
+            let good = frame.signals.get(&signal.name).and_then(crate::frame::Sample::good);
+            if let (Some(role), Some(value)) = (signal.role, good) {
+                next.last_good.insert(role, now);
+                if role == Role::ChillersOn {
+                    next.chillers.observe(now, value);
+                }
+            }
+        }
+        next.emergency = alarm::next(&self.site, &next, now, frame);
+        next.new_manual_holds.clear();
+        for setpoint in &self.site.setpoints {
+            let Some(slot) = next.slots.get_mut(&setpoint.name) else { continue };
+            slot.manual_until = slot.manual_until.filter(|until| now < *until);
+            let shown = frame.setpoints.get(&setpoint.name).filter(|s| slot.is_shown_by(s, now));
+            let shown = shown.and_then(crate::frame::Sample::good);
+            if let (Some(ours), Some(shown)) = (slot.written, shown)
+                && !within_one_count(setpoint, ours, shown)
+            {
+                // From here on it is the panel's value that a further change is seen against.
+                slot.written = Some(shown);
+                slot.manual_until = Some(now + self.site.envelope.manual_hold);
+                next.new_manual_holds.push(setpoint.name.clone());
+            }
+        }
+        next
+    }
+
+    /// Memory after writes: only what was read back counts as written.
+    #[must_use]
+    pub fn after(&self, memory: &Memory, now: Timestamp, outcome: &Outcome) -> Memory {
+        let mut next = memory.clone();
+        let now = memory.at(now);
+        for result in &outcome.writes {
+            match &result.target {
+                Target::Setpoint(name) => {
+                    if let (Some(setpoint), Some(slot)) = (self.site.setpoint(name), next.slots.get_mut(name))
+                    {
+                        slot.remember(now, setpoint, result);
+                    }
+                }
+                // Taken or given: whoever had control may have changed the setpoints since.
+                Target::Enable => next.slots.values_mut().for_each(|slot| slot.written = None),
+                Target::Heartbeat => {}
+            }
+        }
+        next
+    }
+}
+
+impl super::memory::Slot {
+    fn remember(&mut self, now: Timestamp, setpoint: &Setpoint, result: &WriteResult) {
+        if result.tries == 0 {
+            return;
+        }
+        let today = day(now);
+        let count = if self.writes.0 == today { self.writes.1 } else { 0 };
+        self.writes = (today, count.saturating_add(result.tries));
+        self.changed_at = Some(now);
+        self.written = (result.result == Written::Applied)
+            .then(|| decoded(&setpoint.register, setpoint.unit, result.words.as_slice()))
+            .flatten();
+    }
+}
+
+/// Where a setpoint is: read from the plant if that is good, else as last written and confirmed.
+fn current(case: &Case<'_>, setpoint: &Setpoint) -> Option<Finite> {
+    let read = case.frame.setpoints.get(&setpoint.name).and_then(crate::frame::Sample::good);
+    read.or_else(|| case.memory.slots.get(&setpoint.name).and_then(|slot| slot.written))
+}
+
+fn refusal(rule: Rule, setpoint: &Setpoint, from: Option<Finite>, why: &str) -> Touch {
+    let name = Some(setpoint.name.clone());
+    Touch { rule, setpoint: name, from, to: None, limit: None, why: why.to_owned() }
+}
+
+fn link_action(point: Option<&Point>, target: Target, value: f64, site: &Site) -> SafeAction {
+    let write = point.and_then(|point| {
+        let value = Finite::new(value)?;
+        let words = register::encode(point, Unit::Count, value).ok()?;
+        let address = site.device(&point.device)?.wire_address(point.address)?;
+        Some(SafeWrite { target, device: point.device.clone(), address, words, value, unit: Unit::Count })
+    });
+    SafeAction { writes: write.into_iter().collect() }
+}
+
+fn decoded(point: &Point, unit: Unit, words: &[u16]) -> Option<Finite> {
+    let wire = register::decode(point, words).ok()?;
+    point.unit.unwrap_or(unit).convert(wire, unit)
+}
+
+fn same_register(setpoint: &Setpoint, current: Finite, write: &SafeWrite) -> bool {
+    register::encode(&setpoint.register, setpoint.unit, current).is_ok_and(|words| words == write.words)
+}
+
+/// Whether two values differ by no more than one raw count of the register, or by what a float loses on
+/// the way.
+fn within_one_count(setpoint: &Setpoint, a: Finite, b: Finite) -> bool {
+    let point = &setpoint.register;
+    let in_unit = |v| point.unit.unwrap_or(setpoint.unit).convert(v, setpoint.unit).map_or(0.0, Finite::get);
+    let tolerance = match point.word_type {
+        WordType::Float32 => setpoint.step.get() / 20.0,
+        WordType::Int16 | WordType::Uint16 | WordType::Int32 | WordType::Uint32 | WordType::Bit => {
+            (in_unit(point.scale) - in_unit(Finite::ZERO)).abs() * 1.5
+        }
+    };
+    (a.get() - b.get()).abs() <= tolerance
+}

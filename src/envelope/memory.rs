@@ -1,0 +1,135 @@
+//! What the guard remembers between frames: what it wrote, when, and what is latched. A value like any
+//! other: [`Guard::observe`](super::Guard::observe) and [`Guard::after`](super::Guard::after) make a new one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::frame::Sample;
+use crate::site::{Name, Role, Site};
+use crate::units::Finite;
+
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Memory {
+    pub(super) slots: BTreeMap<Name, Slot>,
+    /// The latest time seen: an earlier one counts as this.
+    pub(super) latest: Option<Timestamp>,
+    /// The first time seen: before that, nothing is known of how a setpoint moved.
+    pub(super) first: Option<Timestamp>,
+    /// When each role last had a good value.
+    pub(super) last_good: BTreeMap<Role, Timestamp>,
+    pub(super) emergency: Option<Emergency>,
+    pub(super) chillers: Chillers,
+    pub(super) new_manual_holds: Vec<Name>,
+}
+
+/// An emergency, latched.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Emergency {
+    pub(super) why: String,
+    /// Signals over their limits that have not been seen below their hand-back since.
+    pub(super) hot: BTreeSet<Name>,
+}
+
+/// One setpoint's past.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Slot {
+    /// What its register was last known to hold: our own confirmed write, or a change at the plant after it.
+    pub(super) written: Option<Finite>,
+    pub(super) changed_at: Option<Timestamp>,
+    /// Writes in the day (since the epoch) given first.
+    pub(super) writes: (i64, u32),
+    /// Left alone until then: somebody changed it at the plant.
+    pub(super) manual_until: Option<Timestamp>,
+}
+
+impl Slot {
+    /// Whether a read-back can show what was last written: one taken before that cannot.
+    pub(super) fn is_shown_by(&self, sample: &Sample, now: Timestamp) -> bool {
+        let age = sample.age_s.and_then(|s| SignedDuration::try_from_secs_f64(s.get()).ok());
+        self.changed_at.is_none_or(|t| age.is_some_and(|age| now.duration_since(t) > age))
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Chillers {
+    pub(super) running: Option<Finite>,
+    /// Starts within the last hour.
+    pub(super) started: Vec<Timestamp>,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) stopped_at: Option<Timestamp>,
+}
+
+/// The span over which starts are counted.
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+impl Chillers {
+    pub(super) fn observe(&mut self, now: Timestamp, running: Finite) {
+        if self.running.is_some_and(|before| running > before) {
+            self.started.push(now);
+            self.started_at = Some(now);
+        }
+        if self.running.is_some_and(|before| running < before) {
+            self.stopped_at = Some(now);
+        }
+        self.started.retain(|t| now.duration_since(*t) < HOUR);
+        self.running = Some(running);
+    }
+}
+
+impl Memory {
+    #[must_use]
+    pub fn new(site: &Site) -> Self {
+        let slots = site.setpoints.iter().map(|s| (s.name.clone(), Slot::default())).collect();
+        Self { slots, ..Self::default() }
+    }
+
+    /// Why there is an emergency; latched until temperatures are below their hand-back limits.
+    #[must_use]
+    pub fn emergency(&self) -> Option<&str> {
+        self.emergency.as_ref().map(|e| e.why.as_str())
+    }
+
+    /// Setpoints that the latest frame showed as changed by somebody else.
+    #[must_use]
+    pub fn new_manual_holds(&self) -> &[Name] {
+        &self.new_manual_holds
+    }
+
+    /// The same memory where time goes on from `now`. If that is earlier than the latest, the clock was
+    /// wrong before or is now: nothing remembered may lie ahead, so that no wait becomes longer than it is
+    /// and none shorter.
+    pub(super) fn from(&self, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        let Some(ahead) = self.latest.map(|t| t.duration_since(now)).filter(SignedDuration::is_positive)
+        else {
+            return next;
+        };
+        let back = |t: &mut Timestamp| *t = (*t).min(now);
+        next.first.iter_mut().for_each(back);
+        next.last_good.values_mut().for_each(back);
+        let chillers = &mut next.chillers;
+        chillers
+            .started
+            .iter_mut()
+            .chain(&mut chillers.started_at)
+            .chain(&mut chillers.stopped_at)
+            .for_each(back);
+        for slot in next.slots.values_mut() {
+            slot.changed_at.iter_mut().for_each(back);
+            slot.manual_until.iter_mut().for_each(|until| *until = until.checked_sub(ahead).unwrap_or(now));
+        }
+        next
+    }
+
+    /// Time that does not run backwards.
+    pub(super) fn at(&self, now: Timestamp) -> Timestamp {
+        self.latest.map_or(now, |latest| latest.max(now))
+    }
+}
+
+/// Days since the epoch, for write budgets.
+pub(super) fn day(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(86_400)
+}

@@ -1,0 +1,186 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Bus;
+use super::endpoint::{Answer, Ask};
+use super::error::{Exception, ModbusError};
+use super::plan::{self, Place};
+use crate::ingest::{Origin, Reading};
+use crate::register;
+use crate::site::{Device, Name, Point, Site, Source};
+use crate::units::{Finite, Unit};
+
+/// Reads every register a site names, in as few requests as its devices allow.
+#[derive(Debug)]
+pub struct Poller {
+    bus: Bus,
+    blocks: Vec<Block>,
+}
+
+/// What one poll brought.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Polled {
+    /// Signals, and setpoints read back.
+    pub readings: Vec<Reading>,
+    /// The setpoints in force, from `active` registers, each in its setpoint's unit.
+    pub active: BTreeMap<Name, Finite>,
+    pub failures: Vec<ReadFailure>,
+}
+
+/// A value that could not be read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{name}: {error}")]
+pub struct ReadFailure {
+    pub name: Name,
+    pub error: ModbusError,
+}
+
+/// One request, and the values in its answer.
+#[derive(Debug)]
+struct Block {
+    device: Name,
+    place: Place,
+    values: Vec<Value>,
+    /// The link's epoch at the last answer: another one means that there was an interruption.
+    epoch: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Value {
+    name: Name,
+    point: Point,
+    unit: Unit,
+    active: bool,
+    place: Place,
+}
+
+impl Poller {
+    #[must_use]
+    pub fn new(site: &Site, bus: Bus) -> Self {
+        let blocks = site.devices.iter().flat_map(|device| blocks(site, device)).collect();
+        Self { bus, blocks }
+    }
+
+    /// Asks all devices at once; `now` becomes the time of the readings, which is not later than when
+    /// they were taken. Takes as long as the slowest device, bounded by the devices' timeouts.
+    pub async fn poll(&mut self, now: Timestamp) -> Polled {
+        let mut under_way = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            under_way.push(self.bus.hand_in(&block.device, Ask::Read(block.place)).await);
+        }
+        let mut polled = Polled::default();
+        let mut splits = Vec::new();
+        for (index, (block, pending)) in self.blocks.iter_mut().zip(under_way).enumerate() {
+            let answer = match pending {
+                Ok(pending) => Bus::answer(&block.device, pending).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(answer) => block.take(&answer, now, &mut polled),
+                // Perhaps one register, or a gap, that the device does not have: the others shall not
+                // suffer for it, now or later.
+                Err(ModbusError::Refused(Exception::ILLEGAL_ADDRESS)) if block.values.len() > 1 => {
+                    let mut singles = block.split();
+                    for single in &mut singles {
+                        match self.bus.ask(&single.device, Ask::Read(single.place)).await {
+                            Ok(answer) => single.take(&answer, now, &mut polled),
+                            Err(error) => single.fail(&error, &mut polled),
+                        }
+                    }
+                    splits.push((index, singles));
+                }
+                Err(error) => block.fail(&error, &mut polled),
+            }
+        }
+        for (index, singles) in splits.into_iter().rev() {
+            self.blocks.splice(index..=index, singles);
+        }
+        polled
+    }
+}
+
+impl Block {
+    fn split(&self) -> Vec<Self> {
+        let single = |value: &Value| Self {
+            device: self.device.clone(),
+            place: value.place,
+            values: vec![value.clone()],
+            epoch: self.epoch,
+        };
+        self.values.iter().map(single).collect()
+    }
+
+    fn fail(&self, error: &ModbusError, polled: &mut Polled) {
+        polled
+            .failures
+            .extend(self.values.iter().map(|v| ReadFailure { name: v.name.clone(), error: error.clone() }));
+    }
+
+    fn take(&mut self, answer: &Answer, now: Timestamp, polled: &mut Polled) {
+        let after_reconnect = self.epoch.is_some_and(|e| e != answer.epoch);
+        self.epoch = Some(answer.epoch);
+        for value in &self.values {
+            let from = usize::from(value.place.address - self.place.address);
+            let words = answer.words.get(from..from + usize::from(value.place.count)).unwrap_or_default();
+            match register::decode(&value.point, words) {
+                Ok(number) => value.deliver(number, after_reconnect, now, polled),
+                Err(e) => polled.failures.push(ReadFailure { name: value.name.clone(), error: e.into() }),
+            }
+        }
+    }
+}
+
+impl Value {
+    fn deliver(&self, number: Finite, after_reconnect: bool, now: Timestamp, polled: &mut Polled) {
+        let wire = self.point.unit.unwrap_or(self.unit);
+        if self.active {
+            if let Some(number) = wire.convert(number, self.unit) {
+                polled.active.insert(self.name.clone(), number);
+            }
+        } else {
+            polled.readings.push(Reading {
+                name: self.name.clone(),
+                value: number,
+                unit: wire,
+                time: now,
+                received: now,
+                origin: Origin { after_reconnect, ..Origin::default() },
+            });
+        }
+    }
+}
+
+fn blocks(site: &Site, device: &Device) -> Vec<Block> {
+    let value = |name: &Name, point: &Point, unit: Unit, active: bool| {
+        let address = device.wire_address(point.address)?;
+        let place = Place { table: point.table, address, count: point.word_type.registers() };
+        (point.device == device.name).then(|| Value {
+            name: name.clone(),
+            point: point.clone(),
+            unit,
+            active,
+            place,
+        })
+    };
+    let signals = site.signals.iter().filter_map(|s| match &s.source {
+        Source::Modbus(point) => value(&s.name, point, s.unit, false),
+        Source::Mqtt(_) => None,
+    });
+    let registers = site.setpoints.iter().filter_map(|s| value(&s.name, &s.register, s.unit, false));
+    let active = site
+        .setpoints
+        .iter()
+        .filter_map(|s| s.active.as_ref().and_then(|point| value(&s.name, point, s.unit, true)));
+    let values: Vec<Value> = signals.chain(registers).chain(active).collect();
+    let places: Vec<Place> = values.iter().map(|v| v.place).collect();
+    plan::plan(&places, device.max_block, device.max_gap)
+        .into_iter()
+        .map(|request| Block {
+            device: device.name.clone(),
+            place: request.place,
+            values: request.covers.iter().filter_map(|i| values.get(*i).cloned()).collect(),
+            epoch: None,
+        })
+        .collect()
+}

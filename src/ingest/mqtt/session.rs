@@ -1,0 +1,248 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, Publish, QoS, SubAck,
+    SubscribeFilter, SubscribeReasonCode,
+};
+use tokio::time::Instant;
+
+use super::queue::Sink;
+use super::route::Routes;
+use super::{ONLINE, SourceEvent};
+use crate::clock;
+use crate::ingest::backoff::Backoff;
+use crate::ingest::{Origin, Reading};
+use crate::site::{Clock, Site};
+
+/// Requests of ours that may wait for the connection.
+const REQUESTS: usize = 1024;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A connection that lasted this long was a good one: the next failure is a new one.
+const GOOD_WHILE: Duration = Duration::from_secs(10);
+const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
+
+/// What the connection's task and the watchdog share.
+#[derive(Clone)]
+pub(super) struct Session(Arc<Inner>);
+
+struct Inner {
+    options: MqttOptions,
+    status_topic: String,
+    routes: Routes,
+    clock: Clock,
+    watchdog: Duration,
+    client: Arc<Mutex<Option<AsyncClient>>>,
+    state: Mutex<State>,
+    sink: Sink,
+}
+
+#[derive(Default)]
+struct State {
+    /// With `clock = "frames"`: the time of the last frame.
+    frame_time: Option<Timestamp>,
+    topics: BTreeMap<String, Topic>,
+    closing: bool,
+}
+
+#[derive(Default)]
+struct Topic {
+    /// When something live last came; when we connected, if nothing did.
+    heard: Option<Instant>,
+    reported_silent: bool,
+    malformed: u64,
+    complained: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn new(
+        site: &Site,
+        options: MqttOptions,
+        client: Arc<Mutex<Option<AsyncClient>>>,
+        sink: Sink,
+    ) -> Self {
+        let routes = Routes::new(site);
+        let topics = routes.topics().map(|t| (t.clone(), Topic::default())).collect();
+        Self(Arc::new(Inner {
+            options,
+            status_topic: super::status_topic(site),
+            routes,
+            clock: site.clock,
+            watchdog: site.mqtt.as_ref().map(|m| m.watchdog.unsigned_abs()).unwrap_or_default(),
+            client,
+            state: Mutex::new(State { topics, ..State::default() }),
+            sink,
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_client(&self, client: Option<AsyncClient>) {
+        *self.0.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    /// Connects, again and again, until told goodbye.
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let mut reported = None;
+        loop {
+            let (client, mut connection) = AsyncClient::new(self.0.options.clone(), REQUESTS);
+            connection.network_options.set_tcp_nodelay(true);
+            let started = clock::monotonic();
+            let mut connected = false;
+            let error = self.hold(&client, &mut connection, &mut connected).await;
+            self.set_client(None);
+            if self.state().closing {
+                return;
+            }
+            let why = error.to_string();
+            if connected || reported.as_ref() != Some(&why) {
+                tracing::warn!(%why, "the broker is not connected");
+                self.0.sink.push(SourceEvent::Down { why: why.clone() });
+                reported = Some(why);
+            }
+            if connected && clock::monotonic() - started >= GOOD_WHILE {
+                backoff.reset();
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    /// Drives one connection for as long as it lasts. Nothing in here waits for anything but the network:
+    /// requests are only ever put into the client's own queue, which is new and has room.
+    async fn hold(
+        &self,
+        client: &AsyncClient,
+        connection: &mut EventLoop,
+        connected: &mut bool,
+    ) -> ConnectionError {
+        loop {
+            match connection.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                    *connected = true;
+                    self.connected(client);
+                }
+                Ok(Event::Incoming(Packet::SubAck(ack))) => self.subscribed(&ack),
+                Ok(Event::Incoming(Packet::Publish(message))) => self.message(&message),
+                Ok(Event::Outgoing(Outgoing::Disconnect)) => self.state().closing = true,
+                Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// On every connection: the broker keeps nothing of the one before.
+    fn connected(&self, client: &AsyncClient) {
+        let now = clock::monotonic();
+        for topic in self.state().topics.values_mut() {
+            topic.heard = Some(now);
+            topic.reported_silent = false;
+        }
+        let filters: Vec<_> =
+            self.0.routes.topics().map(|t| SubscribeFilter::new(t.clone(), QoS::AtLeastOnce)).collect();
+        let nothing_to_wait_for = filters.is_empty();
+        let subscribed = nothing_to_wait_for || client.try_subscribe_many(filters).is_ok();
+        let said = client.try_publish(self.0.status_topic.as_str(), QoS::AtLeastOnce, true, ONLINE).is_ok();
+        if !subscribed || !said {
+            // The queue is new, so this cannot be; if it is, the silence will be noticed.
+            tracing::error!("the broker's connection took no requests");
+        }
+        self.set_client(Some(client.clone()));
+        if nothing_to_wait_for {
+            self.0.sink.push(SourceEvent::Up);
+        }
+    }
+
+    fn subscribed(&self, ack: &SubAck) {
+        for (topic, code) in self.0.routes.topics().zip(&ack.return_codes) {
+            if *code == SubscribeReasonCode::Failure {
+                tracing::error!(topic, "the broker does not let us subscribe: check its access list");
+                self.0.sink.push(SourceEvent::Denied { topic: topic.clone() });
+            }
+        }
+        tracing::info!("connected to the broker and subscribed");
+        self.0.sink.push(SourceEvent::Up);
+    }
+
+    fn message(&self, message: &Publish) {
+        let mut understood = self.0.routes.read(&message.topic, &message.payload);
+        let now = clock::monotonic();
+        let mut state = self.state();
+        let frame_time = understood.time.filter(|_| !message.retain);
+        if frame_time.is_some() {
+            state.frame_time = frame_time;
+        }
+        let received = match self.0.clock {
+            Clock::Wall => Some(clock::now()),
+            Clock::Frames => state.frame_time,
+        };
+        if let Some(topic) = state.topics.get_mut(&message.topic) {
+            if !message.retain {
+                topic.heard = Some(now);
+                topic.reported_silent = false;
+            }
+            if let Some(problem) = understood.malformed.pop() {
+                topic.malformed += 1;
+                let count = topic.malformed;
+                if topic.complained.is_none_or(|at| now - at >= COMPLAIN_EVERY) {
+                    topic.complained = Some(now);
+                    tracing::warn!(topic = message.topic, %problem, count, "a message was not understood");
+                    let topic = message.topic.clone();
+                    self.0.sink.push(SourceEvent::Malformed { topic, problem, count });
+                }
+            }
+        }
+        drop(state);
+        // Frames are the clock, and none has come yet: there is no time at which this could be.
+        let Some(received) = received else { return };
+        let readings: Vec<Reading> = understood
+            .values
+            .into_iter()
+            .map(|(name, told, unit)| Reading {
+                name,
+                value: told.value,
+                unit,
+                time: told.taken(understood.time.unwrap_or(received)),
+                received,
+                origin: Origin {
+                    retained: message.retain,
+                    after_reconnect: false,
+                    flagged: told.flagged,
+                    timed: understood.time.is_some(),
+                },
+            })
+            .collect();
+        if frame_time.is_some() || !readings.is_empty() {
+            self.0.sink.push(SourceEvent::Readings { time: frame_time, readings });
+        }
+    }
+
+    /// Connected is not the same as alive: reports each topic that has fallen silent, once.
+    pub(super) async fn watch(self) {
+        let limit = self.0.watchdog;
+        let mut tick =
+            tokio::time::interval((limit / 4).clamp(Duration::from_millis(50), Duration::from_secs(5)));
+        loop {
+            tick.tick().await;
+            let now = clock::monotonic();
+            let connected = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            let mut state = self.state();
+            if state.closing {
+                return;
+            }
+            for (name, topic) in state.topics.iter_mut().filter(|_| connected) {
+                let silent = topic.heard.is_some_and(|at| now - at > limit);
+                if silent && !topic.reported_silent {
+                    topic.reported_silent = true;
+                    tracing::warn!(topic = name, "connected, but nothing comes on this topic");
+                    self.0.sink.push(SourceEvent::Silent { topic: name.clone() });
+                }
+            }
+        }
+    }
+}

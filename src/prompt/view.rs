@@ -1,0 +1,226 @@
+//! The facts as the template sees them: short strings, ready to be laid out.
+
+use serde::Serialize;
+
+use crate::decision::Trend;
+use crate::directive::{Directive, bound_text};
+use crate::facts::{Bound, Facts, SetpointFacts, Shown, Side, SignalFacts, clock};
+use crate::history::{Cell, Row};
+use crate::site::{Backend, Cools, Name, Role, Site};
+use crate::twin::{HORIZONS_MIN, Row as Ahead};
+use crate::units::Finite;
+
+/// The window, in minutes, whose change is shown beside each value.
+const CHANGE_MIN: u32 = 10;
+/// What the history shows, in this order, at most two of each; the rest can be seen in the frame.
+const COLUMNS: [Role; 5] =
+    [Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ItLoad, Role::OutdoorWetBulb];
+/// Tokens that a cell and a row's time take: every digit and mark is one.
+const CELL_TOKENS: usize = 5;
+const ROW_TOKENS: usize = 8;
+
+#[derive(Serialize)]
+pub(super) struct View<'a> {
+    site: &'a Name,
+    plant: &'static str,
+    /// Whether the text goes to the model as it is, and so must carry the chat's marks itself.
+    markup: bool,
+    time: String,
+    window: u32,
+    signals: Vec<SignalView<'a>>,
+    setpoints: Vec<SetpointView<'a>>,
+    columns: Vec<&'a Name>,
+    history: Vec<RowView>,
+    margin: Option<MarginView<'a>>,
+    ahead: Option<AheadView<'a>>,
+    directives: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SignalView<'a> {
+    name: &'a Name,
+    unit: &'static str,
+    /// `18..27`, or empty.
+    limits: String,
+    /// `-` when there is no good value.
+    value: String,
+    trend: &'static str,
+    /// `+0.6`, or empty for a steady signal.
+    change: String,
+}
+
+#[derive(Serialize)]
+struct SetpointView<'a> {
+    name: &'a Name,
+    unit: &'static str,
+    range: String,
+    step: String,
+    /// `down` when lower is colder.
+    colder: &'static str,
+    present: String,
+}
+
+#[derive(Serialize)]
+struct RowView {
+    time: String,
+    cells: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct MarginView<'a> {
+    signal: &'a Name,
+    value: String,
+}
+
+/// The signal that will come closest to its limits, and the cooling power, if it can be predicted.
+#[derive(Serialize)]
+struct AheadView<'a> {
+    signal: &'a Name,
+    minutes: [u32; 3],
+    hold: Vec<String>,
+    sigma: String,
+    power: Option<&'a Name>,
+    hold_power: Option<String>,
+    /// Single steps either way, at the last horizon.
+    moves: Vec<MoveView<'a>>,
+}
+
+#[derive(Serialize)]
+struct MoveView<'a> {
+    setpoint: &'a Name,
+    to: String,
+    value: String,
+    power: Option<String>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(shown: &Shown<'a>, facts: &'a Facts) -> Self {
+        let site = shown.site;
+        let columns = columns(site);
+        let rows = usize::try_from(site.model.history_tokens).unwrap_or(usize::MAX)
+            / (columns.len() * CELL_TOKENS + ROW_TOKENS);
+        let names: Vec<Name> = columns.iter().map(|n| (*n).clone()).collect();
+        let margins = facts.signals.iter().filter_map(|s| Some((s, s.margin()?.1)));
+        Self {
+            site: &site.name,
+            plant: site.plant.as_str(),
+            markup: site.model.backend == Backend::Local,
+            time: time(shown.now, site),
+            window: CHANGE_MIN,
+            signals: facts.signals.iter().map(signal).collect(),
+            setpoints: facts.setpoints.iter().map(setpoint).collect(),
+            columns,
+            history: shown.history.rows(&names, rows).iter().map(|r| row(r, site)).collect(),
+            margin: margins
+                .min_by_key(|(_, m)| *m)
+                .map(|(s, m)| MarginView { signal: &s.name, value: decimals(m, s.unit.decimals()) }),
+            ahead: ahead(facts),
+            directives: shown.directives.iter().map(|d| directive(d, site)).collect(),
+        }
+    }
+}
+
+fn columns(site: &Site) -> Vec<&Name> {
+    COLUMNS.iter().flat_map(|role| site.with_role(*role).take(2)).map(|s| &s.name).collect()
+}
+
+fn time(at: jiff::Timestamp, site: &Site) -> String {
+    let (hour, minute) = clock(at, site);
+    format!("{hour:02}:{minute:02}")
+}
+
+fn decimals(value: Finite, decimals: u8) -> String {
+    format!("{:.*}", usize::from(decimals), value.get())
+}
+
+fn signal(s: &SignalFacts) -> SignalView<'_> {
+    let places = s.unit.decimals();
+    let change = s.changes.get(&CHANGE_MIN).map(|c| c.delta().rounded(places));
+    let end = |side| {
+        s.operating().find(|b| b.side == side).map(|b: &Bound| b.value.to_string()).unwrap_or_default()
+    };
+    let (low, high) = (end(Side::Low), end(Side::High));
+    SignalView {
+        name: &s.name,
+        unit: s.unit.as_str(),
+        limits: if low.is_empty() && high.is_empty() { String::new() } else { format!("{low}..{high}") },
+        value: s.value.map_or_else(|| "-".to_owned(), |v| decimals(v, places)),
+        trend: if s.value.is_some() { s.trend.as_str() } else { "" },
+        change: change
+            .filter(|c| *c != Finite::ZERO && s.trend != Trend::Steady)
+            .map_or_else(String::new, |c| format!("{:+.*}", usize::from(places), c.get())),
+    }
+}
+
+fn setpoint(s: &SetpointFacts) -> SetpointView<'_> {
+    SetpointView {
+        name: &s.name,
+        unit: s.unit.as_str(),
+        range: format!("{}..{}", s.min, s.max),
+        step: s.step.to_string(),
+        colder: match s.cools {
+            Cools::Down => "down",
+            Cools::Up => "up",
+        },
+        present: s.present.map_or_else(|| "-".to_owned(), |v| v.to_string()),
+    }
+}
+
+fn row(row: &Row, site: &Site) -> RowView {
+    let cell = |c: &Option<Cell>| match c {
+        None => "-".to_owned(),
+        Some(c) => {
+            let mean = decimals(c.mean, c.unit.decimals());
+            c.peak().map_or_else(|| mean.clone(), |p| format!("{mean}/{}", decimals(p, c.unit.decimals())))
+        }
+    };
+    RowView { time: time(row.from, site), cells: row.cells.iter().map(cell).collect() }
+}
+
+fn ahead(facts: &Facts) -> Option<AheadView<'_>> {
+    let rows = &facts.outlook.rows;
+    let hold = rows.first().filter(|r| r.moves.is_empty())?;
+    let last = HORIZONS_MIN.len() - 1;
+    let margin = |s: &&SignalFacts| Some(s.margin_of(hold.ahead.get(&s.name)?.get(last)?.value)?.1);
+    let focus = facts.signals.iter().filter(|s| margin(s).is_some()).min_by_key(margin)?;
+    let power =
+        facts.signals.iter().find(|s| s.role == Some(Role::CoolingPower) && hold.ahead.contains_key(&s.name));
+    let value = |r: &Ahead, s: &SignalFacts| {
+        Some(decimals(r.ahead.get(&s.name)?.get(last)?.value, s.unit.decimals()))
+    };
+    let single = |r: &Ahead| {
+        let (name, to) = r.moves.first_key_value()?;
+        let s = facts.setpoint(name)?;
+        let one = (to.get() - s.present?.get()).abs() <= s.step.get() * 1.5;
+        Some(MoveView {
+            setpoint: &s.name,
+            to: to.to_string(),
+            value: value(r, focus)?,
+            power: power.and_then(|p| value(r, p)),
+        })
+        .filter(|_| one)
+    };
+    let held = hold.ahead.get(&focus.name)?;
+    Some(AheadView {
+        signal: &focus.name,
+        minutes: HORIZONS_MIN,
+        hold: held.iter().map(|a| decimals(a.value, focus.unit.decimals())).collect(),
+        sigma: decimals(held.get(last)?.sigma, focus.unit.decimals()),
+        power: power.map(|p| &p.name),
+        hold_power: power.and_then(|p| value(hold, p)),
+        moves: rows.iter().filter_map(single).collect(),
+    })
+}
+
+/// What the guard enforces in one form, words for the model as they are.
+fn directive(d: &Directive, site: &Site) -> String {
+    let what = if d.limits.is_empty() {
+        d.text.clone()
+    } else {
+        d.limits.iter().map(bound_text).collect::<Vec<_>>().join("; ")
+    };
+    match d.until {
+        Some(until) => format!("{what} until {}", time(until, site)),
+        None => what,
+    }
+}

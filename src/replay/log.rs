@@ -1,0 +1,102 @@
+//! Reads an audit log as what it is: inputs, and what followed from them.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::ReplayError;
+use crate::audit::{Kind, Record};
+use crate::control::record::{Event, EventRecord, FrameRecord, OperatorRecord, OutcomeRecord, StopRecord};
+use crate::control::{Input, Link, RunHeader, Setup};
+use crate::decision;
+use crate::prompt::Prompts;
+use crate::site::Site;
+
+/// Whether a file is an audit log rather than a trace.
+pub(super) fn is_log(path: &Path) -> bool {
+    let mut start = [0u8; 16];
+    File::open(path).and_then(|mut f| f.read_exact(&mut start)).is_ok() && &start == b"SQLite format 3\0"
+}
+
+pub(super) fn body<T: DeserializeOwned>(record: &Record) -> Result<T, ReplayError> {
+    serde_json::from_str(&record.body).map_err(|e| broken(record, e.to_string()))
+}
+
+pub(super) fn broken(record: &Record, problem: String) -> ReplayError {
+    ReplayError::Record { seq: record.seq, kind: record.kind.as_str(), problem }
+}
+
+/// The site, prompts and schema that a run was started with.
+pub(super) fn setup_of(record: &Record) -> Result<(RunHeader, Arc<Setup>), ReplayError> {
+    let header: RunHeader = body(record)?;
+    let site: Site = serde_json::from_value(header.site_config.clone())
+        .map_err(|e| broken(record, format!("site_config: {e}")))?;
+    let prompts = Prompts::from_files(header.prompt_files.clone())?;
+    let schema = decision::schema(&site);
+    Ok((header, Arc::new(Setup { site, prompts, schema })))
+}
+
+/// The input that a record stands for; `None` when it follows from earlier inputs.
+pub(super) fn input_of(record: &Record, pending_ask: Option<u64>) -> Result<Option<Input>, ReplayError> {
+    Ok(match record.kind {
+        Kind::Start => None,
+        Kind::Frame => Some(Input::Frame(body::<FrameRecord>(record)?.frame)),
+        Kind::Decision => {
+            let value: Value = body(record)?;
+            let (Some(ask), Some(result)) = (pending_ask, reply_in(record, &value)?) else { return Ok(None) };
+            Some(Input::Reply { ask, result })
+        }
+        Kind::Outcome => {
+            let o: OutcomeRecord = body(record)?;
+            Some(Input::Outcome { intent: o.intent, outcome: o.outcome })
+        }
+        Kind::Operator => Some(Input::Act(body::<OperatorRecord>(record)?.act)),
+        Kind::Event => event_input(body(record)?),
+        Kind::Stop => Some(Input::Stopped { why: body::<StopRecord>(record)?.why }),
+    })
+}
+
+type Reply = Result<crate::reason::Completion, crate::reason::Failure>;
+
+pub(super) fn reply_in(record: &Record, decision: &Value) -> Result<Option<Reply>, ReplayError> {
+    let part = |name: &str| decision.get(name).filter(|v| !v.is_null()).cloned();
+    if let Some(completion) = part("completion") {
+        let c = serde_json::from_value(completion).map_err(|e| broken(record, format!("completion: {e}")))?;
+        return Ok(Some(Ok(c)));
+    }
+    match part("failure") {
+        Some(failure) => {
+            let f = serde_json::from_value(failure).map_err(|e| broken(record, format!("failure: {e}")))?;
+            Ok(Some(Err(f)))
+        }
+        None => Ok(None),
+    }
+}
+
+fn event_input(event: EventRecord) -> Option<Input> {
+    match event.event {
+        Event::LinkDown | Event::LinkUp => {
+            let (link, why) = event.detail.split_once(": ")?;
+            let link = [Link::Plant, Link::Source].into_iter().find(|l| l.as_str() == link)?;
+            Some(Input::Link { link, up: event.event == Event::LinkUp, why: why.to_owned() })
+        }
+        Event::Orphans => Some(Input::Orphans(event.intents)),
+        Event::Stopping => Some(Input::Stop { why: event.detail }),
+        Event::TakeControl
+        | Event::Release
+        | Event::ModeChange
+        | Event::Emergency
+        | Event::EmergencyOver
+        | Event::ManualHold
+        | Event::AdviceExpired
+        | Event::OverrideExpired
+        | Event::DirectiveExpired
+        | Event::WriteFailed
+        | Event::ClockBackwards
+        | Event::Broken => None,
+    }
+}

@@ -1,0 +1,155 @@
+//! Recorded data through the same stages. Two replays, named apart:
+//!
+//! - `--verify`: an audit log with its recorded model replies. Everything downstream of a reply must come
+//!   out byte for byte. With `--infer` the model is asked again too, and its tokens are compared; equality
+//!   is promised only for the same build, machine and thread count.
+//! - `--what-if`: the log's frames, or a trace from another system, under another site, prompt or model, in
+//!   shadow: what would have been decided, against what was.
+
+mod log;
+mod open_loop;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::audit::AuditError;
+use crate::ingest::trace::TraceError;
+use crate::prompt::PromptError;
+use crate::reason::StartError;
+use crate::site::{self, SiteError};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// An audit log, or a trace: frames as JSON lines, CSV or Parquet.
+    trace: PathBuf,
+    #[arg(long, required_unless_present = "verify")]
+    site: Option<PathBuf>,
+    /// The log must come out the same; with the site it was recorded with.
+    #[arg(long, conflicts_with = "what_if")]
+    verify: bool,
+    /// With --verify: ask the model again and compare its tokens.
+    #[arg(long, requires = "verify")]
+    infer: bool,
+    /// Another site file, a GGUF model or a folder of prompts, to compare with what was recorded.
+    #[arg(long)]
+    what_if: Option<PathBuf>,
+    /// For CSV and Parquet: which column is which signal.
+    #[arg(long)]
+    mapping: Option<PathBuf>,
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a replay found.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Report {
+    pub frames: u64,
+    pub decisions: u64,
+    /// Decisions that came out the same.
+    pub identical: u64,
+    pub first_difference: Option<Difference>,
+    pub interventions: u64,
+    pub fallbacks: u64,
+    /// Decisions without anything to compare with.
+    pub uncompared: u64,
+    /// `--what-if` and `--infer`: every decision that differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differing: Vec<Difference>,
+}
+
+/// Where two runs part.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Difference {
+    /// Record of the log, where there is one.
+    pub seq: Option<u64>,
+    /// Which part of the record.
+    pub field: String,
+    pub recorded: String,
+    pub replayed: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Model(#[from] StartError),
+    #[error("this program's own path: {0}; the reasoner is started from it")]
+    Program(std::io::Error),
+    #[error("record {seq} ({kind}): {problem}")]
+    Record { seq: u64, kind: &'static str, problem: String },
+    #[error("{path}: {problem}", path = path.display())]
+    Unsuitable { path: PathBuf, problem: String },
+}
+
+/// Runs the command; the exit code.
+#[must_use]
+pub fn main(args: &Args) -> u8 {
+    match run(args) {
+        Ok(report) => {
+            if args.json {
+                match serde_json::to_string_pretty(&report) {
+                    Ok(text) => println!("{text}"),
+                    Err(e) => eprintln!("isotherm: {e}"),
+                }
+            } else {
+                print(&report);
+            }
+            u8::from(args.verify && report.first_difference.is_some())
+        }
+        Err(e) => {
+            eprintln!("isotherm: {e}");
+            2
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Report, ReplayError> {
+    let is_log = log::is_log(&args.trace);
+    if args.verify {
+        if !is_log {
+            return Err(ReplayError::Unsuitable {
+                path: args.trace.clone(),
+                problem: "--verify needs an audit log; a trace holds nothing to compare with".to_owned(),
+            });
+        }
+        return verify::verify(&args.trace, args.infer);
+    }
+    let path = args.site.as_deref().unwrap_or(Path::new("site.toml"));
+    let mut site = site::load(path)?;
+    if let Some(other) = &args.what_if {
+        if other.is_dir() {
+            site.model.prompts = Some(other.clone());
+        } else if other.extension().is_some_and(|e| e == "gguf") {
+            site.model.path = Some(other.clone());
+            site.model.sha256 = None;
+        } else {
+            site = site::load(other)?;
+        }
+    }
+    open_loop::replay(&args.trace, is_log, args.mapping.as_deref(), site)
+}
+
+fn print(report: &Report) {
+    println!("frames          {}", report.frames);
+    println!("decisions       {}", report.decisions);
+    println!("identical       {}", report.identical);
+    println!("interventions   {}", report.interventions);
+    println!("fallbacks       {}", report.fallbacks);
+    if report.uncompared > 0 {
+        println!("not compared    {}", report.uncompared);
+    }
+    let differing = report.first_difference.iter().chain(report.differing.iter().skip(1));
+    for d in differing.take(20) {
+        let seq = d.seq.map_or(String::new(), |s| format!("record {s}, "));
+        println!("differs: {seq}{}\n  recorded {}\n  replayed {}", d.field, d.recorded, d.replayed);
+    }
+}

@@ -1,0 +1,229 @@
+//! The tokio shell around the controller: it reads clocks, carries inputs in and effects out, and owns
+//! every connection. No rule of control lives here.
+
+mod shell;
+pub mod socket;
+mod stats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+pub use stats::Stats;
+
+use crate::audit;
+use crate::clock;
+use crate::control::{Input, Link, RunHeader, Setup};
+use crate::ingest::modbus::Bus;
+use crate::ingest::mqtt::{self, ConfigError, Events, SourceEvent};
+use crate::prompt::{PromptError, Prompts};
+use crate::reason::{self, Backend, StartError};
+use crate::site::{Clock, Site, Source};
+use crate::{decision, hex};
+use shell::Shell;
+
+/// What a console or an operator's query sees: the live state as JSON.
+pub type View = serde_json::Value;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
+    #[error(transparent)]
+    Mqtt(#[from] ConfigError),
+    #[error(transparent)]
+    Model(#[from] StartError),
+    #[error("this program's own path: {0}; the reasoner is started from it")]
+    Program(std::io::Error),
+    #[error("console.control_socket {path}: {source}", path = path.display())]
+    Socket { path: std::path::PathBuf, source: std::io::Error },
+    #[error("console.listen {address}: {source}")]
+    Console { address: String, source: std::io::Error },
+    #[error("{0}; the plant was released and the audit log says so")]
+    Broken(String),
+}
+
+/// How a run differs between service, demo and tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Wait this long for the model before the first frame is handled; zero starts on the fallback.
+    pub wait_for_model: Duration,
+    /// A run made of simulated plant: shown wherever a person looks.
+    pub simulated: bool,
+}
+
+/// What a run leaves behind.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub stats: Stats,
+    pub audit: std::path::PathBuf,
+}
+
+/// Runs until `stop` resolves, then releases the plant and closes the log. A panic in the loop ends in a
+/// release too.
+pub async fn run(
+    site: Site,
+    options: Options,
+    stop: impl Future<Output = String> + Send + 'static,
+) -> Result<Ended, ServiceError> {
+    let copy = site.clone();
+    match tokio::spawn(operate(site, options, stop)).await {
+        Ok(ended) => ended,
+        Err(broken) => {
+            let why = format!("the control loop broke: {broken}");
+            tracing::error!(%why, "releasing the plant");
+            shell::release_after_panic(&copy, &why).await;
+            Err(ServiceError::Broken(why))
+        }
+    }
+}
+
+async fn operate(
+    site: Site,
+    options: Options,
+    stop: impl Future<Output = String>,
+) -> Result<Ended, ServiceError> {
+    let prompts = Prompts::load(site.model.prompts.as_deref())?;
+    let schema = decision::schema(&site);
+    let setup = Arc::new(Setup { site, prompts, schema });
+    let site = &setup.site;
+    let store = audit::Store::open(&site.audit, clock::now())?;
+
+    let program = std::env::current_exe().map_err(ServiceError::Program)?;
+    let reasoner = Backend::start(&site.model, program)?;
+    if !options.wait_for_model.is_zero()
+        && let Err(why) = reasoner.ready(options.wait_for_model).await
+    {
+        tracing::warn!(%why, "the model is not ready; the fallback decides until it is");
+    }
+    let facts = serde_json::to_value(reasoner.facts()).unwrap_or_default();
+    let (ask, mut replies) = answerer(reasoner);
+
+    let bus = (!site.devices.is_empty()).then(|| Bus::open(site));
+    let (mqtt, mut events) = match site.mqtt.as_ref().map(|_| mqtt::connect(site)).transpose()? {
+        Some((handle, events)) => (Some(handle), Some(events)),
+        None => (None, None),
+    };
+
+    let (view_tx, view) = watch::channel(View::Null);
+    let (calls_tx, mut calls) = mpsc::channel(16);
+    let socket_path = site.console.control_socket.clone();
+    socket::listen(&socket_path, calls_tx, view.clone())
+        .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
+    crate::console::serve(site, view)
+        .await
+        .map_err(|source| ServiceError::Console { address: site.console.listen.clone(), source })?;
+
+    let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, view_tx, options.simulated);
+    shell.begin(&facts).await;
+
+    let mut tick = tokio::time::interval(match site.clock {
+        Clock::Wall => sample_period(site),
+        // Only the watchdog needs it; the frames are the clock.
+        Clock::Frames => Duration::from_millis(250),
+    });
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(stop);
+    let why = loop {
+        tokio::select! {
+            why = &mut stop => break why,
+            Some(event) = next(&mut events) => shell.on_source(event).await,
+            Some((number, result)) = replies.recv() => shell.on_reply(number, result).await,
+            Some(call) = calls.recv() => shell.on_call(call).await,
+            _ = tick.tick() => shell.on_tick().await,
+        }
+    };
+    let stats = shell.stop(why).await;
+    if let Err(e) = std::fs::remove_file(&socket_path) {
+        tracing::debug!(error = %e, "control socket");
+    }
+    Ok(Ended { stats, audit: site.audit.path.clone() })
+}
+
+/// Resolves with the reason when the process is asked to end.
+pub async fn stop_signal() -> String {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(s) => s,
+        Err(e) => return format!("no signal handler: {e}"),
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM".to_owned(),
+        r = tokio::signal::ctrl_c() => r.map_or_else(|e| e.to_string(), |()| "Ctrl-C".to_owned()),
+    }
+}
+
+/// Keeps the guard process in memory and last in the kernel's choice, as far as it is allowed to.
+pub fn protect() {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {
+        tracing::warn!(%error, "not locked in memory; `isotherm doctor` says why");
+    }
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-900") {
+        tracing::warn!(%error, "oom_score_adj stays as it is; `isotherm doctor` says why");
+    }
+}
+
+fn sample_period(site: &Site) -> Duration {
+    Duration::try_from(site.sample).unwrap_or(Duration::from_secs(15))
+}
+
+async fn next(events: &mut Option<Events>) -> Option<SourceEvent> {
+    match events {
+        Some(rx) => rx.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+type Question = (u64, Box<reason::Request>);
+type Reply = (u64, Result<reason::Completion, reason::Failure>);
+
+/// Owns the reasoner in a task of its own: the control loop never waits for it.
+fn answerer(mut reasoner: Backend) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>) {
+    let (ask, mut questions) = mpsc::channel::<Question>(1);
+    let (answer, replies) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some((number, request)) = questions.recv().await {
+            let result = reasoner.ask(*request).await;
+            if answer.send((number, result)).await.is_err() {
+                return;
+            }
+        }
+    });
+    (ask, replies)
+}
+
+/// Whether decisions depend on what the broker delivers.
+fn lives_on_mqtt(site: &Site) -> bool {
+    site.clock == Clock::Frames
+        || site.signals.iter().any(|s| s.required && matches!(s.source, Source::Mqtt(_)))
+}
+
+/// Who runs what, for the first record.
+fn header(setup: &Setup, facts: &serde_json::Value, now: Timestamp) -> RunHeader {
+    let site_config = serde_json::to_value(&setup.site).unwrap_or(serde_json::Value::Null);
+    let m = &setup.site.model;
+    RunHeader {
+        run: format!("{}-{}", setup.site.name, now.as_microsecond()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        build: reason::build_info(),
+        site: setup.site.name.to_string(),
+        site_sha256: hex::sha256(site_config.to_string().as_bytes()),
+        site_config,
+        prompt_template: setup.prompts.template().to_owned(),
+        prompt_sha256: setup.prompts.sha256().to_owned(),
+        prompt_files: setup.prompts.files().clone(),
+        schema_sha256: hex::sha256(setup.schema.to_string().as_bytes()),
+        model: facts.clone(),
+        sampler: reason::Sampler { max_tokens: m.max_tokens, temperature: m.temperature, seed: m.seed },
+    }
+}
+
+/// The loss or return of the source of frames, as the controller wants it.
+fn source_link(up: bool, why: impl Into<String>) -> Input {
+    Input::Link { link: Link::Source, up, why: why.into() }
+}

@@ -1,0 +1,459 @@
+//! Carries inputs to the controller and its effects out, in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
+
+use super::socket::Call;
+use super::stats::Stats;
+use super::{Question, View, header, lives_on_mqtt, source_link};
+use crate::actuate::{Outcome, Writer};
+use crate::audit::{Kind, Store};
+use crate::clock::{self, Stopwatch};
+use crate::control::record::{Event, EventRecord};
+use crate::control::{Answer, Body, Controller, Effect, Input, Link, Setup};
+use crate::envelope::{Guard, SafeAction};
+use crate::frame::Assembler;
+use crate::ingest::modbus::{Bus, Poller};
+use crate::ingest::mqtt::{MqttHandle, SourceEvent};
+use crate::reason::{Completion, Failure};
+use crate::site::{Clock, Site};
+
+/// Polls in a row that must fail before the plant counts as lost: one lost reply is not an outage.
+const FAILED_POLLS_TO_LOSE_PLANT: u32 = 2;
+
+pub(super) struct Shell {
+    setup: Arc<Setup>,
+    controller: Controller,
+    store: Store,
+    /// The log cannot be written: the plant is released and nothing is decided until it can.
+    audit_lost: bool,
+    assembler: Assembler,
+    poller: Option<Poller>,
+    writer: Option<Writer>,
+    mqtt: Option<MqttHandle>,
+    ask: mpsc::Sender<Question>,
+    view: watch::Sender<View>,
+    facts: serde_json::Value,
+    stats: Stats,
+    simulated: bool,
+    /// Time of the latest frame.
+    frame_time: Option<Timestamp>,
+    last_frame: Stopwatch,
+    source_up: bool,
+    plant_up: bool,
+    failed_polls: u32,
+    last_decision: serde_json::Value,
+    answer: Option<Answer>,
+}
+
+impl Shell {
+    #[allow(clippy::too_many_arguments, reason = "the shell is made once, from all connections there are")]
+    pub(super) fn new(
+        setup: Arc<Setup>,
+        store: Store,
+        bus: Option<Bus>,
+        mqtt: Option<MqttHandle>,
+        ask: mpsc::Sender<Question>,
+        view: watch::Sender<View>,
+        simulated: bool,
+    ) -> Self {
+        let first = store.next_seq().unwrap_or(1);
+        let site = &setup.site;
+        Self {
+            controller: Controller::new(setup.clone(), first),
+            assembler: Assembler::new(site),
+            poller: bus.clone().map(|b| Poller::new(&setup.site, b)),
+            writer: bus.map(Writer::new),
+            setup,
+            store,
+            audit_lost: false,
+            mqtt,
+            ask,
+            view,
+            facts: serde_json::Value::Null,
+            stats: Stats::default(),
+            simulated,
+            frame_time: None,
+            last_frame: Stopwatch::start(),
+            source_up: true,
+            plant_up: true,
+            failed_polls: 0,
+            last_decision: serde_json::Value::Null,
+            answer: None,
+        }
+    }
+
+    /// Frame time, or the wall's.
+    pub(super) fn control_time(&self) -> Timestamp {
+        match (self.setup.site.clock, self.frame_time) {
+            (Clock::Frames, Some(t)) => t,
+            (Clock::Frames, None) | (Clock::Wall, _) => clock::now(),
+        }
+    }
+
+    /// Writes the run header, and what an earlier run left open.
+    pub(super) async fn begin(&mut self, facts: &serde_json::Value) {
+        self.facts = facts.clone();
+        let orphans = self.store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>();
+        self.new_run().await;
+        if !orphans.is_empty() {
+            self.step(self.control_time(), Input::Orphans(orphans)).await;
+        }
+    }
+
+    async fn new_run(&mut self) {
+        let now = self.control_time();
+        self.controller = Controller::new(self.setup.clone(), self.store.next_seq().unwrap_or(1));
+        let effects = self.controller.start(header(&self.setup, &self.facts, now));
+        self.carry_out(now, effects, &mut VecDeque::new()).await;
+        self.commit();
+    }
+
+    pub(super) async fn on_source(&mut self, event: SourceEvent) {
+        match event {
+            SourceEvent::Readings { time, readings } => {
+                for reading in &readings {
+                    self.assembler.push(reading);
+                }
+                self.source_is_up().await;
+                if let (Clock::Frames, Some(time)) = (self.setup.site.clock, time) {
+                    self.sample(time).await;
+                }
+            }
+            SourceEvent::Up => tracing::info!("broker connected"),
+            SourceEvent::Down { why } => {
+                tracing::warn!(%why, "broker lost");
+                self.source_is_down(format!("broker: {why}")).await;
+            }
+            SourceEvent::Silent { topic } => {
+                tracing::warn!(%topic, "connected, but the topic is silent");
+                self.source_is_down(format!("topic {topic} is silent")).await;
+            }
+            SourceEvent::Denied { topic } => {
+                tracing::warn!(%topic, "the broker does not allow the subscription");
+                self.source_is_down(format!("topic {topic} is denied by the broker")).await;
+            }
+            SourceEvent::Malformed { topic, problem, count } => {
+                tracing::warn!(%topic, %problem, count, "payload not used");
+            }
+            SourceEvent::Overrun { messages } => {
+                tracing::warn!(messages, "fell behind; the oldest were forgotten")
+            }
+        }
+    }
+
+    async fn source_is_down(&mut self, why: String) {
+        if self.source_up && lives_on_mqtt(&self.setup.site) {
+            self.source_up = false;
+            self.step(self.control_time(), source_link(false, why)).await;
+        }
+    }
+
+    async fn source_is_up(&mut self) {
+        self.last_frame = Stopwatch::start();
+        if !self.source_up {
+            self.source_up = true;
+            self.step(self.control_time(), source_link(true, "frames arrive again")).await;
+        }
+    }
+
+    /// One sampling instant: poll, assemble, control.
+    async fn sample(&mut self, now: Timestamp) {
+        if self.frame_time.is_some_and(|t| now <= t) && self.setup.site.clock == Clock::Frames {
+            // A repeated or earlier frame moves nothing: backfilled data never actuates.
+            tracing::debug!(frame = %now, "not later than the last frame: not used");
+            return;
+        }
+        self.frame_time = Some(now);
+        self.poll(now).await;
+        let frame = self.assembler.snapshot(now);
+        self.step(now, Input::Frame(frame)).await;
+        self.end_of_turn().await;
+    }
+
+    async fn poll(&mut self, now: Timestamp) {
+        let Some(poller) = &mut self.poller else { return };
+        let polled = poller.poll(now).await;
+        for reading in &polled.readings {
+            self.assembler.push(reading);
+        }
+        let mut lost = None;
+        for failure in polled.failures {
+            tracing::debug!(%failure, "read failed");
+            if failure.error.is_silence() {
+                lost = Some(failure.to_string());
+            }
+        }
+        if let Some(why) = lost {
+            self.failed_polls += 1;
+            if self.plant_up && self.failed_polls >= FAILED_POLLS_TO_LOSE_PLANT {
+                self.plant_up = false;
+                self.step(now, Input::Link { link: Link::Plant, up: false, why }).await;
+            }
+            return;
+        }
+        self.failed_polls = 0;
+        if !self.plant_up {
+            self.plant_up = true;
+            let why = "all registers answer again".to_owned();
+            self.step(now, Input::Link { link: Link::Plant, up: true, why }).await;
+        }
+    }
+
+    pub(super) async fn on_tick(&mut self) {
+        if self.setup.site.clock == Clock::Wall {
+            self.sample(clock::now()).await;
+            return;
+        }
+        let patience = self.setup.site.mqtt.as_ref().map(|m| m.watchdog.unsigned_abs());
+        if patience.is_some_and(|p| self.last_frame.elapsed() > p) && !self.controller.is_thinking() {
+            self.source_is_down("no frame within the watchdog's time".to_owned()).await;
+        }
+    }
+
+    pub(super) async fn on_reply(&mut self, ask: u64, result: Result<Completion, Failure>) {
+        self.step(self.control_time(), Input::Reply { ask, result }).await;
+        self.end_of_turn().await;
+    }
+
+    pub(super) async fn on_call(&mut self, call: Call) {
+        self.step(self.control_time(), Input::Act(call.act)).await;
+        let answer = self.answer.take().unwrap_or(Answer {
+            accepted: false,
+            answer: "the audit log cannot be written: nothing is done that cannot be recorded".to_owned(),
+        });
+        if call.answer.send(answer).is_err() {
+            tracing::debug!("the operator did not wait for the answer");
+        }
+        self.publish_view();
+    }
+
+    /// Feeds one input, carries out its effects, and feeds what those lead to.
+    pub(super) async fn step(&mut self, now: Timestamp, input: Input) {
+        if self.audit_lost {
+            self.try_reopen().await;
+            if self.audit_lost {
+                return;
+            }
+        }
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let effects = self.controller.handle(now, input);
+            self.carry_out(now, effects, &mut inputs).await;
+            if self.audit_lost {
+                return;
+            }
+        }
+        self.commit();
+    }
+
+    async fn carry_out(&mut self, now: Timestamp, effects: Vec<Effect>, inputs: &mut VecDeque<Input>) {
+        for effect in effects {
+            match effect {
+                Effect::Record(body) => self.record(now, &body),
+                Effect::Ask { ask, request } => {
+                    // Capacity one, one question at a time: full means the last answer is still awaited.
+                    if let Err(e) = self.ask.try_send((ask, request)) {
+                        let failure = Failure::NotRunning { why: e.to_string() };
+                        inputs.push_back(Input::Reply { ask, result: Err(failure) });
+                    }
+                }
+                Effect::Write { intent, action } => {
+                    if self.commit() {
+                        let outcome = self.apply(&action).await;
+                        inputs.push_back(Input::Outcome { intent, outcome });
+                    }
+                }
+                Effect::Heartbeat { action } => {
+                    if self.commit() {
+                        self.beat(&action).await;
+                    }
+                }
+                Effect::Answer(answer) => self.answer = Some(answer),
+            }
+            if self.audit_lost {
+                self.release_unrecorded().await;
+                return;
+            }
+        }
+    }
+
+    async fn apply(&mut self, action: &SafeAction) -> Outcome {
+        match &self.writer {
+            Some(writer) => writer.apply(action).await,
+            // Without devices there are no registers, so no action has writes.
+            None => Outcome { writes: Vec::new(), release_needed: !action.is_empty() },
+        }
+    }
+
+    async fn beat(&mut self, action: &SafeAction) {
+        if let Some(writer) = &self.writer
+            && let Err(error) = writer.beat(action).await
+        {
+            // The next poll decides whether the link is lost.
+            tracing::warn!(%error, "heartbeat not written");
+        }
+    }
+
+    fn record(&mut self, now: Timestamp, body: &Body) {
+        if self.audit_lost {
+            return;
+        }
+        self.stats.count(body);
+        let text = body.to_json();
+        self.follow(body, &text);
+        match RawValue::from_string(text) {
+            Ok(raw) => {
+                if let Err(e) = self.store.append(now, body.kind(), &raw) {
+                    self.lose_audit(&e);
+                }
+            }
+            Err(e) => tracing::error!(error = %e, "a record is not JSON"),
+        }
+    }
+
+    /// Keeps what the console and the decision topic show.
+    fn follow(&mut self, body: &Body, text: &str) {
+        if let Body::Decision(d) = body {
+            tracing::info!(by = ?d.verdict.by, disposition = ?d.disposition, intervened = d.verdict.intervened, "decision");
+            self.last_decision = serde_json::from_str(text).unwrap_or_default();
+            self.publish("decision", text);
+        } else if let Body::Event(e) = body {
+            tracing::info!(event = ?e.event, detail = %e.detail, "event");
+        }
+    }
+
+    fn publish(&self, what: &str, text: &str) {
+        if let Some(mqtt) = &self.mqtt {
+            let topic = format!("isotherm/{}/{what}", self.setup.site.name);
+            if let Err(e) = mqtt.publish(&topic, text.as_bytes().to_vec(), false) {
+                tracing::debug!(error = %e, %topic, "not published");
+            }
+        }
+    }
+
+    /// Makes all records so far durable. False: they are not, and nothing may be written.
+    fn commit(&mut self) -> bool {
+        if self.audit_lost {
+            return false;
+        }
+        match self.store.commit() {
+            Ok(committed) => {
+                if let Some(e) = committed.file_error {
+                    tracing::warn!(error = %e, "the checkpoint file was not written");
+                }
+                if let Some(checkpoint) = committed.checkpoint {
+                    match serde_json::to_string(&checkpoint) {
+                        Ok(line) => self.publish("checkpoint", &line),
+                        Err(e) => tracing::error!(error = %e, "checkpoint"),
+                    }
+                }
+                true
+            }
+            Err(e) => {
+                self.lose_audit(&e);
+                false
+            }
+        }
+    }
+
+    fn lose_audit(&mut self, error: &crate::audit::AuditError) {
+        self.audit_lost = true;
+        tracing::error!(%error, "the audit log cannot be written: the plant is released until it can");
+    }
+
+    /// Handing the plant back is the one write that needs no record first: it gives power away.
+    async fn release_unrecorded(&mut self) {
+        let action = self.controller.release_action();
+        if !action.is_empty() {
+            let outcome = self.apply(&action).await;
+            tracing::warn!(outcome = %outcome.trouble(), "released without a record");
+        }
+    }
+
+    /// A log that works again starts a new run: what happened in between is not in it.
+    async fn try_reopen(&mut self) {
+        if self.store.reopen(clock::now()).is_ok() {
+            self.audit_lost = false;
+            self.new_run().await;
+        }
+    }
+
+    /// After an input that ends a sampling instant: show the state, and tell a plant in lock step to go on.
+    pub(super) async fn end_of_turn(&mut self) {
+        self.publish_view();
+        if let (Clock::Frames, Some(time), false) =
+            (self.setup.site.clock, self.frame_time, self.controller.is_thinking())
+        {
+            self.publish("ack", &serde_json::json!({ "time": time }).to_string());
+        }
+        // Lets the poll task of the broker's client run between two frames of a fast plant.
+        tokio::task::yield_now().await;
+    }
+
+    fn publish_view(&self) {
+        self.view.send_replace(serde_json::json!({
+            "site": self.setup.site.name,
+            "simulated": self.simulated,
+            "time": self.control_time(),
+            "mode": self.controller.mode(),
+            "in_charge": self.controller.in_charge(),
+            "emergency": self.controller.in_emergency(),
+            "plant_link": self.plant_up,
+            "source_link": self.source_up,
+            "audit_ok": !self.audit_lost,
+            "next_decision": self.controller.next_decision(),
+            "advice": self.controller.advice().map(|(decision, expires)| serde_json::json!({ "decision": decision, "expires": expires })),
+            "directives": self.controller.directives(),
+            "frame": self.controller.frame(),
+            "last_decision": self.last_decision,
+            "model": self.facts,
+            "stats": self.stats,
+        }));
+    }
+
+    /// Releases, records the end and closes everything. Bounded by the devices' and the broker's timeouts.
+    pub(super) async fn stop(mut self, why: String) -> Stats {
+        let now = self.control_time();
+        self.step(now, Input::Stop { why: why.clone() }).await;
+        self.step(now, Input::Stopped { why }).await;
+        if let Err(e) = self.store.close() {
+            tracing::error!(error = %e, "the audit log was not closed cleanly");
+        }
+        if let Some(mqtt) = self.mqtt {
+            mqtt.close().await;
+        }
+        self.stats
+    }
+}
+
+/// Hands the plant back with connections of its own: those of the broken loop are gone.
+pub(super) async fn release_after_panic(site: &Site, why: &str) {
+    let action = Guard::new(site).release();
+    let event = EventRecord {
+        event: Event::Broken,
+        detail: why.to_owned(),
+        action: serde_json::to_value(&action).ok(),
+        intents: Vec::new(),
+    };
+    let body = Body::Event(event);
+    let recorded = Store::open(&site.audit, clock::now()).and_then(|mut store| {
+        if let Ok(raw) = RawValue::from_string(body.to_json()) {
+            store.append(clock::now(), Kind::Event, &raw)?;
+        }
+        store.close()
+    });
+    if let Err(error) = recorded {
+        tracing::error!(%error, "the release is not in the audit log");
+    }
+    let outcome = Writer::new(Bus::open(site)).apply(&action).await;
+    if outcome.release_needed {
+        tracing::error!(trouble = %outcome.trouble(), "not released; the plant's watchdog on the heartbeat takes over");
+    } else {
+        tracing::warn!("released");
+    }
+}

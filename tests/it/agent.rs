@@ -1,0 +1,416 @@
+//! The whole agent as its users run it, as a process of its own, between a real broker, a real Modbus
+//! server and a model server that says what a test wants it to say.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::post;
+use isotherm::audit::{Log, Options, Record, verify};
+use jiff::{SignedDuration, Timestamp};
+use rumqttc::{AsyncClient, Event, Packet, QoS};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use crate::peers::{Broker, Plc, skip, soon};
+
+/// What the model server does with the next questions.
+#[derive(Clone, Debug)]
+pub(crate) enum Say {
+    /// This decision.
+    Text(String),
+    Status(u16),
+    /// Nothing, for longer than any deadline.
+    Nothing,
+}
+
+/// An OpenAI-compatible server with one fixed answer.
+pub(crate) struct ModelServer {
+    pub(crate) url: String,
+    say: Arc<Mutex<Say>>,
+}
+
+impl ModelServer {
+    pub(crate) async fn start(say: Say) -> Self {
+        let say = Arc::new(Mutex::new(say));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(say.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, say }
+    }
+
+    pub(crate) fn now_says(&self, say: Say) {
+        *self.say.lock().unwrap() = say;
+    }
+}
+
+async fn answer(State(say): State<Arc<Mutex<Say>>>) -> Result<axum::Json<Value>, axum::http::StatusCode> {
+    let say = say.lock().unwrap().clone();
+    match say {
+        Say::Text(text) => Ok(axum::Json(json!({
+            "choices": [{ "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }],
+            "usage": { "prompt_tokens": 100, "completion_tokens": 50 },
+        }))),
+        Say::Status(code) => Err(axum::http::StatusCode::from_u16(code).unwrap()),
+        Say::Nothing => std::future::pending().await,
+    }
+}
+
+/// A decision that is true of the frames [`Rig::frame`] sends: everything steady, chilled water to `chws`.
+pub(crate) fn honest(chws: f64, direction: &str) -> Say {
+    Say::Text(
+        json!({
+            "assessment": "The inlet is steady.",
+            "evidence": [{ "signal": "inlet", "value": 22.0, "trend": "steady" }],
+            "setpoints": { "chws_sp": chws },
+            "rationale": format!("{direction} chws_sp."),
+        })
+        .to_string(),
+    )
+}
+
+pub(crate) struct Rig {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) broker: Broker,
+    pub(crate) plc: Plc,
+    pub(crate) model: ModelServer,
+    agent: Option<Child>,
+    publisher: AsyncClient,
+    acks: mpsc::UnboundedReceiver<Timestamp>,
+    now: Timestamp,
+}
+
+pub(crate) const SAMPLE: SignedDuration = SignedDuration::from_secs(15);
+
+impl Rig {
+    /// `None`, loudly, when a peer is missing. `edit` changes the site file before the agent starts.
+    pub(crate) async fn start(test: &str, edit: impl Fn(String) -> String) -> Option<Self> {
+        let broker = Broker::start(test, "allow_anonymous true").await?;
+        Self::between(test, broker, edit).await?.started().await
+    }
+
+    /// All but the agent.
+    pub(crate) async fn start_without_agent(test: &str, edit: impl Fn(String) -> String) -> Option<Self> {
+        let broker = Broker::start(test, "allow_anonymous true").await?;
+        Self::between(test, broker, edit).await
+    }
+
+    async fn started(mut self) -> Option<Self> {
+        self.restart().await;
+        Some(self)
+    }
+
+    /// Publishes frames of the present time until aborted.
+    pub(crate) fn feed(&self) -> tokio::task::JoinHandle<()> {
+        let publisher = self.publisher.clone();
+        tokio::spawn(async move {
+            loop {
+                let frame = frame_text(isotherm::clock::now(), 22.0);
+                publisher.publish("t/frame", QoS::AtLeastOnce, false, frame).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
+    }
+
+    /// The same with a broker that wants TLS and a password of the agent; the rig has a door of its own.
+    pub(crate) async fn start_secured(test: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |file: &str| dir.path().join(file).display().to_string();
+        let passwords = std::process::Command::new("mosquitto_passwd")
+            .args(["-b", "-c", &at("passwords"), "agent", "s3cret"])
+            .output();
+        if !passwords.is_ok_and(|o| o.status.success()) || !crate::mqtt::certificates(dir.path()) {
+            skip(test, "needs mosquitto_passwd and openssl on the PATH");
+            return None;
+        }
+        std::fs::write(at("secret"), "s3cret\n").unwrap();
+        let secure = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!(
+            "allow_anonymous true\npassword_file DIR/passwords\nlistener {secure} 127.0.0.1\ncafile DIR/ca.pem\ncertfile DIR/server.pem\nkeyfile DIR/server.key"
+        );
+        let mqtt = format!(
+            "port = {secure}\nusername = \"agent\"\npassword_file = \"{}\"\ntls = {{ ca_file = \"{}\" }}",
+            at("secret"),
+            at("ca.pem")
+        );
+        let broker = Broker::start_in(test, &settings, dir).await?;
+        let plain = format!("port = {}", broker.port);
+        Self::between(test, broker, |t| t.replacen(&plain, &mqtt, 1)).await?.started().await
+    }
+
+    async fn between(test: &str, broker: Broker, edit: impl Fn(String) -> String) -> Option<Self> {
+        let mut plc = Plc::start(test, "socket").await?;
+        plc.set(2, &[70]).await;
+        let model = ModelServer::start(honest(7.0, "Hold")).await;
+        let dir = tempfile::tempdir().unwrap();
+        let text = edit(site_text(broker.port, plc.port, &model.url));
+        std::fs::write(dir.path().join("site.toml"), text).unwrap();
+        let agent = None;
+        let (publisher, acks) = connect(&broker).await;
+        let now = "2026-07-01T12:00:00Z".parse().unwrap();
+        Some(Self { dir, broker, plc, model, agent, publisher, acks, now })
+    }
+
+    /// Waits until the model process answers; its process id.
+    pub(crate) async fn until_reasoner_is_ready(&self) -> rustix::process::Pid {
+        soon("the reasoner is ready", async {
+            loop {
+                // The log names each process as it gets ready.
+                let log = self.log();
+                let ready = log.lines().filter(|l| l.contains("reasoner ready")).last().unwrap_or_default();
+                let digits = ready.split("pid").nth(1).unwrap_or_default();
+                let digits =
+                    digits.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
+                let pid: i32 = digits.collect::<String>().parse().unwrap_or(0);
+                let pid = rustix::process::Pid::from_raw(pid);
+                if let Some(pid) = pid.filter(|p| rustix::process::test_kill_process(*p).is_ok()) {
+                    return pid;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await
+    }
+
+    /// Sends frames until the agent acknowledges one: before that it is not subscribed yet.
+    pub(crate) async fn listen_again(&mut self) {
+        soon("the agent listens", async {
+            loop {
+                self.publish(22.0).await;
+                if tokio::time::timeout(Duration::from_millis(300), self.acks.recv()).await.is_ok() {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn publish(&mut self, inlet: f64) {
+        self.now += SAMPLE;
+        let frame = frame_text(self.now, inlet);
+        self.publisher.publish("t/frame", QoS::AtLeastOnce, false, frame).await.unwrap();
+    }
+
+    /// One frame, and waits until the agent has dealt with it.
+    pub(crate) async fn frame(&mut self, inlet: f64) {
+        self.publish(inlet).await;
+        soon("the frame is acknowledged", async { while self.acks.recv().await.unwrap() < self.now {} })
+            .await;
+    }
+
+    pub(crate) async fn frames(&mut self, count: u32) {
+        for _ in 0..count {
+            self.frame(22.0).await;
+        }
+    }
+
+    /// One frame that nobody may acknowledge.
+    pub(crate) async fn frame_unanswered(&mut self, inlet: f64) {
+        self.publish(inlet).await;
+    }
+
+    pub(crate) fn audit_path(&self) -> PathBuf {
+        self.dir.path().join("audit.db")
+    }
+
+    /// All records, after checking that the log verifies.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let report = verify(&self.audit_path(), &Options::default()).unwrap();
+        assert!(report.ok, "{report:?}");
+        Log::open(&self.audit_path()).unwrap().records(0).map(Result::unwrap).collect()
+    }
+
+    pub(crate) fn bodies(&self, kind: &str) -> Vec<Value> {
+        let of_kind = self.records().into_iter().filter(|r| r.kind.as_str() == kind);
+        of_kind.map(|r| serde_json::from_str(&r.body).unwrap()).collect()
+    }
+
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.bodies("event").iter().map(|e| e["event"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until the log has what is looked for.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        soon(what, async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Addresses of the registers written since the last call.
+    pub(crate) async fn written(&mut self) -> Vec<u64> {
+        let log = self.plc.tell(json!({ "log": true })).await;
+        let entries = log["log"].as_array().unwrap().clone();
+        entries.iter().filter(|e| e[0] == 6 || e[0] == 16).map(|e| e[1].as_u64().unwrap()).collect()
+    }
+
+    pub(crate) async fn register(&self, address: u16) -> u16 {
+        let site = isotherm::site::load(&self.dir.path().join("site.toml")).unwrap();
+        let bus = isotherm::ingest::modbus::Bus::open(&site);
+        let device = "plc".parse().unwrap();
+        bus.read(&device, isotherm::site::Table::Holding, address, 1).await.unwrap()[0]
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) async fn stop(&mut self) {
+        let status = self.end(rustix::process::Signal::TERM).await;
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// Sends a signal that ends the agent, and waits for the end.
+    pub(crate) async fn end(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
+        let mut agent = self.agent.take().unwrap();
+        let pid = i32::try_from(agent.id().unwrap()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+        soon("the agent ends", agent.wait()).await.unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("stderr.txt")).unwrap()
+    }
+
+    /// Starts the agent again, on the same log.
+    pub(crate) async fn restart(&mut self) {
+        self.agent = Some(spawn(&self.dir));
+        self.listen_again().await;
+    }
+
+    /// Runs `isotherm` with these arguments in the rig's folder.
+    pub(crate) async fn cli(&self, args: &[&str]) -> (i32, String, String) {
+        let output = soon("the command ends", isotherm_command(&self.dir).args(args).output()).await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+}
+
+fn frame_text(time: Timestamp, inlet: f64) -> String {
+    json!({ "time": time, "signals": {
+        "inlet": { "value": inlet, "unit": "degC" }, "it_load": { "value": 400.0, "unit": "kW" },
+    }})
+    .to_string()
+}
+
+fn isotherm_command(dir: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isotherm"));
+    command.current_dir(dir.path()).kill_on_drop(true);
+    command
+}
+
+fn spawn(dir: &tempfile::TempDir) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(dir.path().join("stderr.txt")).unwrap();
+    isotherm_command(dir)
+        .args(["run", "--site", "site.toml"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .env("NO_COLOR", "1")
+        .spawn()
+        .unwrap()
+}
+
+async fn connect(broker: &Broker) -> (AsyncClient, mpsc::UnboundedReceiver<Timestamp>) {
+    let (client, mut connection) = broker.client("rig");
+    let (tx, rx) = mpsc::unbounded_channel();
+    let subscriber = client.clone();
+    tokio::spawn(async move {
+        loop {
+            match connection.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                    subscriber.subscribe("isotherm/test/ack", QoS::AtLeastOnce).await.unwrap();
+                }
+                Ok(Event::Incoming(Packet::Publish(p))) => {
+                    let ack: Value = serde_json::from_slice(&p.payload).unwrap();
+                    tx.send(serde_json::from_value(ack["time"].clone()).unwrap()).ok();
+                }
+                Ok(_) => {}
+                // The broker is stopped and started again by some tests.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    (client, rx)
+}
+
+fn site_text(mqtt: u16, modbus: u16, model: &str) -> String {
+    format!(
+        r#"
+name = "test"
+plant = "air"
+clock = "frames"
+mode = "auto"
+sample = "15s"
+cadence = "1min"
+
+[mqtt]
+host = "127.0.0.1"
+port = {mqtt}
+watchdog = "3s"
+
+[[device]]
+name = "plc"
+host = "127.0.0.1"
+port = {modbus}
+timeout = "400ms"
+reopen_after = "50ms"
+
+[link]
+enable = {{ device = "plc", address = 0, type = "uint16" }}
+heartbeat = {{ device = "plc", address = 1, type = "uint16" }}
+
+[[signal]]
+name = "inlet"
+unit = "degC"
+role = "it_inlet"
+required = true
+source = {{ topic = "t/frame" }}
+range = [5, 45]
+slew_per_min = 100
+band = [18, 27]
+
+[[signal]]
+name = "it_load"
+unit = "kW"
+role = "it_load"
+source = {{ topic = "t/frame" }}
+range = [0, 1000]
+slew_per_min = 500
+
+[[setpoint]]
+name = "chws_sp"
+unit = "degC"
+role = "chws"
+register = {{ device = "plc", address = 2, scale = 0.1 }}
+min = 6
+max = 16
+step = 0.5
+rate_per_min = 0.5
+dwell = "1min"
+safe = 7
+cools = "down"
+deadband = 0.5
+
+[envelope]
+warming_pct_5min = 100
+cooling_pct_5min = 100
+
+[model]
+backend = "openai"
+url = "{model}"
+name = "scripted"
+deadline = "2s"
+
+[audit]
+path = "audit.db"
+key = "audit.key"
+
+[console]
+listen = "127.0.0.1:0"
+control_socket = "agent.sock"
+"#
+    )
+}

@@ -1,0 +1,105 @@
+//! `isotherm audit` as it is typed.
+
+use std::fs;
+use std::path::Path;
+
+use clap::Parser;
+use isotherm::audit::cli::{Args, run};
+use serde_json::{Value, json};
+
+use super::closed_log;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    audit: Args,
+}
+
+fn audit(args: &[&str]) -> (u8, String) {
+    let cli = Cli::try_parse_from([&["audit"], args].concat()).unwrap_or_else(|e| panic!("{e}"));
+    let mut out = Vec::new();
+    let code = run(&cli.audit, &mut out);
+    (code, String::from_utf8(out).unwrap())
+}
+
+fn json(args: &[&str]) -> (u8, Value) {
+    let (code, text) = audit(&[args, &["--json"]].concat());
+    (code, serde_json::from_str(&text).unwrap())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn verify_says_good_broken_or_unreadable() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = closed_log(dir.path(), 40);
+    let log = text(&log);
+    let (code, report) = json(&["verify", "--path", log]);
+    assert_eq!(code, 0);
+    for (field, expected) in [
+        ("ok", json!(true)),
+        ("records", json!(40)),
+        ("first", json!(1)),
+        ("last", json!(40)),
+        ("checkpoints", json!(5)),
+        ("problems", json!([])),
+    ] {
+        assert_eq!(report[field], expected, "{field}");
+    }
+    let key = report["public_key"].as_str().unwrap();
+    assert_eq!(audit(&["verify", "--path", log, "--key", key]).0, 0);
+    assert_eq!(audit(&["verify", "--path", log, "--key", &key.replace(&key[..4], "0000")]).0, 1);
+    assert_eq!(audit(&["verify", "--path", log, "--key", "nonsense"]).0, 2);
+    assert_eq!(audit(&["verify", "--path", "/nowhere/at/all.db"]).0, 2);
+
+    let out = dir.path().join("out");
+    let (code, exported) = json(&["export", text(&out), "--path", log]);
+    assert_eq!((code, &exported["records"]), (0, &json!(40)));
+    let checkpoints = out.join("checkpoints.jsonl");
+    super::tamper::raw(Path::new(log), |db| {
+        db.execute_batch("DELETE FROM record WHERE seq = 40; DELETE FROM checkpoint WHERE seq = 40").unwrap();
+    });
+    assert_eq!(audit(&["verify", "--path", log]).0, 0);
+    let (code, said) = audit(&["verify", "--path", log, "--against", text(&checkpoints)]);
+    assert_eq!(code, 1);
+    assert!(said.contains("records 40 to 40 are missing") && said.contains("NOT VERIFIED"), "{said}");
+    let line = fs::read_to_string(&checkpoints).unwrap().lines().last().unwrap().to_owned();
+    assert_eq!(audit(&["verify", "--path", log, "--against", &line]).0, 1);
+    // The export was made before.
+    let key = out.join("public-key.hex");
+    assert_eq!(audit(&["verify", "--path", text(&out), "--against", &line, "--key", text(&key)]).0, 0);
+}
+
+#[test]
+fn list_and_show_answer_questions() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = closed_log(dir.path(), 40);
+    let log = text(&log);
+    let (code, said) = audit(&["list", "--path", log, "--kind", "decision", "--limit", "1"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("38") && said.contains("decision"), "{said}");
+    assert!(said.contains("chws_sp 8.5, stopped by rate_limit | Lower CHWS by 0.5 K."), "{said}");
+    let (_, listed) = json(&["list", "--path", log, "--rule", "rate_limit", "--limit", "2"]);
+    assert_eq!((listed[0]["seq"].as_u64(), listed[1]["seq"].as_u64()), (Some(33), Some(38)));
+
+    let (code, shown) = json(&["show", "38", "--path", log]);
+    assert_eq!((code, &shown["record"]["body"]["id"]), (0, &json!(38)));
+    assert_eq!(shown["outcomes"][0]["body"]["decision"], 38);
+    assert_eq!(audit(&["show", "99", "--path", log]).0, 2);
+}
+
+#[test]
+fn wrong_usage_is_refused() {
+    for wrong in [
+        &["verify"][..],
+        &["verify", "--path", "a", "--site", "b"],
+        &["list", "--path", "a", "--kind", "opinion"],
+        &["list", "--path", "a", "--rule", "no_such_rule"],
+        &["list", "--path", "a", "--since", "yesterday"],
+    ] {
+        assert!(Cli::try_parse_from([&["audit"], wrong].concat()).is_err(), "{wrong:?}");
+    }
+    assert_eq!(audit(&["list", "--site", "/nowhere/site.toml"]).0, 2);
+}

@@ -1,0 +1,165 @@
+//! The commands as people type them: exit codes, messages, and what a controls engineer sees first.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::agent::Rig;
+use crate::peers::skip;
+
+fn isotherm(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_isotherm")).args(args).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn shipped(plant: &str) -> String {
+    root().join(format!("sites/{plant}.toml")).display().to_string()
+}
+
+#[test]
+fn version_names_the_llama_build() {
+    let output = isotherm(&["--version"]);
+    let text = stdout(&output);
+    assert!(text.contains(env!("CARGO_PKG_VERSION")) && text.contains("llama.cpp"), "{text}");
+}
+
+#[test]
+fn a_missing_site_file_is_explained() {
+    for command in ["run", "check", "doctor"] {
+        let output = isotherm(&[command, "--site", "no-such-site.toml"]);
+        assert_eq!(code(&output), 2, "{command}");
+        let message = stderr(&output);
+        assert!(message.contains("no-such-site.toml") && message.contains("--site"), "{command}: {message}");
+    }
+}
+
+#[test]
+fn an_unreachable_peer_is_exit_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    // Ports that were free a moment ago.
+    let free =
+        || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let text = std::fs::read_to_string(shipped("air")).unwrap();
+    let text = text.replace("port = 1883", &format!("port = {}", free()));
+    std::fs::write(&site, text.replace("port = 1502", &format!("port = {}", free()))).unwrap();
+    let output = isotherm(&["check", "--site", site.to_str().unwrap(), "--json"]);
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let problems = report["unreachable"].to_string();
+    assert!(problems.contains("broker") && problems.contains("chws_sp"), "{problems}");
+}
+
+/// `check` alone: every signal's value, unit, age and quality, every setpoint's register; nothing written.
+#[tokio::test]
+async fn check_shows_a_new_plant_and_writes_nothing() {
+    let edit = |t: String| {
+        t.replace("clock = \"frames\"", "clock = \"wall\"").replace("mode = \"auto\"", "mode = \"shadow\"")
+    };
+    let Some(mut rig) = Rig::start_without_agent("check", edit).await else { return };
+    rig.written().await;
+    let feed = rig.feed();
+    let (exit, out, err) = rig.cli(&["check", "--site", "site.toml", "--json"]).await;
+    feed.abort();
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {err}"));
+    let row =
+        |name: &str| report["rows"].as_array().unwrap().iter().find(|r| r["name"] == name).unwrap().clone();
+    assert_eq!(exit, 0, "{report:#}");
+    assert_eq!((&row("inlet")["value"], &row("inlet")["unit"]), (&22.0.into(), &"degC".into()));
+    assert_eq!((&row("inlet")["quality"], &row("chws_sp")["kind"]), (&"good".into(), &"setpoint".into()));
+    assert_eq!(row("chws_sp")["value"], 7.0, "the register as it is");
+    assert!(row("inlet")["age_s"].as_f64().unwrap() < 10.0);
+    assert_eq!(rig.written().await, Vec::<u64>::new());
+}
+
+#[test]
+fn doctor_explains_the_machine() {
+    let output = isotherm(&["doctor", "--json"]);
+    let findings: Vec<Value> = serde_json::from_str(&stdout(&output)).unwrap();
+    for topic in ["cpu", "memory", "overcommit", "swap", "cgroup", "mlock", "oom", "pressure"] {
+        let finding = findings.iter().find(|f| f["topic"] == topic).unwrap_or_else(|| panic!("{topic}"));
+        assert!(!finding["means"].as_str().unwrap().is_empty(), "{topic}");
+    }
+}
+
+/// A model that is not the one the site names is found before it is loaded.
+#[test]
+fn doctor_finds_the_wrong_model_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    let text = std::fs::read_to_string(shipped("air")).unwrap();
+    std::fs::write(dir.path().join("model.gguf"), b"not a model").unwrap();
+    std::fs::write(&site, text.replace("../models/smollm2-135m-instruct-q8_0.gguf", "model.gguf")).unwrap();
+    let output = isotherm(&["doctor", "--site", site.to_str().unwrap()]);
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).contains("model.gguf"), "{}", stdout(&output));
+}
+
+#[test]
+fn schema_lists_exactly_the_configured_setpoints() {
+    let output = isotherm(&["schema", "decision", "--site", &shipped("air")]);
+    let schema: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let setpoints = schema.pointer("/properties/setpoints/properties").unwrap().as_object().unwrap();
+    assert_eq!(setpoints.keys().collect::<Vec<_>>(), ["chws_sp", "crah_supply_sp", "chw_dp_sp"]);
+    let order: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(order, ["assessment", "evidence", "setpoints", "rationale"], "observe, act, explain");
+}
+
+#[test]
+fn replay_explains_what_it_cannot_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace.csv");
+    std::fs::write(&trace, "time,chws\n2026-01-01T00:00:00Z,warm\n").unwrap();
+    let path = trace.to_str().unwrap();
+    let output = isotherm(&["replay", path, "--site", &shipped("air")]);
+    assert_eq!(code(&output), 2);
+    let message = stderr(&output);
+    assert!(
+        message.contains("trace.csv") && message.contains("chws") && message.contains("warm"),
+        "{message}"
+    );
+    let output = isotherm(&["replay", path, "--verify"]);
+    assert!(code(&output) == 2 && stderr(&output).contains("audit log"), "{}", stderr(&output));
+}
+
+/// A recorded day of another system, in shadow: a supercomputer's 25 cooling groups at 15 s.
+#[test]
+fn the_frontier_day_replays_in_shadow() {
+    let data =
+        std::env::var_os("ISOTHERM_SHARED_DATA").map_or_else(|| root().join("../shared/data"), Into::into);
+    let trace = data.join("frontier_cdu_power/input_04-07-24.csv");
+    if !trace.exists() {
+        return skip("the_frontier_day", "needs the recorded day; name its folder in ISOTHERM_SHARED_DATA");
+    }
+    let mapping = root().join("sites/frontier.mapping.toml");
+    let args = [
+        "replay",
+        trace.to_str().unwrap(),
+        "--site",
+        &shipped("frontier"),
+        "--mapping",
+        mapping.to_str().unwrap(),
+        "--json",
+    ];
+    let output = isotherm(&args);
+    let report: Value =
+        serde_json::from_str(&stdout(&output)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)));
+    assert_eq!(report["frames"], 5761, "{report}");
+    assert_eq!(report["decisions"], 288, "one in five minutes: {report}");
+}
