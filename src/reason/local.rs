@@ -25,7 +25,7 @@ use crate::clock::Stopwatch;
 
 /// Most prompt tokens computed at once. Smaller batches find more of the cache reusable and need smaller
 /// buffers; larger ones are faster when the cache is cold.
-pub(super) const BATCH: u32 = 128;
+pub(super) const BATCH: u32 = 256;
 
 /// A model, its cache, and what is in the cache.
 pub(super) struct Engine<'m> {
