@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::chain::{Identity, Row};
 use super::{Checkpoint, Hash, Problem, PublicKey, Report, StoreId, What};
+use crate::hex;
 
 /// Altered rows kept to find out, at the end, which records they are.
 const SUSPECTS: usize = 16;
@@ -221,7 +222,7 @@ impl Checker {
             what: What::Replaced,
             seq: Some(replaced),
             expected: format!("previous hash {link}"),
-            found: super::hex::encode(&row.previous),
+            found: hex::encode(&row.previous),
             message,
         });
     }
@@ -240,7 +241,7 @@ impl Checker {
         self.problem(Problem {
             what: What::Altered,
             seq: Some(seq),
-            expected: format!("content with hash {}", super::hex::encode(&row.hash)),
+            expected: format!("content with hash {}", hex::encode(&row.hash)),
             found: format!("content with hash {digest}"),
             message: format!("record {seq} was altered: {column} changed"),
         });

@@ -86,7 +86,7 @@ fn list_and_show_answer_questions() {
 
     let (code, shown) = json(&["show", "38", "--path", log]);
     assert_eq!((code, &shown["record"]["body"]["id"]), (0, &json!(38)));
-    assert_eq!(shown["outcomes"][0]["body"]["decision"], 38);
+    assert_eq!(shown["outcomes"][0]["body"]["intent"], 38);
     assert_eq!(audit(&["show", "99", "--path", log]).0, 2);
 }
 
