@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::chain::{Identity, Row};
 use super::{Checkpoint, Hash, Problem, PublicKey, Report, StoreId, What};
+use crate::hex;
 
 /// Altered rows kept to find out, at the end, which records they are.
 const SUSPECTS: usize = 16;
@@ -195,11 +196,7 @@ impl Checker {
             seq: Some(from),
             expected: format!("record {from}"),
             found: format!("record {found}"),
-            message: if from == to {
-                format!("record {from} is missing")
-            } else {
-                format!("records {from} to {to} are missing")
-            },
+            message: missing(from, to),
         });
     }
 
@@ -221,7 +218,7 @@ impl Checker {
             what: What::Replaced,
             seq: Some(replaced),
             expected: format!("previous hash {link}"),
-            found: super::hex::encode(&row.previous),
+            found: hex::encode(&row.previous),
             message,
         });
     }
@@ -240,7 +237,7 @@ impl Checker {
         self.problem(Problem {
             what: What::Altered,
             seq: Some(seq),
-            expected: format!("content with hash {}", super::hex::encode(&row.hash)),
+            expected: format!("content with hash {}", hex::encode(&row.hash)),
             found: format!("content with hash {digest}"),
             message: format!("record {seq} was altered: {column} changed"),
         });
@@ -274,22 +271,18 @@ impl Checker {
         }
         let last = self.expected - 1;
         let latest = self.signed.last_key_value().and_then(|(_, c)| c.first()).cloned();
-        if let Some(signed) = &latest
-            && i64::try_from(signed.seq).is_ok_and(|seq| seq > last)
-        {
+        let signed = latest.as_ref().map_or(0, |c| c.seq as i64);
+        if let Some(latest) = latest.filter(|_| signed > last) {
+            self.missing.push((self.expected, signed));
             self.problem(Problem {
                 what: What::Truncated,
                 seq: Some(self.expected),
-                expected: format!(
-                    "record {} of {} with hash {}, as signed",
-                    signed.seq, signed.time, signed.hash
-                ),
+                expected: format!("record {signed} of {} with hash {}, as signed", latest.time, latest.hash),
                 found: format!("the end of the log after record {last}"),
-                message: format!("records {} to {} are missing", self.expected, signed.seq),
+                message: missing(self.expected, signed),
             });
         }
         self.identify(&other_with);
-        let signed = latest.map_or(0, |c| c.seq as i64);
         self.report.unsigned = u64::try_from(last - signed).unwrap_or(0).min(self.report.records);
         self.report.finish()
     }
@@ -324,5 +317,13 @@ impl Checker {
                 message: format!("{how} {home} stands in the place of record {}", row.seq),
             });
         }
+    }
+}
+
+fn missing(from: i64, to: i64) -> String {
+    if from == to {
+        format!("record {from} is missing")
+    } else {
+        format!("records {from} to {to} are missing")
     }
 }

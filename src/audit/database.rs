@@ -7,7 +7,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::chain::{Identity, Row};
-use super::{AuditError, Checkpoint, Hash, Signature, hex};
+use super::{AuditError, Checkpoint, Hash, Signature};
+use crate::hex;
 
 /// `ISOA`, in SQLite's application id.
 const APPLICATION: i32 = 0x4953_4f41;

@@ -8,11 +8,6 @@ pub struct NotHex {
     text: String,
 }
 
-pub(super) fn encode(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-}
-
 pub(super) fn decode<const N: usize>(text: &str) -> Result<[u8; N], NotHex> {
     let not_hex = || NotHex { bytes: N, text: text.chars().take(2 * N + 8).collect() };
     if text.len() != 2 * N || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -44,7 +39,7 @@ macro_rules! hex_bytes {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&$crate::audit::hex::encode(&self.0))
+                f.write_str(&$crate::hex::encode(&self.0))
             }
         }
 
@@ -83,7 +78,7 @@ mod tests {
     #[test]
     fn only_hex_of_the_right_size_is_read() {
         assert_eq!(decode::<2>("0aff"), Ok([0x0a, 0xff]));
-        assert_eq!(encode(&[0x0a, 0xff]), "0aff");
+        assert_eq!(crate::hex::encode(&[0x0a, 0xff]), "0aff");
         for wrong in ["", "0af", "0aff0", "0a+f", "0agf", "0aFf", "äab"] {
             assert!(decode::<2>(wrong).is_err(), "{wrong:?}");
         }

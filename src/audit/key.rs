@@ -47,7 +47,7 @@ fn make(path: &Path) -> Result<SigningKey, AuditError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| io(e.into()))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    writeln!(file, "{}", hex::encode(&seed)).and_then(|()| file.sync_all()).map_err(io)?;
+    writeln!(file, "{}", crate::hex::encode(&seed)).and_then(|()| file.sync_all()).map_err(io)?;
     Ok(SigningKey::from_bytes(&seed))
 }
 

@@ -45,20 +45,20 @@ pub struct Listed {
     pub summary: String,
 }
 
-/// One record, and for a decision what came of it.
+/// One record, and for an intent what came of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Shown {
     pub record: Record,
-    /// The outcome records of a decision, and events that reconciled it.
+    /// The outcome of the record's writes; for one that an earlier run left open, the event that says so.
     pub outcomes: Vec<Record>,
 }
 
-/// A decision with writes that nothing says the outcome of.
+/// Writes that nothing says the outcome of.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Orphan {
-    /// The decision's.
+    /// Of the record that holds the intent: a decision, or an event with an action.
     pub seq: u64,
-    /// What was to be written: `verdict.action` of the decision.
+    /// What was to be written.
     pub action: Value,
 }
 
@@ -133,7 +133,7 @@ impl Log {
         Ok(listed)
     }
 
-    /// One record; a decision comes with its outcomes.
+    /// One record; an intent comes with its outcome.
     pub fn show(&self, seq: u64) -> Result<Shown, AuditError> {
         let row = self
             .db
@@ -147,11 +147,12 @@ impl Log {
             .ok_or_else(|| AuditError::NoRecord { path: self.path.clone(), seq })?;
         let record = Record::try_from(row).map_err(|e| self.malformed(e))?;
         let mut outcomes = Vec::new();
-        if record.kind == Kind::Decision {
+        if matches!(record.kind, Kind::Decision | Kind::Event) {
             let sql = "WHERE kind IN ('outcome', 'event') AND seq > ?1 ORDER BY seq";
             self.each(sql, vec![Sql::Integer(seq as i64)], |row| {
                 let later = Record::try_from(row)?;
-                if settled(later.kind, &later.body).contains(&seq) {
+                let body = serde_json::from_str(&later.body).unwrap_or_default();
+                if settled(later.kind, &body).contains(&seq) {
                     outcomes.push(later);
                 }
                 Ok(true)
@@ -228,45 +229,52 @@ impl Iterator for Records<'_> {
     }
 }
 
-/// The decisions that a record says the outcome of.
-fn settled(kind: Kind, body: &str) -> Vec<u64> {
-    let field = match kind {
-        Kind::Outcome => "decision",
-        Kind::Event => "reconciles",
-        Kind::Start | Kind::Frame | Kind::Decision | Kind::Operator | Kind::Stop => return Vec::new(),
-    };
-    let body: Value = serde_json::from_str(body).unwrap_or_default();
-    let named = &body[field];
-    match named.as_array() {
-        Some(all) => all.iter().filter_map(Value::as_u64).collect(),
-        None => named.as_u64().into_iter().collect(),
+/// What a record meant to write: the action of a decision that was to be acted on, or of an event such as
+/// a release. Empty for all others.
+fn intended(kind: Kind, body: &Value) -> &Value {
+    match kind {
+        Kind::Decision if body["disposition"] == "write" => &body["verdict"]["action"],
+        Kind::Event => &body["action"],
+        Kind::Decision | Kind::Start | Kind::Frame | Kind::Outcome | Kind::Operator | Kind::Stop => {
+            &Value::Null
+        }
     }
 }
 
-/// Decisions with writes and without an outcome. A `stop` is recorded with nothing under way, so only
-/// what came after the last one is looked at.
+/// The intents that a record says the end of: an outcome has one, and an event after a crash may have
+/// several.
+fn settled(kind: Kind, body: &Value) -> Vec<u64> {
+    match kind {
+        Kind::Outcome => body["intent"].as_u64().into_iter().collect(),
+        Kind::Event => body["intents"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect(),
+        Kind::Start | Kind::Frame | Kind::Decision | Kind::Operator | Kind::Stop => Vec::new(),
+    }
+}
+
+/// Intents without an outcome. A run that came to its `stop` had taken care of those of earlier runs, so
+/// only it and what came after is looked at.
 pub(super) fn orphans(db: &Connection, path: &Path) -> Result<Vec<Orphan>, AuditError> {
     let failed =
-        |source| AuditError::Database { path: path.to_owned(), doing: "look for open decisions", source };
-    let sql = "SELECT seq, kind, body FROM record WHERE kind IN ('decision', 'outcome', 'event') \
-               AND seq > (SELECT coalesce(max(seq), 0) FROM record WHERE kind = 'stop') ORDER BY seq";
+        |source| AuditError::Database { path: path.to_owned(), doing: "look for open intents", source };
+    let sql = "WITH stopped (seq) AS (SELECT coalesce(max(seq), 0) FROM record WHERE kind = 'stop') \
+               SELECT seq, kind, body FROM record WHERE kind IN ('decision', 'outcome', 'event') AND seq > \
+               (SELECT coalesce(max(record.seq), 0) FROM record, stopped \
+                WHERE kind = 'start' AND record.seq < stopped.seq) ORDER BY seq";
     let mut statement = db.prepare(sql).map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut open = BTreeMap::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let seq: i64 = row.get(0).map_err(failed)?;
+        let seq = row.get::<_, i64>(0).map_err(failed)? as u64;
         let kind: String = row.get(1).map_err(failed)?;
         let body: String = row.get(2).map_err(failed)?;
-        if kind == Kind::Decision.as_str() {
-            let mut body: Value = serde_json::from_str(&body).unwrap_or_default();
-            let action = body.pointer_mut("/verdict/action").map(Value::take).unwrap_or_default();
-            if action.as_array().is_some_and(|writes| !writes.is_empty()) {
-                open.insert(seq as u64, Orphan { seq: seq as u64, action });
-            }
-        } else if let Some(kind) = Kind::from_bytes(kind.as_bytes()) {
-            for decision in settled(kind, &body) {
-                open.remove(&decision);
-            }
+        let Some(kind) = Kind::from_bytes(kind.as_bytes()) else { continue };
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        for intent in settled(kind, &body) {
+            open.remove(&intent);
+        }
+        let action = intended(kind, &body);
+        if action.as_array().is_some_and(|writes| !writes.is_empty()) {
+            open.insert(seq, Orphan { seq, action: action.clone() });
         }
     }
     Ok(open.into_values().collect())

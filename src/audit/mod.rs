@@ -54,13 +54,13 @@ pub enum Kind {
     Frame,
     /// An intent: synced before anything of it is written to the plant.
     Decision,
-    /// What was written for a decision, and what was read back.
+    /// What was written for an intent, and what was read back.
     Outcome,
     /// Something a person did.
     Operator,
-    /// Something that happened to the agent or its links.
+    /// Something that happened to the agent or its links. With an action, an intent too.
     Event,
-    /// A run ended in order, with nothing under way.
+    /// A run ended in order.
     Stop,
 }
 

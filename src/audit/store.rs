@@ -102,9 +102,9 @@ impl Store {
         }
     }
 
-    /// Decisions with writes whose outcome was not recorded when the log was opened: the agent died in
-    /// between, and the registers hold the old or the new values. Read them back, and record an
-    /// `event` with `"reconciles": [SEQ, …]`.
+    /// Intents whose outcome was not recorded when the log was opened: the agent died in between, and the
+    /// registers hold the old or the new values. Read them back, and record an `event` with
+    /// `"intents": [SEQ, …]`.
     #[must_use]
     pub fn orphans(&self) -> &[Orphan] {
         match &self.state {
@@ -337,7 +337,7 @@ mod tests {
         let config = Audit { path: dir.path().join("db"), key: dir.path().join("key"), ..Audit::default() };
         let mut store = Store::open(&config, Timestamp::UNIX_EPOCH).unwrap();
         let body = serde_json::value::to_raw_value(&"x".repeat(3000)).unwrap();
-        let mut append = |store: &mut Store| store.append(Timestamp::UNIX_EPOCH, Kind::Frame, &body);
+        let append = |store: &mut Store| store.append(Timestamp::UNIX_EPOCH, Kind::Frame, &body);
         append(&mut store).unwrap();
         store.commit().unwrap();
         let State::Open(writer) = &store.state else { panic!("{:?}", store.state) };

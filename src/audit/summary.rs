@@ -17,7 +17,8 @@ pub fn summary(kind: Kind, body: &str) -> String {
         Kind::Outcome => outcome(&json),
         Kind::Frame => frame(&json),
         Kind::Operator => operator(&json),
-        Kind::Start | Kind::Event | Kind::Stop => None,
+        Kind::Event => event(&json),
+        Kind::Start | Kind::Stop => None,
     };
     one_line(&known.unwrap_or_else(|| plain(&json)))
 }
@@ -68,6 +69,9 @@ fn decision(json: &Value) -> Option<String> {
     let writes = verdict["action"].as_array().map_or(0, Vec::len);
     let moves = if writes == 0 { "hold".to_owned() } else { pairs(&verdict["setpoints"]) };
     let mut parts = vec![format!("{by}: {moves}")];
+    if let Some(only @ ("shadow" | "advise")) = json["disposition"].as_str() {
+        parts.push(format!("{only} only"));
+    }
     if verdict["emergency"] == true {
         parts.push("emergency".to_owned());
     }
@@ -87,20 +91,30 @@ fn decision(json: &Value) -> Option<String> {
 fn outcome(json: &Value) -> Option<String> {
     let writes = json.get("writes")?.as_array()?;
     let one = |write: &Value| {
-        let target = match write["target"].as_object() {
-            Some(named) => named.values().filter_map(scalar).collect(),
-            None => scalar(&write["target"]).unwrap_or_default(),
-        };
-        let result = scalar(&write["result"]).unwrap_or_else(|| plain(&write["result"]));
-        format!("{target} {} {result}", scalar(&write["value"]).unwrap_or_default())
+        let result = &write["result"];
+        // `"applied"`, or a reason with its details.
+        let result =
+            scalar(result).unwrap_or_else(|| match result.as_object().and_then(|r| r.iter().next()) {
+                Some((reason, details)) => format!("{reason} {}", plain(details)),
+                None => "?".to_owned(),
+            });
+        format!("{} {result}", target(write))
     };
     let writes = writes.iter().map(one).collect::<Vec<_>>().join(", ");
     let writes = if writes.is_empty() { "nothing written".to_owned() } else { writes };
-    Some(format!("of {}: {writes}", scalar(&json["decision"])?))
+    Some(format!("of {}: {writes}", scalar(&json["intent"])?))
+}
+
+/// `enable`, or the name of a setpoint.
+fn target(write: &Value) -> String {
+    match write["target"].as_object() {
+        Some(named) => named.values().filter_map(scalar).collect(),
+        None => scalar(&write["target"]).unwrap_or_default(),
+    }
 }
 
 fn frame(json: &Value) -> Option<String> {
-    let signals = json.get("signals").or_else(|| json["frame"].get("signals"))?.as_object()?;
+    let signals = json["frame"]["signals"].as_object()?;
     let bad: Vec<String> = signals
         .iter()
         .filter_map(|(name, s)| s["quality"].as_str().filter(|q| *q != "good").map(|q| format!("{name} {q}")))
@@ -110,10 +124,23 @@ fn frame(json: &Value) -> Option<String> {
 }
 
 fn operator(json: &Value) -> Option<String> {
-    let (who, what) = (scalar(json.get("who")?)?, json.get("what")?);
-    let what = scalar(what).unwrap_or_else(|| plain(what));
-    let why = scalar(&json["why"]).map(|why| format!(" ({why})")).unwrap_or_default();
-    Some(format!("{who}: {what}{why}"))
+    let (who, act) = (scalar(json.get("who")?)?, scalar(json.get("act")?)?);
+    let shown_elsewhere = ["who", "act", "why", "accepted", "answer"];
+    let details = json.as_object().into_iter().flatten();
+    let details = details.filter(|(k, _)| !shown_elsewhere.contains(&k.as_str()));
+    let details: String = details.filter_map(|(_, v)| Some(format!(" {}", scalar(v)?))).collect();
+    let refused = if json["accepted"] == false { ", refused" } else { "" };
+    let why = scalar(&json["why"]).unwrap_or_default();
+    let answer = scalar(&json["answer"]).map(|a| format!(": {a}")).unwrap_or_default();
+    Some(format!("{who}: {act}{details} ({why}){refused}{answer}"))
+}
+
+fn event(json: &Value) -> Option<String> {
+    let event = scalar(json.get("event")?)?;
+    let detail = scalar(&json["detail"]).map(|d| format!(": {d}")).unwrap_or_default();
+    let writes: Vec<String> = json["action"].as_array().into_iter().flatten().map(target).collect();
+    let writes = if writes.is_empty() { String::new() } else { format!(" [{}]", writes.join(" ")) };
+    Some(format!("{event}{detail}{writes}"))
 }
 
 fn pairs(json: &Value) -> String {
@@ -190,32 +217,39 @@ mod tests {
             r#"{"failure":{"failure":"late","deadline_ms":9},"verdict":{"by":"nobody","action":[]}}"#,
             "nobody: hold, no answer: late",
         );
+        check(
+            Kind::Decision,
+            r#"{"verdict":{"by":"fallback","action":[{}],"setpoints":{"a":1}},"disposition":"shadow"}"#,
+            "fallback: a 1, shadow only",
+        );
     }
 
     #[test]
     fn the_other_kinds_say_what_they_know() {
         check(
             Kind::Outcome,
-            r#"{"decision":7,"writes":[{"target":{"setpoint":"chws_sp"},"value":8.5,"result":"ok"},
-               {"target":"enable","value":1,"result":{"mismatch":3}}]}"#,
-            "of 7: chws_sp 8.5 ok, enable 1 mismatch=3",
+            r#"{"intent":7,"writes":[{"target":{"setpoint":"chws_sp"},"result":"applied"},
+               {"target":"enable","result":{"link_failed":{"why":"timeout"}}}],"release_needed":true}"#,
+            "of 7: chws_sp applied, enable link_failed why=timeout",
         );
-        check(Kind::Outcome, r#"{"decision":7,"writes":[]}"#, "of 7: nothing written");
+        check(Kind::Outcome, r#"{"intent":7,"writes":[]}"#, "of 7: nothing written");
         check(
             Kind::Frame,
-            r#"{"signals":{"a":{"quality":"good"},"b":{"quality":"stale"}}}"#,
+            r#"{"frame":{"signals":{"a":{"quality":"good"},"b":{"quality":"stale"}}},"heartbeat":3}"#,
             "2 signals, b stale",
         );
         check(
             Kind::Operator,
-            r#"{"who":"ann","what":"release","why":"maintenance"}"#,
-            "ann: release (maintenance)",
+            r#"{"who":"ann","why":"works","act":"override","setpoint":"chws_sp","value":8,"until":null,
+               "accepted":false,"answer":"outside 6 to 16"}"#,
+            "ann: override chws_sp 8 (works), refused: outside 6 to 16",
         );
         check(
             Kind::Event,
-            r#"{"event":"link_down","device":"plc","list":[1]}"#,
-            "event=link_down device=plc",
+            r#"{"event":"release","detail":"stopping","action":[{"target":"enable"}]}"#,
+            "release: stopping [enable]",
         );
+        check(Kind::Start, r#"{"run":"r1","site_config":{},"build":"x"}"#, "run=r1 build=x");
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn verify_says_good_broken_or_unreadable() {
     assert_eq!(audit(&["verify", "--path", log]).0, 0);
     let (code, said) = audit(&["verify", "--path", log, "--against", text(&checkpoints)]);
     assert_eq!(code, 1);
-    assert!(said.contains("records 40 to 40 are missing") && said.contains("NOT VERIFIED"), "{said}");
+    assert!(said.contains("record 40 is missing") && said.contains("NOT VERIFIED"), "{said}");
     let line = fs::read_to_string(&checkpoints).unwrap().lines().last().unwrap().to_owned();
     assert_eq!(audit(&["verify", "--path", log, "--against", &line]).0, 1);
     // The export was made before.
@@ -86,7 +86,7 @@ fn list_and_show_answer_questions() {
 
     let (code, shown) = json(&["show", "38", "--path", log]);
     assert_eq!((code, &shown["record"]["body"]["id"]), (0, &json!(38)));
-    assert_eq!(shown["outcomes"][0]["body"]["decision"], 38);
+    assert_eq!(shown["outcomes"][0]["body"]["intent"], 38);
     assert_eq!(audit(&["show", "99", "--path", log]).0, 2);
 }
 

@@ -86,9 +86,9 @@ fn check_orphans(dir: &Path) {
         let body: Value = serde_json::from_str(&record.body).unwrap();
         match record.kind {
             Kind::Decision => assert!(open.insert(record.seq)),
-            Kind::Outcome => assert!(open.remove(&body["decision"].as_u64().unwrap())),
+            Kind::Outcome => assert!(open.remove(&body["intent"].as_u64().unwrap())),
             Kind::Event => {
-                for seq in body["reconciles"].as_array().unwrap() {
+                for seq in body["intents"].as_array().unwrap() {
                     assert!(open.remove(&seq.as_u64().unwrap()));
                 }
             }
@@ -111,7 +111,7 @@ fn child() {
     let mut store = Store::open(&config(Path::new(&dir)), at(0)).unwrap();
     let orphans: Vec<u64> = store.orphans().iter().map(|o| o.seq).collect();
     if !orphans.is_empty() {
-        put(&mut store, other(Kind::Event, &json!({"event": "reconcile", "reconciles": orphans})));
+        put(&mut store, other(Kind::Event, &json!({"event": "orphans", "intents": orphans})));
     }
     for step in 0.. {
         for more in 0..step % 4 {

@@ -34,7 +34,8 @@ fn config(dir: &Path) -> site::Audit {
 }
 
 fn frame(step: u64) -> (Kind, Box<RawValue>) {
-    let body = json!({"signals": {"chws": {"value": 7.1, "unit": "degC", "quality": "good"}}, "step": step});
+    let chws = json!({"value": 7.1, "unit": "degC", "quality": "good"});
+    let body = json!({"frame": {"signals": {"chws": chws}}, "heartbeat": step});
     (Kind::Frame, to_raw_value(&body).unwrap())
 }
 
@@ -50,13 +51,14 @@ fn decision(id: u64) -> (Kind, Box<RawValue>) {
             "touched": [{"rule": "rate_limit", "setpoint": "chws_sp", "from": 8.0, "to": 8.5, "limit": 8.5,
                          "why": "0.5 K/min"}],
         },
+        "disposition": "write",
     });
     (Kind::Decision, to_raw_value(&body).unwrap())
 }
 
-fn outcome(decision: u64) -> (Kind, Box<RawValue>) {
-    let body = json!({"decision": decision, "writes": [
-        {"target": {"setpoint": "chws_sp"}, "value": 8.5, "read_back": [85], "result": "ok"}]});
+fn outcome(intent: u64) -> (Kind, Box<RawValue>) {
+    let body = json!({"intent": intent, "writes": [
+        {"target": {"setpoint": "chws_sp"}, "words": [85], "read_back": [85], "result": "applied"}]});
     (Kind::Outcome, to_raw_value(&body).unwrap())
 }
 

@@ -95,30 +95,50 @@ fn the_file_itself_refuses_to_forget() {
 }
 
 #[test]
-fn a_decision_without_outcome_is_an_orphan_until_it_is_reconciled() {
+fn an_intent_without_outcome_is_an_orphan_until_something_says_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
+    let start = || other(Kind::Start, &json!({"run": "r"}));
+    let stop = || other(Kind::Stop, &json!({"why": "asked"}));
+    let release = || other(Kind::Event, &json!({"event": "release", "action": [{"target": "enable"}]}));
+    let orphans = |store: &Store| store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>();
+
     let mut store = Store::open(&config, at(0)).unwrap();
+    put(&mut store, start());
     let done = put(&mut store, decision(1)).seq;
     put(&mut store, outcome(done));
-    put(&mut store, other(Kind::Decision, &json!({"verdict": {"by": "nobody", "action": []}})));
-    let open = [put(&mut store, decision(2)).seq, put(&mut store, decision(3)).seq];
+    // Neither of these was to be written.
+    let shadow = decision(9).1.get().replace("\"write\"", "\"shadow\"");
+    put(&mut store, (Kind::Decision, serde_json::value::RawValue::from_string(shadow).unwrap()));
+    put(&mut store, other(Kind::Event, &json!({"event": "link_down", "action": []})));
+    let open = [put(&mut store, decision(2)).seq, put(&mut store, release()).seq];
     store.commit().unwrap();
     drop(store);
 
     let mut store = Store::open(&config, at(1)).unwrap();
-    assert_eq!(store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>(), open);
+    assert_eq!(orphans(&store), open);
     assert_eq!(store.orphans()[0].action[0]["words"], json!([85]));
-    put(&mut store, other(Kind::Event, &json!({"event": "reconcile", "reconciles": [open[0]]})));
+    put(&mut store, start());
+    put(&mut store, other(Kind::Event, &json!({"event": "orphans", "intents": [open[0]]})));
     store.commit().unwrap();
     drop(store);
 
     let mut store = Store::open(&config, at(2)).unwrap();
-    assert_eq!(store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>(), [open[1]]);
+    assert_eq!(orphans(&store), [open[1]]);
+    put(&mut store, start());
     put(&mut store, outcome(open[1]));
-    put(&mut store, other(Kind::Stop, &json!({"why": "asked"})));
+    // A run releases, says that it stops, and then records what became of the release: or dies first.
+    let last = put(&mut store, release()).seq;
+    put(&mut store, stop());
     store.close().unwrap();
-    assert_eq!(Store::open(&config, at(3)).unwrap().orphans(), []);
+
+    let mut store = Store::open(&config, at(3)).unwrap();
+    assert_eq!(orphans(&store), [last]);
+    put(&mut store, outcome(last));
+    put(&mut store, start());
+    put(&mut store, stop());
+    store.close().unwrap();
+    assert!(orphans(&Store::open(&config, at(4)).unwrap()).is_empty());
 }
 
 #[test]
@@ -281,7 +301,7 @@ fn a_decision_is_shown_with_what_came_of_it() {
     let second = put(&mut store, decision(2)).seq;
     put(&mut store, outcome(second));
     let own = put(&mut store, outcome(first)).seq;
-    let event = put(&mut store, other(Kind::Event, &json!({"reconciles": [first]}))).seq;
+    let event = put(&mut store, other(Kind::Event, &json!({"event": "orphans", "intents": [first]}))).seq;
     store.close().unwrap();
     let log = Log::open(&config.path).unwrap();
     let shown = log.show(first).unwrap();
