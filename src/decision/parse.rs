@@ -133,26 +133,23 @@ impl At {
     }
 
     fn items(&self, most: usize) -> Result<Vec<At>, Rejected> {
-        match &self.node {
-            Node::List(list) if (1..=most).contains(&list.len()) => {
-                let at = |(i, node): (usize, &Node)| At {
-                    path: format!("{}[{i}]", self.path),
-                    node: node.clone(),
-                };
-                Ok(list.iter().enumerate().map(at).collect())
-            }
-            _ => Err(self.rejected(&format!("a list of 1 to {most}"))),
+        let Node::List(list) = &self.node else { return Err(self.rejected("a list")) };
+        if !(1..=most).contains(&list.len()) {
+            return Err(self.rejected(&format!("a list of 1 to {most}")));
         }
+        let at = |(i, node): (usize, &Node)| At { path: format!("{}[{i}]", self.path), node: node.clone() };
+        Ok(list.iter().enumerate().map(at).collect())
     }
 
     fn text(&self, most: usize) -> Result<String, Rejected> {
-        match &self.node {
-            Node::Text(text) if text.chars().any(char::is_control) => {
-                Err(self.rejected("text without control characters"))
-            }
-            Node::Text(text) if (1..=most).contains(&text.chars().count()) => Ok(text.clone()),
-            _ => Err(self.rejected(&format!("text of 1 to {most} characters"))),
+        let Node::Text(text) = &self.node else { return Err(self.rejected("text")) };
+        if text.chars().any(char::is_control) {
+            return Err(self.rejected("text without control characters"));
         }
+        if !(1..=most).contains(&text.chars().count()) {
+            return Err(self.rejected(&format!("text of 1 to {most} characters")));
+        }
+        Ok(text.clone())
     }
 
     fn number(&self) -> Result<Finite, Rejected> {

@@ -150,7 +150,7 @@ impl Reader<'_> {
                 Kind::Number(number) => self.number(*number)?,
                 Kind::Clock { .. } | Kind::Odd => return Err(self.lost()),
                 Kind::Sign(sign) => {
-                    self.bound = Some(if sign.starts_with('>') { Bound::Floor } else { Bound::Ceiling })
+                    self.bound = Some(if sign.starts_with('>') { Bound::Floor } else { Bound::Ceiling });
                 }
                 Kind::Pause(':' | '(') => break,
                 Kind::Pause(_) | Kind::Stop => {}

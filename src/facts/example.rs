@@ -29,7 +29,8 @@ const SIGNALS: [(&str, &str, &str, [f64; 2], f64); 12] = [
 ];
 
 /// name, unit, role, min, max, step, cools, present value
-const SETPOINTS: [(&str, &str, &str, f64, f64, f64, &str, f64); 3] = [
+type Sp = (&'static str, &'static str, &'static str, f64, f64, f64, &'static str, f64);
+const SETPOINTS: [Sp; 3] = [
     ("chws_sp", "degC", "chws", 6.0, 16.0, 0.5, "down", 9.0),
     ("crah_supply_sp", "degC", "crah_supply", 16.0, 25.0, 0.5, "down", 20.0),
     ("chw_dp_sp", "kPa", "diff_pressure", 80.0, 250.0, 10.0, "up", 150.0),

@@ -120,7 +120,7 @@ impl Bound {
 }
 
 impl SignalFacts {
-    #[must_use]
+    /// The limits it is held to.
     pub fn operating(&self) -> impl Iterator<Item = &Bound> {
         self.bounds.iter().filter(|b| b.kind == BoundKind::Operating)
     }

@@ -66,12 +66,12 @@ impl Prompts {
     /// The built-in template, or that of a folder.
     pub fn load(folder: Option<&Path>) -> Result<Self, PromptError> {
         match folder {
-            None => Self::parse(Path::new("prompts").join(FILE), BUILT_IN.to_owned()),
+            None => Self::parse(Path::new("prompts").join(FILE), BUILT_IN),
             Some(folder) => {
                 let path = folder.join(FILE);
                 let text = std::fs::read_to_string(&path)
                     .map_err(|source| PromptError::Unreadable { path: path.clone(), source })?;
-                Self::parse(path, text)
+                Self::parse(path, &text)
             }
         }
     }
@@ -80,12 +80,12 @@ impl Prompts {
     pub fn from_files(mut files: BTreeMap<String, String>) -> Result<Self, PromptError> {
         let path = PathBuf::from(FILE);
         match files.remove(FILE) {
-            Some(text) => Self::parse(path, text),
+            Some(text) => Self::parse(path, &text),
             None => Err(PromptError::Unreadable { path, source: std::io::ErrorKind::NotFound.into() }),
         }
     }
 
-    fn parse(path: PathBuf, text: String) -> Result<Self, PromptError> {
+    fn parse(path: PathBuf, text: &str) -> Result<Self, PromptError> {
         let text = text.replace("\r\n", "\n");
         let template = text.strip_prefix("{#- ").and_then(|t| t.split([' ', ':', '\n']).next());
         let Some(template) =
@@ -162,7 +162,9 @@ fn describe(error: &minijinja::Error) -> String {
 fn hash(parts: &[&str]) -> String {
     use std::fmt::Write as _;
     let mut hasher = Sha256::new();
-    parts.iter().for_each(|p| hasher.update(p.as_bytes()));
+    for part in parts {
+        hasher.update(part.as_bytes());
+    }
     hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a string cannot fail.
         write!(hex, "{byte:02x}").unwrap_or_default();

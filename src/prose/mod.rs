@@ -73,7 +73,7 @@ fn word(text: &str, start: usize, tokens: &mut Vec<Token>) -> usize {
     let rest: Vec<(usize, char)> = text[start..].char_indices().collect();
     for (i, &(offset, c)) in rest.iter().enumerate() {
         let next = rest.get(i + 1).map(|(_, n)| *n);
-        let joins = (c == '_' || c == '-') && next.is_some_and(char::is_alphanumeric) || c == '_';
+        let joins = c == '_' || c == '-' && next.is_some_and(char::is_alphanumeric);
         let apostrophe = matches!(c, '\'' | '’') && next.is_some_and(char::is_alphabetic);
         if joins {
             push(part..start + offset);

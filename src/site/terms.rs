@@ -25,8 +25,11 @@ impl Subject {
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// By first word; longest phrase first.
-    phrases: BTreeMap<String, Vec<(Vec<String>, BTreeSet<Subject>)>>,
+    phrases: BTreeMap<String, Vec<Meaning>>,
 }
+
+/// The words of a phrase, and what they stand for.
+type Meaning = (Vec<String>, BTreeSet<Subject>);
 
 impl Terms {
     #[must_use]
@@ -71,7 +74,7 @@ impl Terms {
             });
             all.extend(own);
         }
-        let mut phrases: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        let mut phrases: BTreeMap<String, Vec<Meaning>> = BTreeMap::new();
         for (phrase, subjects) in by_role.0 {
             if let Some(first) = phrase.first() {
                 phrases.entry(first.clone()).or_default().push((phrase, subjects));

@@ -103,7 +103,7 @@ impl Speech<'_> {
         } else if self.quantified(scene, at) {
             // The number's own check looks at its sign.
         } else {
-            let mut result = match self.goes_to(scene, at) {
+            let mut result = match goes_to(scene, at) {
                 Some(level) => self.signals_reach(way, level, &topic),
                 None => self.signals_go(scene, at, way, margin, &topic),
             };
@@ -246,7 +246,7 @@ impl Speech<'_> {
                 Some((_, within, minutes)) if within || future => {
                     self.comes(s, Some(minutes)).iter().any(|c| way.is_of(*c))
                 }
-                Some((_, _, minutes)) => self.changed(s, minutes).is_some_and(|c| way.is_of(c)),
+                Some((_, _, minutes)) => changed(s, minutes).is_some_and(|c| way.is_of(c)),
                 None if future => self.comes(s, None).iter().any(|c| way.is_of(*c)),
                 None => s.value.is_some() && s.trend == way.trend(),
             };
@@ -260,14 +260,6 @@ impl Speech<'_> {
         Ok(())
     }
 
-    /// "Falls to 25.4": the level, which the number's own check confirms.
-    fn goes_to(&self, scene: &Scene<'_>, at: usize) -> Option<Number> {
-        match (scene.is(at + 1), scene.is(at + 2)) {
-            (Some(Is::Prep(Prep::To)), Some(Is::Number(n))) if n.as_minutes().is_none() => Some(*n),
-            _ => None,
-        }
-    }
-
     fn signals_reach(&self, way: Way, level: Number, topic: &Topic) -> Result<(), String> {
         let reaches = |s: &SignalFacts| {
             let from = s.changes.values().map(|c| c.from).chain(s.value);
@@ -278,11 +270,6 @@ impl Speech<'_> {
         } else {
             Err(format!("{} is the other way", level.value))
         }
-    }
-
-    /// How much a signal changed over a window.
-    fn changed(&self, s: &SignalFacts, minutes: f64) -> Option<f64> {
-        s.changes.iter().find(|(w, _)| same(f64::from(**w), minutes)).map(|(_, c)| c.delta().get())
     }
 
     /// How much a signal will change, when held and as chosen, at one horizon or at the last.
@@ -306,4 +293,17 @@ fn move_text(s: &SetpointFacts, moved: f64) -> String {
     } else {
         format!("{} moves by {:+.*} {}", s.name, usize::from(s.decimals), moved, s.unit)
     }
+}
+
+/// "Falls to 25.4": the level, which the number's own check confirms.
+fn goes_to(scene: &Scene<'_>, at: usize) -> Option<Number> {
+    match (scene.is(at + 1), scene.is(at + 2)) {
+        (Some(Is::Prep(Prep::To)), Some(Is::Number(n))) if n.as_minutes().is_none() => Some(*n),
+        _ => None,
+    }
+}
+
+/// How much a signal changed over a window.
+fn changed(s: &SignalFacts, minutes: f64) -> Option<f64> {
+    s.changes.iter().find(|(w, _)| same(f64::from(**w), minutes)).map(|(_, c)| c.delta().get())
 }

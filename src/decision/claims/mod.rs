@@ -14,6 +14,7 @@ mod compare;
 mod direction;
 mod items;
 mod number;
+mod rank;
 mod speech;
 
 use std::collections::BTreeMap;

@@ -108,9 +108,9 @@ impl Speech<'_> {
             past: scene.any(|is| *is == Is::Past),
             future: (0..at).any(|n| scene.is(n) == Some(&Is::Future)),
             setting: self.verb.is_some()
-                || scene.any(|is| match is {
-                    Is::Way(_, form) => moves(*form),
-                    is => matches!(is, Is::Hold | Is::Limit(..) | Is::Prep(Prep::To | Prep::From | Prep::By)),
+                || scene.any(|is| {
+                    matches!(is, Is::Way(_, form) if moves(*form))
+                        || matches!(is, Is::Hold | Is::Limit(..) | Is::Prep(Prep::To | Prep::From | Prep::By))
                 }),
         };
         let topic = self.topic_of(scene, at, &usage);
@@ -145,12 +145,12 @@ impl Speech<'_> {
             return Some((None, None));
         }
         let words = |is: &Is| matches!(is, Is::Limit(..) | Is::Rank(Rank::Highest | Rank::Lowest));
-        match beside(scene, at, words)? {
-            Is::Limit(side, kind) => Some((*side, *kind)),
-            Is::Rank(Rank::Highest) if self.of_setpoints(scene, at) => Some((Some(Side::High), None)),
-            Is::Rank(Rank::Lowest) if self.of_setpoints(scene, at) => Some((Some(Side::Low), None)),
-            _ => None,
+        let word = beside(scene, at, words)?;
+        if let Is::Limit(side, kind) = word {
+            return Some((*side, *kind));
         }
+        let side = if *word == Is::Rank(Rank::Highest) { Side::High } else { Side::Low };
+        self.of_setpoints(scene, at).then_some((Some(side), None))
     }
 
     fn of_setpoints(&self, scene: &Scene<'_>, at: usize) -> bool {
@@ -186,10 +186,8 @@ impl Speech<'_> {
             return match (s.value, u.minutes) {
                 (_, Some(_)) => aheads()
                     .iter()
-                    .any(|v| self.margin(s, *v, u).is_some_and(|m| difference_of(&u.number, s.unit, m))),
-                (Some(now), None) => {
-                    self.margin(s, now, u).is_some_and(|m| difference_of(&u.number, s.unit, m))
-                }
+                    .any(|v| margin(s, *v, u).is_some_and(|m| difference_of(&u.number, s.unit, m))),
+                (Some(now), None) => margin(s, now, u).is_some_and(|m| difference_of(&u.number, s.unit, m)),
                 (None, None) => false,
             };
         }
@@ -225,14 +223,7 @@ impl Speech<'_> {
         }
     }
 
-    /// The margin that the words mean: to the side they name, else to the nearest limit.
-    fn margin(&self, s: &SignalFacts, value: Finite, u: &Use) -> Option<f64> {
-        let side = u.limit.and_then(|(side, _)| side);
-        let of = s.operating().filter(|b| side.is_none_or(|w| b.side == w)).map(|b| b.margin(value).get());
-        of.min_by(f64::total_cmp)
-    }
-
-    /// Predicted values when held and as chosen, at one horizon or at any.
+    /// Predicted values, whatever the setpoints, at one horizon or at any.
     fn aheads(&self, s: &SignalFacts, minutes: Option<f64>) -> Vec<Finite> {
         let wanted = |h: u32| minutes.is_none_or(|m| same(f64::from(h), m));
         let rows = &self.facts.outlook.rows;
@@ -337,6 +328,13 @@ fn contradicts(u: &Use, way: Way) -> bool {
 
 fn difference_of(number: &Number, unit: Unit, value: f64) -> bool {
     number.as_difference(unit).is_some_and(|n| close(n, value, unit.decimals()))
+}
+
+/// The margin that the words mean: to the side they name, else to the nearest limit.
+fn margin(s: &SignalFacts, value: Finite, u: &Use) -> Option<f64> {
+    let side = u.limit.and_then(|(side, _)| side);
+    let of = s.operating().filter(|b| side.is_none_or(|w| b.side == w)).map(|b| b.margin(value).get());
+    of.min_by(f64::total_cmp)
 }
 
 /// To the nearest percent; exactly between two, the one that rounding gives.

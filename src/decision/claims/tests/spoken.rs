@@ -231,7 +231,7 @@ proptest! {
             let t = t.strip_suffix(s.name.as_str()).unwrap_or_default();
             matches!(t, "raise " | "lower " | "hold ")
         });
-        d.rationale = verb.last().unwrap();
+        d.rationale = verb.collect::<Vec<_>>().pop().unwrap();
         prop_assert!(check(&facts, &d).verified);
         let present = s.present.unwrap();
         let moved = d.setpoints[&s.name].get() - present.get();
