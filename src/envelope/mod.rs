@@ -17,7 +17,11 @@ mod alarm;
 mod guard;
 mod limit;
 mod memory;
+#[cfg(any(test, feature = "oracle"))]
+pub mod oracle;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod window;
 

@@ -1,0 +1,344 @@
+//! Says whether a verdict is safe, by plain assertions on the words that would be written. Shares nothing
+//! with the guard but the site: its own history, its own register codec, its own dew point.
+
+mod ledger;
+mod physics;
+mod plants;
+mod trial;
+
+use jiff::Timestamp;
+
+use super::{Case, Limit, Memory, ProposedBy, SafeWrite, Target, Verdict};
+use crate::actuate::Outcome;
+use crate::frame::{Frame, Quality};
+use crate::site::{Cools, Role, Setpoint, Site};
+use ledger::{Ledger, Past, good, highest};
+pub use plants::sites;
+pub use trial::{Fate, Step, Trial};
+
+/// Two dew point formulas agree within this, K.
+const DEW_TOLERANCE: f64 = 0.1;
+const EPS: f64 = 1e-6;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Oracle {
+    site: Site,
+    ledger: Ledger,
+}
+
+/// What is known of one setpoint before a verdict.
+struct At<'a> {
+    s: &'a Setpoint,
+    past: Past,
+    current: Option<f64>,
+    /// The least and the most that hard limits and condensation allow; `None`: neither dew point nor
+    /// present value is known.
+    must: Option<[f64; 2]>,
+    tolerance: f64,
+    count: f64,
+}
+
+impl At<'_> {
+    /// How much warmer `to` is than `from`; negative when colder.
+    fn warming(&self, from: f64, to: f64) -> f64 {
+        if self.s.cools == Cools::Down { to - from } else { from - to }
+    }
+
+    fn outside(&self, slack: f64) -> bool {
+        match (self.current, self.must) {
+            (Some(c), Some([low, high])) => c < low + slack - EPS || c > high + EPS,
+            (None, _) | (_, None) => false,
+        }
+    }
+}
+
+impl Oracle {
+    #[must_use]
+    pub fn new(site: &Site) -> Self {
+        Self { site: site.clone(), ledger: Ledger::default() }
+    }
+
+    /// The guard has observed this frame too, and `theirs` is its memory after it. What is wrong, if anything.
+    pub fn observe(&mut self, now: Timestamp, frame: &Frame, theirs: &Memory) -> Vec<String> {
+        self.ledger.observe(&self.site, now, frame, theirs);
+        let theirs = theirs.emergency();
+        let same = theirs.is_some() == self.ledger.emergency;
+        let wrong = || format!("emergency should be {}, is {theirs:?}", self.ledger.emergency);
+        if same { Vec::new() } else { vec![wrong()] }
+    }
+
+    pub fn after(&mut self, now: Timestamp, outcome: &Outcome) {
+        self.ledger.after(&self.site, now, outcome);
+    }
+
+    /// Everything that is wrong with a verdict.
+    #[must_use]
+    pub fn check(&self, case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for write in verdict.action.writes() {
+            let Target::Setpoint(name) = write.target() else {
+                wrong.push(format!("{:?} is not a setpoint", write.target()));
+                continue;
+            };
+            if self.site.setpoint(name).is_none() {
+                wrong.push(format!("there is no setpoint {name}"));
+            }
+        }
+        for s in &self.site.setpoints {
+            let target = Target::Setpoint(s.name.clone());
+            let mut writes = verdict.action.writes().iter().filter(|w| *w.target() == target);
+            let write = writes.next();
+            let at = self.at(case, s);
+            let value = write.and_then(|w| physics::decode(s, w.words().as_slice()));
+            let mut say = |what: String| wrong.push(format!("{}: {what} (present {:?}, wrote {value:?})", s.name, at.current));
+            if writes.next().is_some() {
+                say("written twice".to_owned());
+            }
+            if let Some(w) = write {
+                self.form(&at, w, value, verdict, &mut say);
+            }
+            match (write, value) {
+                (Some(_), None) => say("words of the wrong type".to_owned()),
+                (Some(_), Some(v)) => self.written(case, &at, v, &mut say),
+                (None, _) => {}
+            }
+            self.moved_if_it_must(&at, value, &mut say);
+        }
+        if verdict.emergency != self.ledger.emergency {
+            wrong.push("the verdict does not say that there is an emergency".to_owned());
+        }
+        wrong
+    }
+
+    fn at<'a>(&self, case: &Case<'_>, s: &'a Setpoint) -> At<'a> {
+        let past = self.ledger.past.get(&s.name).cloned().unwrap_or_default();
+        let current = good(case.frame.setpoints.get(&s.name)).or(past.holds);
+        let (min, max) = (s.min.get(), s.max.get());
+        let (mut must, mut tolerance) = (Some([min, max]), 0.0);
+        if s.role == Some(Role::LiquidSupply) {
+            let floor = match self.dew_floor(case.frame) {
+                Some(floor) => {
+                    tolerance = DEW_TOLERANCE;
+                    Some(floor)
+                }
+                None => current,
+            };
+            must = floor.map(|f| [f.clamp(min, max), max]);
+        }
+        At { s, past, current, must, tolerance, count: physics::count(s) }
+    }
+
+    fn form(&self, at: &At<'_>, w: &SafeWrite, value: Option<f64>, verdict: &Verdict, say: &mut impl FnMut(String)) {
+        let point = &at.s.register;
+        let base = self.site.device(&point.device).map_or(0, |d| d.address_base);
+        if *w.device() != point.device || Some(w.address()) != point.address.checked_sub(base) {
+            say(format!("goes to {} {}", w.device(), w.address()));
+        }
+        let shown = verdict.setpoints.get(&at.s.name).map(|v| v.get());
+        let near = |other: f64| value.is_some_and(|v| (v - other).abs() <= EPS * (1.0 + v.abs()));
+        if w.unit() != at.s.unit || !near(w.value().get()) || !shown.is_some_and(near) {
+            say(format!("the words, the value {} and the setpoint shown {shown:?} differ", w.value()));
+        }
+        if at.current.is_some_and(near) {
+            say("writes what the register holds".to_owned());
+        }
+    }
+
+    /// Rules on a value that is written, in order of precedence.
+    fn written(&self, case: &Case<'_>, at: &At<'_>, v: f64, say: &mut impl FnMut(String)) {
+        let (s, e) = (at.s, &self.site.envelope);
+        if v < s.min.get() - EPS || v > s.max.get() + EPS {
+            say(format!("outside {} to {}", s.min, s.max));
+        }
+        let Some([low, high]) = at.must else {
+            return say("written without dew point and present value".to_owned());
+        };
+        if v < low - at.tolerance - EPS {
+            say(format!("below the condensation floor {low}"));
+        }
+        if self.ledger.emergency {
+            if at.current.is_some_and(|c| at.warming(c, v) > EPS) && !at.outside(at.tolerance) {
+                say("warmer in an emergency".to_owned());
+            }
+            return;
+        }
+        let Some(c) = at.current else {
+            return say("written without knowing the present value".to_owned());
+        };
+        let (down, up) = self.allowance(case, at);
+        let still = self.freeze(case).is_some() || at.past.hold_until.is_some();
+        if at.outside(at.tolerance) {
+            let slack = at.count + at.tolerance + EPS;
+            let (up, down) = if still { (0.0, 0.0) } else { (up, down) };
+            if (c < low - at.tolerance && v < c) || (c > high && v > c) {
+                say("moved further out".to_owned());
+            }
+            if (c < low && v > (c + up).max(low) + slack) || (c > high && v < (c - down).min(high) - slack) {
+                say("moved further than it must and may".to_owned());
+            }
+            return;
+        }
+        if v > c + up + EPS || v < c - down - EPS {
+            say(format!("faster than -{down} and +{up}"));
+        }
+        if let Some(why) = self.freeze(case) {
+            say(format!("moved although {why}"));
+        }
+        if at.past.hold_until.is_some() {
+            say("moved during a manual hold".to_owned());
+        }
+        let warming = at.warming(c, v);
+        let inlets = || self.site.with_role(Role::ItInlet).filter_map(|s| highest(case.frame, &s.name));
+        if warming > EPS && inlets().any(|t| t >= e.no_warming_at.get()) {
+            say("warmer with a warm inlet".to_owned());
+        }
+        let unseen = |role| {
+            let mut of_role = self.site.with_role(role).peekable();
+            of_role.peek().is_some() && of_role.all(|s| highest(case.frame, &s.name).is_none())
+        };
+        if warming > EPS && [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen) {
+            say("warmer while nobody sees the equipment".to_owned());
+        }
+        if warming > EPS && s.cools == Cools::Up && self.flow_low(case.frame) {
+            say("less flow with too little of it".to_owned());
+        }
+        if warming > EPS && matches!(s.role, Some(Role::Chws | Role::FacilitySupply)) && self.short_cycle(case) {
+            say("warmer right after a chiller started or stopped".to_owned());
+        }
+        let limits = self.limits(case, at);
+        let asked = limits.iter().any(|l| outside(l, c));
+        if let Some(first) = limits.first() {
+            directive(first, c, v, say);
+        }
+        if asked {
+            return;
+        }
+        let now = self.ledger.now(case.now);
+        let waited = at.past.changed_at.map(|t| now.duration_since(t).as_secs_f64());
+        if waited.is_some_and(|w| w < 0.9 * s.dwell.as_secs_f64() - EPS) {
+            say("changed again within its dwell time".to_owned());
+        }
+        if (v - c).abs() < s.deadband.get() - at.count - EPS {
+            say("a move inside the deadband".to_owned());
+        }
+        let spent = at.past.sent.get(&now.as_second().div_euclid(86_400)).copied().unwrap_or(0);
+        if warming > EPS && s.writes_per_day.is_some_and(|budget| spent >= budget) {
+            say("over the day's budget".to_owned());
+        }
+    }
+
+    /// What has to be written: a way back into the limits, and full cooling in an emergency.
+    fn moved_if_it_must(&self, at: &At<'_>, value: Option<f64>, say: &mut impl FnMut(String)) {
+        let Some([low, high]) = at.must else { return };
+        let room = high - low > 2.0 * at.count + 2.0 * at.tolerance;
+        if at.outside(-at.tolerance) && room && value.is_none() {
+            say("left outside what it must not leave".to_owned());
+        }
+        let Some(v) = value.or(at.current).filter(|_| self.ledger.emergency) else {
+            if self.ledger.emergency {
+                say("not cooled in an emergency".to_owned());
+            }
+            return;
+        };
+        let coldest = if at.s.cools == Cools::Down { low } else { high };
+        if room && at.warming(coldest, v) > at.count + at.tolerance + EPS {
+            say(format!("an emergency, and not at {coldest}"));
+        }
+    }
+
+    /// How far down and up a setpoint may have come by now.
+    fn allowance(&self, case: &Case<'_>, at: &At<'_>) -> (f64, f64) {
+        let (s, e) = (at.s, &self.site.envelope);
+        let now = self.ledger.now(case.now);
+        let since = at.past.changed_at.or(self.ledger.first);
+        let minutes = since.map_or(0.0, |t| now.duration_since(t).as_secs_f64() / 60.0).max(0.0);
+        let far = |percent_in_5min: f64| {
+            let pace = (s.max.get() - s.min.get()) * percent_in_5min / 500.0;
+            let rate = pace.min(s.rate_per_min.get());
+            let cap = (rate * self.site.cadence.as_secs_f64() / 60.0).max(s.step.get()).max(s.deadband.get());
+            (rate * minutes).min(cap)
+        };
+        let (warmer, colder) = (far(e.warming_pct_5min.get()), far(e.cooling_pct_5min.get()));
+        if s.cools == Cools::Down { (colder, warmer) } else { (warmer, colder) }
+    }
+
+    fn freeze(&self, case: &Case<'_>) -> Option<&'static str> {
+        let missing = |s: &&crate::site::Signal| {
+            s.required && !case.frame.signals.get(&s.name).is_some_and(|x| x.quality == Quality::Good)
+        };
+        let age = case.now.duration_since(case.decided_at).as_secs_f64();
+        let old = !(0.0..=self.site.cadence.as_secs_f64()).contains(&age);
+        if self.site.signals.iter().any(|s| missing(&s)) {
+            Some("a required signal is not good")
+        } else if old && case.proposal.by != ProposedBy::Operator {
+            Some("the decision is old")
+        } else {
+            None
+        }
+    }
+
+    fn flow_low(&self, frame: &Frame) -> bool {
+        let e = &self.site.envelope;
+        e.min_flow.iter().chain(&e.min_diff_pressure).any(|(name, least)| {
+            let least = least.get();
+            match frame.signals.get(name) {
+                Some(s) if s.quality == Quality::Good => s.value.is_none_or(|v| v.get() < least),
+                Some(s) if s.quality == Quality::Stale => s.worst.is_none_or(|w| w.low.get() < least),
+                Some(_) | None => true,
+            }
+        })
+    }
+
+    fn short_cycle(&self, case: &Case<'_>) -> bool {
+        let (c, now) = (&self.site.envelope.chiller, self.ledger.now(case.now));
+        let ago = |t: &Timestamp| now.duration_since(*t).as_secs_f64();
+        // The guard counts starts when it takes a frame, so one that turns an hour old since then counts.
+        let frame_at = self.ledger.latest.unwrap_or(now);
+        let lately = |t: &&Timestamp| frame_at.duration_since(**t).as_secs_f64() < 3600.0;
+        let starts = self.ledger.starts.iter().filter(lately).count();
+        starts >= c.max_starts_per_hour as usize
+            || self.ledger.starts.last().is_some_and(|t| ago(t) < c.min_run.as_secs_f64())
+            || self.ledger.stop.as_ref().is_some_and(|t| ago(t) < c.min_off.as_secs_f64())
+    }
+
+    /// Lowest value for liquid; `None` where the worst dew point is not known.
+    fn dew_floor(&self, frame: &Frame) -> Option<f64> {
+        let all = |role| -> Option<Vec<f64>> {
+            self.site.with_role(role).map(|s| highest(frame, &s.name)).collect()
+        };
+        let top = |v: Vec<f64>| v.into_iter().reduce(f64::max);
+        let (direct, air, wet) = (all(Role::RoomDewPoint)?, all(Role::RoomDryBulb)?, all(Role::RoomHumidity)?);
+        let derived = match (top(air), top(wet)) {
+            (Some(t), Some(rh)) => Some(physics::dew_point(t, rh)?),
+            (None, _) | (_, None) => None,
+        };
+        let worst = direct.into_iter().chain(derived).reduce(f64::max)?;
+        Some(worst + self.site.envelope.dew_margin.get().get().max(2.0))
+    }
+
+    fn limits(&self, case: &Case<'_>, at: &At<'_>) -> Vec<Limit> {
+        let now = self.ledger.now(case.now);
+        let active = |l: &&Limit| l.setpoint == at.s.name && l.until.is_none_or(|t| now < t);
+        case.limits.iter().filter(active).cloned().collect()
+    }
+}
+
+fn outside(limit: &Limit, c: f64) -> bool {
+    let below = limit.floor.is_some_and(|f| c < f.get());
+    !limit.hold && (below || limit.ceiling.is_some_and(|top| c > top.get()))
+}
+
+/// Inside an operator's bound, or on the way to it.
+fn directive(limit: &Limit, c: f64, v: f64, say: &mut impl FnMut(String)) {
+    if limit.hold {
+        return say("moved against an operator's hold".to_owned());
+    }
+    let floor = limit.floor.map_or(f64::MIN, |f| f.get());
+    // A floor over its own ceiling: the floor wins.
+    let ceiling = limit.ceiling.map_or(f64::MAX, |f| f.get()).max(floor);
+    let fine = (v >= floor - EPS || (c < floor && v >= c)) && (v <= ceiling + EPS || (c > ceiling && v <= c));
+    if !fine {
+        say(format!("against an operator's {floor} to {ceiling}"));
+    }
+}
