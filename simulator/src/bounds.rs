@@ -40,16 +40,12 @@ pub(crate) fn range<'de, D: Deserializer<'de>>(de: D) -> Result<[f64; 2], D::Err
     if low < high {
         Ok([low, high])
     } else {
-        Err(D::Error::custom(format!(
-            "expected [low, high], found [{low}, {high}]"
-        )))
+        Err(D::Error::custom(format!("expected [low, high], found [{low}, {high}]")))
     }
 }
 
 /// Accepts a list with at least one entry.
-pub(crate) fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    de: D,
-) -> Result<Vec<T>, D::Error> {
+pub(crate) fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(de: D) -> Result<Vec<T>, D::Error> {
     let list = Vec::deserialize(de)?;
     if list.is_empty() {
         return Err(D::Error::custom("expected at least one entry, found none"));

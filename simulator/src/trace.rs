@@ -25,11 +25,7 @@ pub struct Trace {
 impl Trace {
     pub fn new(plant: &Plant) -> Self {
         let signals: Vec<_> = plant.sensors().iter().map(|(spec, _)| *spec).collect();
-        Self {
-            columns: vec![Vec::new(); signals.len()],
-            times: Vec::new(),
-            signals,
-        }
+        Self { columns: vec![Vec::new(); signals.len()], times: Vec::new(), signals }
     }
 
     /// Adds the plant's last sample.
@@ -54,22 +50,15 @@ impl Trace {
         let Some(first) = self.times.first() else {
             return Vec::new();
         };
-        self.times
-            .iter()
-            .map(|time| time.duration_since(*first).as_secs_f64() / 3600.0)
-            .collect()
+        self.times.iter().map(|time| time.duration_since(*first).as_secs_f64() / 3600.0).collect()
     }
 
     /// Writes the trace in the format that the file's name ends in.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let shown = path.display();
         match path.extension().and_then(|e| e.to_str()) {
-            Some("csv") => self
-                .write_csv(path)
-                .with_context(|| format!("writing {shown}")),
-            Some("parquet") => self
-                .write_parquet(path)
-                .with_context(|| format!("writing {shown}")),
+            Some("csv") => self.write_csv(path).with_context(|| format!("writing {shown}")),
+            Some("parquet") => self.write_parquet(path).with_context(|| format!("writing {shown}")),
             _ => anyhow::bail!("{shown}: expected a name ending in .csv or .parquet"),
         }
     }
@@ -77,10 +66,7 @@ impl Trace {
     /// CSV with a header of `NAME [UNIT]`; a missing sample is an empty field.
     fn write_csv(&self, path: &Path) -> anyhow::Result<()> {
         let mut out = csv::Writer::from_path(path)?;
-        let names = self
-            .signals
-            .iter()
-            .map(|s| format!("{} [{}]", s.name, s.unit));
+        let names = self.signals.iter().map(|s| format!("{} [{}]", s.name, s.unit));
         out.write_record(std::iter::once("time".to_owned()).chain(names))?;
         for (row, time) in self.times.iter().enumerate() {
             let values = self.columns.iter().map(|column| match column[row] {
@@ -96,20 +82,13 @@ impl Trace {
     /// Parquet: `time` in UTC milliseconds, then one optional double per signal with its unit in the
     /// file's metadata under the signal's name.
     fn write_parquet(&self, path: &Path) -> anyhow::Result<()> {
-        let columns: Vec<_> = self
-            .signals
-            .iter()
-            .map(|s| format!("optional double {};", s.name))
-            .collect();
+        let columns: Vec<_> = self.signals.iter().map(|s| format!("optional double {};", s.name)).collect();
         let schema = format!(
             "message trace {{ required int64 time (TIMESTAMP(MILLIS, true)); {} }}",
             columns.join(" ")
         );
-        let units = self
-            .signals
-            .iter()
-            .map(|s| KeyValue::new(s.name.to_owned(), s.unit.to_owned()))
-            .collect();
+        let units =
+            self.signals.iter().map(|s| KeyValue::new(s.name.to_owned(), s.unit.to_owned())).collect();
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_key_value_metadata(Some(units))
@@ -127,8 +106,7 @@ impl Trace {
             let present: Vec<i16> = column.iter().map(|v| i16::from(v.is_some())).collect();
             let values: Vec<f64> = column.iter().flatten().copied().collect();
             let mut out = group.next_column()?.ok_or_else(missing)?;
-            out.typed::<DoubleType>()
-                .write_batch(&values, Some(&present), None)?;
+            out.typed::<DoubleType>().write_batch(&values, Some(&present), None)?;
             out.close()?;
         }
         group.close()?;

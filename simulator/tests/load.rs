@@ -7,10 +7,8 @@ use isotherm_sim::{Plant, Scenario};
 /// Recorded data that does not ship with the project: named by this variable, or beside the
 /// repository in `shared/data`.
 fn data(file: &str) -> Option<std::path::PathBuf> {
-    let folder = std::env::var("ISOTHERM_DATA").map_or_else(
-        |_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        Into::into,
-    );
+    let folder = std::env::var("ISOTHERM_DATA")
+        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), Into::into);
     let path = folder.join(file);
     if path.exists() {
         // Absolute, since a scenario counts paths from its own folder.
@@ -27,10 +25,7 @@ fn liquid_with(workload: &str) -> Result<Plant, String> {
 }
 
 fn it_load(plant: &Plant) -> f64 {
-    let found = plant
-        .sensors()
-        .into_iter()
-        .find(|(s, _)| s.name == "it_load");
+    let found = plant.sensors().into_iter().find(|(s, _)| s.name == "it_load");
     found.and_then(|(_, v)| v).expect("a reading")
 }
 
@@ -38,19 +33,12 @@ fn it_load(plant: &Plant) -> f64 {
 fn a_power_trace_is_summed_scaled_and_interpolated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("power.csv");
-    std::fs::write(
-        &path,
-        "time,p[1],p[2],other\n0,10,10,5\n600,50,50,5\n1200,50,50,5\n",
-    )
-    .unwrap();
+    std::fs::write(&path, "time,p[1],p[2],other\n0,10,10,5\n600,50,50,5\n1200,50,50,5\n").unwrap();
     let kind = |full: f64| {
         format!("kind = \"power\"\npath = {path:?}\ncolumns = \"p[\"\nidle = 20\nfull = {full}\n")
     };
     let scenario = |full| {
-        let text = format!(
-            "base = \"liquid\"\nsettle_h = 0.01\n[[workload]]\n{}",
-            kind(full)
-        );
+        let text = format!("base = \"liquid\"\nsettle_h = 0.01\n[[workload]]\n{}", kind(full));
         Scenario::parse("test", &text).unwrap()
     };
     let mut plant = Plant::new(scenario(100.0), 1).unwrap();
@@ -63,16 +51,10 @@ fn a_power_trace_is_summed_scaled_and_interpolated() {
 
     std::fs::write(&path, "time,p[1]\n0,10\n600,oops\n").unwrap();
     let message = liquid_with(&kind(100.0)).unwrap_err();
-    assert!(
-        message.contains("power.csv:3: p[1]: expected a number, found \"oops\""),
-        "{message}"
-    );
+    assert!(message.contains("power.csv:3: p[1]: expected a number, found \"oops\""), "{message}");
     std::fs::write(&path, "time,p[1]\n0,10\n600,10\n900,10\n").unwrap();
     let message = liquid_with(&kind(100.0)).unwrap_err();
-    assert!(
-        message.contains(":4: expected a step of 600 s"),
-        "{message}"
-    );
+    assert!(message.contains(":4: expected a step of 600 s"), "{message}");
 }
 
 #[test]
@@ -80,9 +62,8 @@ fn a_recorded_day_of_a_supercomputer() {
     let Some(path) = data("frontier_cdu_power/input_04-07-24.csv") else {
         return;
     };
-    let workload = format!(
-        "kind = \"power\"\npath = {path:?}\ncolumns = \"power[\"\nidle = 5e6\nfull = 27e6\n"
-    );
+    let workload =
+        format!("kind = \"power\"\npath = {path:?}\ncolumns = \"power[\"\nidle = 5e6\nfull = 27e6\n");
     let mut plant = liquid_with(&workload).unwrap();
     let (mut low, mut high) = (f64::MAX, f64::MIN);
     for _ in 0..24 * 60 {
@@ -110,10 +91,7 @@ fn recorded_requests_become_load() {
         squares += kw * kw / 240.0;
     }
     let deviation = (squares - sum * sum).sqrt();
-    assert!(
-        sum > 300.0 && deviation > 0.02 * sum,
-        "mean {sum}, deviation {deviation}"
-    );
+    assert!(sum > 300.0 && deviation > 0.02 * sum, "mean {sum}, deviation {deviation}");
 }
 
 #[test]
@@ -126,11 +104,7 @@ fn weather_from_an_epw_file_reaches_the_sensors() {
     }
     std::fs::write(folder.path().join("w.epw"), text).unwrap();
     let scenario = folder.path().join("s.toml");
-    std::fs::write(
-        &scenario,
-        "base = \"air\"\nweather = { kind = \"epw\", path = \"w.epw\" }\n",
-    )
-    .unwrap();
+    std::fs::write(&scenario, "base = \"air\"\nweather = { kind = \"epw\", path = \"w.epw\" }\n").unwrap();
     let plant = Plant::new(Scenario::load(&scenario).unwrap(), 1).unwrap();
     let read = |name: &str| {
         let found = plant.sensors().into_iter().find(|(s, _)| s.name == name);

@@ -8,12 +8,7 @@ fn table(title: &str, map: &[Register]) -> String {
     let mut out = format!("| {title} | name | unit | encoding |\n|---|---|---|---|\n");
     for r in map {
         let (name, encoding) = (&r.name, r.encoding.describe());
-        writeln!(
-            out,
-            "| {} | `{name}` | {} | {encoding} |",
-            r.address, r.unit
-        )
-        .expect("a string");
+        writeln!(out, "| {} | `{name}` | {} | {encoding} |", r.address, r.unit).expect("a string");
     }
     out
 }
@@ -23,10 +18,7 @@ fn register_tables_match_the_code() {
     let readme = include_str!("../README.md");
     for name in ["air", "liquid", "immersion"] {
         let plant = Scenario::shipped(name).expect("it ships").plant;
-        for expected in [
-            table("holding", &holding_map(&plant)),
-            table("input", &input_map(&plant)),
-        ] {
+        for expected in [table("holding", &holding_map(&plant)), table("input", &input_map(&plant))] {
             assert!(
                 readme.contains(&expected),
                 "README.md lacks this table of the {name} plant:\n{expected}"

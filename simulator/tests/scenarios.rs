@@ -60,10 +60,7 @@ fn mistakes_are_named() {
             "base = \"air\"\n[sensors.signal]\nchw = { noise = 0, quantum = 0, bias_sd = 0, drift_sd_per_day = 0, lag_s = 0 }",
             "sensors.signal.chw: this plant has no such signal",
         ),
-        (
-            "base = \"air\"\n[plant.air.hall]\nrows = []",
-            "expected at least one entry",
-        ),
+        ("base = \"air\"\n[plant.air.hall]\nrows = []", "expected at least one entry"),
         (
             "base = \"air\"\n[plant.air.chilled_water.chiller]\nvalid_leaving = [20, 4]",
             "expected [low, high], found [20, 4]",

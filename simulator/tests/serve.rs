@@ -32,11 +32,7 @@ async fn next(events: &mut EventLoop) -> (String, bool, Value) {
 }
 
 fn lockstep_of(scenario: Scenario, hours: f64) -> Options {
-    Options {
-        lockstep: Some("test/ack".into()),
-        hours: Some(hours),
-        ..Options::new(scenario)
-    }
+    Options { lockstep: Some("test/ack".into()), hours: Some(hours), ..Options::new(scenario) }
 }
 
 fn lockstep(hours: f64) -> Options {
@@ -45,28 +41,18 @@ fn lockstep(hours: f64) -> Options {
 
 async fn acknowledge(client: &AsyncClient, time: jiff::Timestamp) {
     let ack = format!("{{\"time\":\"{time}\"}}");
-    client
-        .publish("test/ack", QoS::AtLeastOnce, false, ack)
-        .await
-        .expect("the broker");
+    client.publish("test/ack", QoS::AtLeastOnce, false, ack).await.expect("the broker");
 }
 
 fn time_of(value: &Value) -> jiff::Timestamp {
-    value["time"]
-        .as_str()
-        .expect("a time")
-        .parse()
-        .expect("RFC 3339")
+    value["time"].as_str().expect("a time").parse().expect("RFC 3339")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lock_step_waits_for_every_acknowledgement() {
     let mut running = serve::start(lockstep(0.05)).await.unwrap();
     let (client, mut events) = client(running.mqtt_port, "lockstep");
-    client
-        .subscribe("sim/air/#", QoS::AtLeastOnce)
-        .await
-        .unwrap();
+    client.subscribe("sim/air/#", QoS::AtLeastOnce).await.unwrap();
     let mut times = Vec::new();
     let mut about = false;
     while times.len() < 12 {
@@ -85,18 +71,11 @@ async fn lock_step_waits_for_every_acknowledgement() {
         assert_eq!(running.time(), time);
         let inlet = &value["signals"]["hall_a_inlet_max"];
         assert_eq!(inlet["unit"], "degC");
-        assert!(
-            (15.0..30.0).contains(&inlet["value"].as_f64().unwrap()),
-            "{inlet}"
-        );
+        assert!((15.0..30.0).contains(&inlet["value"].as_f64().unwrap()), "{inlet}");
         acknowledge(&client, time).await;
     }
     assert!(about, "the retained note that this is a simulation");
-    assert!(
-        times
-            .windows(2)
-            .all(|w| w[1].duration_since(w[0]).as_secs() == 15)
-    );
+    assert!(times.windows(2).all(|w| w[1].duration_since(w[0]).as_secs() == 15));
     let finish = async {
         tokio::select! {
             () = running.finished() => {}
@@ -114,20 +93,13 @@ async fn registers_read_write_and_refuse() {
     let mut bus = tcp::connect_slave(address, Slave(1)).await.unwrap();
 
     // chws_sp 8.0, crah_supply_sp 20.0, chw_dp_sp 120.
-    assert_eq!(
-        bus.read_holding_registers(0, 5).await.unwrap().unwrap(),
-        [0, 0, 80, 200, 120]
-    );
+    assert_eq!(bus.read_holding_registers(0, 5).await.unwrap().unwrap(), [0, 0, 80, 200, 120]);
     bus.write_single_register(2, 95).await.unwrap().unwrap();
-    assert_eq!(
-        bus.read_holding_registers(2, 1).await.unwrap().unwrap(),
-        [95]
-    );
+    assert_eq!(bus.read_holding_registers(2, 1).await.unwrap().unwrap(), [95]);
     // Written, but not in force: remote is not enabled.
     assert_eq!(bus.read_input_registers(3, 1).await.unwrap().unwrap(), [80]);
 
-    let refused =
-        |r: Result<Result<(), ExceptionCode>, tokio_modbus::Error>| r.unwrap().unwrap_err();
+    let refused = |r: Result<Result<(), ExceptionCode>, tokio_modbus::Error>| r.unwrap().unwrap_err();
     let out_of_range = bus.write_single_register(2, 300).await;
     assert_eq!(refused(out_of_range), ExceptionCode::IllegalDataValue);
     let negative = bus.write_single_register(2, (-5_i16) as u16).await;
@@ -137,10 +109,7 @@ async fn registers_read_write_and_refuse() {
     // A block is written whole or not at all.
     let block = bus.write_multiple_registers(2, &[90, 9999]).await;
     assert_eq!(refused(block), ExceptionCode::IllegalDataValue);
-    assert_eq!(
-        bus.read_holding_registers(2, 2).await.unwrap().unwrap(),
-        [95, 200]
-    );
+    assert_eq!(bus.read_holding_registers(2, 2).await.unwrap().unwrap(), [95, 200]);
     assert_eq!(running.totals().writes_seen, 1);
 
     bus.set_slave(Slave(9));
@@ -173,10 +142,7 @@ async fn outages_cut_the_links_and_end() {
     let start = scenario.start;
     let running = serve::start(lockstep_of(scenario, 0.1)).await.unwrap();
     let (client, mut events) = client(running.mqtt_port, "outages");
-    client
-        .subscribe("sim/air/frame", QoS::AtLeastOnce)
-        .await
-        .unwrap();
+    client.subscribe("sim/air/frame", QoS::AtLeastOnce).await.unwrap();
     let address = ([127, 0, 0, 1], running.modbus_port).into();
     let mut seconds: Vec<i64> = Vec::new();
     let mut bus = tcp::connect_slave(address, Slave(1)).await.unwrap();
@@ -191,17 +157,12 @@ async fn outages_cut_the_links_and_end() {
         if second == 195 {
             // The open connection is cut, and a new one is refused.
             let cut = async { while bus.read_input_registers(0, 1).await.is_ok() {} };
-            timeout(PATIENCE, cut)
-                .await
-                .expect("the connection to be cut");
+            timeout(PATIENCE, cut).await.expect("the connection to be cut");
             assert!(tcp::connect_slave(address, Slave(1)).await.is_err());
         }
         acknowledge(&client, time).await;
     }
-    let expected: Vec<i64> = (1..=23)
-        .map(|n| 15 * n)
-        .filter(|s| !(45..105).contains(s))
-        .collect();
+    let expected: Vec<i64> = (1..=23).map(|n| 15 * n).filter(|s| !(45..105).contains(s)).collect();
     assert_eq!(seconds, expected);
     let back = async {
         loop {
@@ -211,9 +172,5 @@ async fn outages_cut_the_links_and_end() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, back)
-        .await
-        .expect("Modbus again")
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, back).await.expect("Modbus again").unwrap().unwrap();
 }

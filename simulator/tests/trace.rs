@@ -7,7 +7,8 @@ use parquet::record::RowAccessor;
 
 /// An hour in which one sensor is silent for half of it.
 fn hour() -> Trace {
-    let text = "base = \"air\"\n[[fault]]\nat_h = 0.5\nhours = 1\nwhat = { sensor_dropout = { signal = \"chws\" } }";
+    let text =
+        "base = \"air\"\n[[fault]]\nat_h = 0.5\nhours = 1\nwhat = { sensor_dropout = { signal = \"chws\" } }";
     let scenario = Scenario::parse("test", text).expect("a scenario");
     let mut plant = Plant::new(scenario, 1).expect("a plant");
     let mut trace = Trace::new(&plant);
@@ -27,12 +28,7 @@ fn csv_and_parquet_agree_and_keep_gaps() {
     trace.write(&parquet).unwrap();
 
     let mut text = csv::Reader::from_path(&csv).unwrap();
-    let chws = text
-        .headers()
-        .unwrap()
-        .iter()
-        .position(|h| h == "chws [degC]")
-        .unwrap();
+    let chws = text.headers().unwrap().iter().position(|h| h == "chws [degC]").unwrap();
     let file = SerializedFileReader::new(std::fs::File::open(&parquet).unwrap()).unwrap();
     assert_eq!(file.metadata().file_metadata().num_rows(), 240);
     let mut gaps = 0;
@@ -47,10 +43,7 @@ fn csv_and_parquet_agree_and_keep_gaps() {
             assert!(row.get_double(chws).is_err(), "a gap is null, not a number");
         }
     }
-    assert!(
-        (119..=121).contains(&gaps),
-        "{gaps} gaps in the second half hour"
-    );
+    assert!((119..=121).contains(&gaps), "{gaps} gaps in the second half hour");
     assert!(trace.write(&folder.path().join("t.xlsx")).is_err());
 }
 

@@ -43,10 +43,7 @@ pub struct PowerTrace {
 impl PowerTrace {
     pub(super) fn read(&self, folder: &Path) -> Result<Recorded, String> {
         if self.full <= self.idle {
-            return Err(format!(
-                "workload: expected full above idle ({}), found {}",
-                self.idle, self.full
-            ));
+            return Err(format!("workload: expected full above idle ({}), found {}", self.idle, self.full));
         }
         let path = folder.join(&self.path);
         let (header, rows) = table(&path)?;

@@ -21,10 +21,7 @@ impl Ledger {
     }
 
     pub(super) fn with_store(&self, heat_kj: f64) -> Self {
-        Self {
-            stored_kwh: heat_kj / 3600.0 - self.stored_kwh,
-            ..*self
-        }
+        Self { stored_kwh: heat_kj / 3600.0 - self.stored_kwh, ..*self }
     }
 }
 

@@ -135,8 +135,8 @@ impl Plant {
         let setpoints = scenario.setpoints()?;
         let local: Vec<f64> = setpoints.iter().map(|s| s.active).collect();
         let named = |message: String| scenario.error(message);
-        let weather = Weather::new(&scenario.weather, &scenario.folder, seed, scenario.start)
-            .map_err(named)?;
+        let weather =
+            Weather::new(&scenario.weather, &scenario.folder, seed, scenario.start).map_err(named)?;
         let outdoor = weather.outdoor();
         let workloads = scenario
             .workload
@@ -147,16 +147,11 @@ impl Plant {
             .map_err(named)?;
         let machinery: Box<dyn Cooling> = match &scenario.plant {
             PlantConfig::Air(c) => Box::new(air::Air::new((**c).clone(), &local, outdoor.wet_bulb)),
-            PlantConfig::Liquid(c) => Box::new(liquid::Liquid::new(
-                (**c).clone(),
-                &local,
-                outdoor.dew_point,
-            )),
+            PlantConfig::Liquid(c) => Box::new(liquid::Liquid::new((**c).clone(), &local, outdoor.dew_point)),
             PlantConfig::Immersion(c) => Box::new(immersion::Immersion::new((**c).clone(), &local)),
         };
         let names = scenario.plant.signals();
-        let sensors =
-            Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed).map_err(named)?;
+        let sensors = Sensors::new(&scenario.sensors, names, &vec![0.0; names.len()], seed).map_err(named)?;
         let mut plant = Self {
             elapsed_s: -scenario.settle_h * 3600.0,
             since_sample_s: 0.0,
@@ -185,10 +180,7 @@ impl Plant {
     /// Simulated time.
     pub fn time(&self) -> Timestamp {
         let elapsed = SignedDuration::from_millis((self.elapsed_s * 1000.0).round() as i64);
-        self.scenario
-            .start
-            .checked_add(elapsed)
-            .unwrap_or(Timestamp::MAX)
+        self.scenario.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
     }
 
     /// Hours since the start.
@@ -218,12 +210,7 @@ impl Plant {
         for (a, s) in active.iter_mut().zip(&self.supervision.setpoints) {
             *a = s.active;
         }
-        let drive = Drive {
-            loads: &loads,
-            outdoor: self.outdoor,
-            setpoints: &active,
-            fault,
-        };
+        let drive = Drive { loads: &loads, outdoor: self.outdoor, setpoints: &active, fault };
         let least = self.machinery.least();
         let outcome = self.machinery.step(dt, &drive);
         let facility_kw = self.scenario.facility_kw(&outcome);
@@ -255,10 +242,7 @@ impl Plant {
             (o.map_clamped, alarm::MAP_CLAMPED),
             (clamped, alarm::SETPOINT_CLAMPED),
             (fault.pumps_lost > 0.0, alarm::PUMP_LOST),
-            (
-                fault.tower_fans_lost + fault.crah_fans_lost > 0.0,
-                alarm::FAN_LOST,
-            ),
+            (fault.tower_fans_lost + fault.crah_fans_lost > 0.0, alarm::FAN_LOST),
             (over > 0.0, alarm::TOO_WARM),
             (o.throttled_gpus > 0.0, alarm::GPU_THROTTLED),
             (s.enable && !s.remote(), alarm::HEARTBEAT_LOST),
@@ -296,10 +280,7 @@ impl Plant {
     }
 
     pub fn totals(&self) -> Totals {
-        Totals {
-            writes_seen: self.supervision.writes(),
-            ..self.totals
-        }
+        Totals { writes_seen: self.supervision.writes(), ..self.totals }
     }
 
     /// Energy in, out and stored, since the machinery was built (settling included).
@@ -323,10 +304,7 @@ impl Plant {
         let bits = [
             (s.remote(), status::REMOTE_IN_FORCE),
             (s.enable, status::ENABLED),
-            (
-                s.heartbeat_age_s() < crate::supervision::WATCHDOG_S,
-                status::HEARTBEAT_ALIVE,
-            ),
+            (s.heartbeat_age_s() < crate::supervision::WATCHDOG_S, status::HEARTBEAT_ALIVE),
             (self.outcome.economizing, status::ECONOMIZING),
         ];
         bits.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum()

@@ -54,8 +54,6 @@ pub(super) async fn start(port: u16) -> anyhow::Result<u16> {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(OPENING, opened)
-        .await
-        .context("the embedded broker did not open its port")?;
+    timeout(OPENING, opened).await.context("the embedded broker did not open its port")?;
     Ok(listen.port())
 }

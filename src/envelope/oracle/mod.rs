@@ -91,7 +91,9 @@ impl Oracle {
             let write = writes.next();
             let at = self.at(case, s);
             let value = write.and_then(|w| physics::decode(s, w.words().as_slice()));
-            let mut say = |what: String| wrong.push(format!("{}: {what} (present {:?}, wrote {value:?})", s.name, at.current));
+            let mut say = |what: String| {
+                wrong.push(format!("{}: {what} (present {:?}, wrote {value:?})", s.name, at.current))
+            };
             if writes.next().is_some() {
                 say("written twice".to_owned());
             }
@@ -129,7 +131,14 @@ impl Oracle {
         At { s, past, current, must, tolerance, count: physics::count(s) }
     }
 
-    fn form(&self, at: &At<'_>, w: &SafeWrite, value: Option<f64>, verdict: &Verdict, say: &mut impl FnMut(String)) {
+    fn form(
+        &self,
+        at: &At<'_>,
+        w: &SafeWrite,
+        value: Option<f64>,
+        verdict: &Verdict,
+        say: &mut impl FnMut(String),
+    ) {
         let point = &at.s.register;
         let base = self.site.device(&point.device).map_or(0, |d| d.address_base);
         if *w.device() != point.device || Some(w.address()) != point.address.checked_sub(base) {
@@ -203,7 +212,10 @@ impl Oracle {
         if warming > EPS && s.cools == Cools::Up && self.flow_low(case.frame) {
             say("less flow with too little of it".to_owned());
         }
-        if warming > EPS && matches!(s.role, Some(Role::Chws | Role::FacilitySupply)) && self.short_cycle(case) {
+        if warming > EPS
+            && matches!(s.role, Some(Role::Chws | Role::FacilitySupply))
+            && self.short_cycle(case)
+        {
             say("warmer right after a chiller started or stopped".to_owned());
         }
         let limits = self.limits(case, at);
@@ -308,7 +320,8 @@ impl Oracle {
             self.site.with_role(role).map(|s| highest(frame, &s.name)).collect()
         };
         let top = |v: Vec<f64>| v.into_iter().reduce(f64::max);
-        let (direct, air, wet) = (all(Role::RoomDewPoint)?, all(Role::RoomDryBulb)?, all(Role::RoomHumidity)?);
+        let (direct, air, wet) =
+            (all(Role::RoomDewPoint)?, all(Role::RoomDryBulb)?, all(Role::RoomHumidity)?);
         let derived = match (top(air), top(wet)) {
             (Some(t), Some(rh)) => Some(physics::dew_point(t, rh)?),
             (None, _) | (_, None) => None,

@@ -144,7 +144,8 @@ impl Trial {
     }
 
     fn foresee(&self, step: &Step, setpoints: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Predicted> {
-        let above = self.site.setpoints.iter().filter_map(|s| Some(setpoints.get(&s.name)?.get() - s.min.get()));
+        let above =
+            self.site.setpoints.iter().filter_map(|s| Some(setpoints.get(&s.name)?.get() - s.min.get()));
         let high = Finite::saturating(20.0 + above.sum::<f64>() * step.outlook_gain.get());
         let ahead = Predicted { low: high, high, ramp_15min: Finite::ZERO };
         self.site.signals.iter().map(|s| (s.name.clone(), ahead)).collect()

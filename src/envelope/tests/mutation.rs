@@ -1,8 +1,8 @@
 //! The oracle can fail: verdicts made wrong on purpose are found out, each for its own reason.
 
 use super::*;
-use crate::envelope::{Case, Target, Words};
 use crate::envelope::action::SafeWrite;
+use crate::envelope::{Case, Target, Words};
 use crate::register;
 
 /// What the oracle says of a verdict that writes `value` to `setpoint`, where the guard's own is right.
@@ -59,8 +59,14 @@ fn values_that_no_rule_allows() {
     let (a, l) = (calm(&air, &[]), calm(&liquid, &[]));
     says(&accused(&air, &[a.clone()], &a, "chws_sp", 16.1), "outside 6 to 16");
     says(&accused(&air, &[a.clone()], &a, "chws_sp", 8.0), "faster than");
-    says(&accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Good, 21.0), "supply_sp", 22.0), "condensation");
-    says(&accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Missing, 0.0), "supply_sp", 24.0), "condensation");
+    says(
+        &accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Good, 21.0), "supply_sp", 22.0),
+        "condensation",
+    );
+    says(
+        &accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Missing, 0.0), "supply_sp", 24.0),
+        "condensation",
+    );
     let warm = with(a.clone(), "inlet_b", Quality::Good, 26.0);
     says(&accused(&air, &[a.clone()], &warm, "chws_sp", 7.5), "warm inlet");
     let blind = with(a.clone(), "inlet_a", Quality::Suspect, 22.0);

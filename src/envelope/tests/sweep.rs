@@ -24,7 +24,8 @@ fn every_point_of_a_coarse_grid() {
                     for (temperature, value) in
                         [20.0, 26.0, 28.0, 56.0].into_iter().flat_map(|t| others.map(|o| (t, o)))
                     {
-                        for (q_hot, q_other) in QUALITIES.into_iter().flat_map(|a| QUALITIES.map(|b| (a, b))) {
+                        for (q_hot, q_other) in QUALITIES.into_iter().flat_map(|a| QUALITIES.map(|b| (a, b)))
+                        {
                             let mut trial = Trial::new(&site);
                             let mut first = calm(&site, &[]);
                             first.panel.insert(s.name.clone(), finite(present));
