@@ -26,7 +26,7 @@ use super::{Completion, Failure, Request};
 use crate::clock::Stopwatch;
 
 /// Hashing and mapping the largest model from a slow disk stays below this.
-const LOAD_LIMIT: Duration = Duration::from_secs(300);
+const LOAD_LIMIT: Duration = Duration::from_mins(5);
 /// How long an answer that is late may still come before the process is replaced.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long an ended process may take to be collected.

@@ -141,7 +141,7 @@ impl Shell {
                 tracing::warn!(%topic, %problem, count, "payload not used");
             }
             SourceEvent::Overrun { messages } => {
-                tracing::warn!(messages, "fell behind; the oldest were forgotten")
+                tracing::warn!(messages, "fell behind; the oldest were forgotten");
             }
         }
     }
