@@ -44,6 +44,29 @@ async fn a_true_decision_is_written_and_read_back() {
     verifies_by_replay(&rig).await;
 }
 
+/// The log's frames under the same site give the same decisions, under another site others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_if_compares_with_what_was() {
+    let Some(mut rig) = Rig::start("what-if", |t| t).await else { return };
+    rig.model.now_says(honest(7.5, "Raise"));
+    rig.frames(2 * DECISION).await;
+    rig.stop().await;
+    let site = std::fs::read_to_string(rig.dir.path().join("site.toml")).unwrap();
+    std::fs::write(rig.dir.path().join("other.toml"), site.replace("max = 16", "max = 7")).unwrap();
+    let mut reports = Vec::new();
+    for other in ["site.toml", "other.toml"] {
+        let args = ["replay", "audit.db", "--site", "site.toml", "--what-if", other, "--json"];
+        let (code, out, err) = rig.cli(&args).await;
+        assert_eq!(code, 0, "{err}");
+        reports.push(serde_json::from_str::<Value>(&out).unwrap());
+    }
+    let [same, other] = &reports[..] else { unreachable!() };
+    assert_eq!((&same["decisions"], &same["identical"]), (&json!(2), &json!(2)), "{same}");
+    assert_eq!(same["first_difference"], Value::Null, "{same}");
+    assert!(other["identical"].as_u64().unwrap() < 2, "{other}");
+    assert!(other["first_difference"]["recorded"].as_str().unwrap().contains("7.5"), "{other}");
+}
+
 #[tokio::test]
 async fn garbage_from_the_model_never_reaches_a_register() {
     let Some(mut rig) = Rig::start("garbage", |t| t).await else { return };
