@@ -58,7 +58,9 @@ impl Ledger {
         self.latest = Some(now);
         self.first = self.first.or(Some(now));
         for signal in &site.signals {
-            let (Some(value), Some(role)) = (good(frame.signals.get(&signal.name)), signal.role) else { continue };
+            let (Some(value), Some(role)) = (good(frame.signals.get(&signal.name)), signal.role) else {
+                continue;
+            };
             self.seen_at.insert(role, now);
             if role == Role::ChillersOn {
                 match self.running {
@@ -75,9 +77,9 @@ impl Ledger {
             past.hold_until = past.hold_until.filter(|t| now < *t);
             let sample = frame.setpoints.get(&s.name);
             let age = sample.and_then(|s| s.age_s).map(|a| a.get());
-            let fresh = past.changed_at.is_none_or(|t| {
-                age.is_some_and(|age| now.duration_since(t).as_secs_f64() > age)
-            });
+            let fresh = past
+                .changed_at
+                .is_none_or(|t| age.is_some_and(|age| now.duration_since(t).as_secs_f64() > age));
             let (Some(holds), Some(shown), true) = (past.holds, good(sample), fresh) else { continue };
             let (surely, surely_not) = if s.register.word_type == WordType::Float32 {
                 (s.step.get() / 10.0, s.step.get() / 40.0)
@@ -130,8 +132,12 @@ impl Ledger {
         let liquid = e.liquid_allowable.map(|l| (l.get(), l.get() - 5.0));
         let chip = e.chip_allowable.map(|l| (l.get(), l.get() - 5.0));
         let air = Some((e.inlet_allowable[1].get(), e.inlet_recommended[1].get()));
-        let kinds =
-            [(Role::ItInlet, air), (Role::LiquidSupply, liquid), (Role::Bath, liquid), (Role::ChipTemp, chip)];
+        let kinds = [
+            (Role::ItInlet, air),
+            (Role::LiquidSupply, liquid),
+            (Role::Bath, liquid),
+            (Role::ChipTemp, chip),
+        ];
         let mut over = false;
         for (role, limits) in kinds {
             let Some((limit, hand_back)) = limits else { continue };
@@ -147,7 +153,8 @@ impl Ledger {
                 over |= *value > limit || (self.emergency && *value > hand_back);
             }
             let patience = if self.emergency { 0.0 } else { 180.0 };
-            let dark = self.seen_at.get(&role).is_some_and(|t| now.duration_since(*t).as_secs_f64() > patience);
+            let dark =
+                self.seen_at.get(&role).is_some_and(|t| now.duration_since(*t).as_secs_f64() > patience);
             over |= known.is_empty() && dark;
         }
         over || !self.hot.is_empty()

@@ -91,7 +91,9 @@ impl Oracle {
             let write = writes.next();
             let at = self.at(case, s);
             let value = write.and_then(|w| physics::decode(s, w.words().as_slice()));
-            let mut say = |what: String| wrong.push(format!("{}: {what} (present {:?}, wrote {value:?})", s.name, at.current));
+            let mut say = |what: String| {
+                wrong.push(format!("{}: {what} (present {:?}, wrote {value:?})", s.name, at.current))
+            };
             if writes.next().is_some() {
                 say("written twice".to_owned());
             }
@@ -129,7 +131,14 @@ impl Oracle {
         At { s, past, current, must, tolerance, count: physics::count(s) }
     }
 
-    fn form(&self, at: &At<'_>, w: &SafeWrite, value: Option<f64>, verdict: &Verdict, say: &mut impl FnMut(String)) {
+    fn form(
+        &self,
+        at: &At<'_>,
+        w: &SafeWrite,
+        value: Option<f64>,
+        verdict: &Verdict,
+        say: &mut impl FnMut(String),
+    ) {
         let point = &at.s.register;
         let base = self.site.device(&point.device).map_or(0, |d| d.address_base);
         if *w.device() != point.device || Some(w.address()) != point.address.checked_sub(base) {
@@ -203,13 +212,16 @@ impl Oracle {
         if warming > EPS && s.cools == Cools::Up && self.flow_low(case.frame) {
             say("less flow with too little of it".to_owned());
         }
-        if warming > EPS && matches!(s.role, Some(Role::Chws | Role::FacilitySupply)) && self.short_cycle(case) {
+        if warming > EPS
+            && matches!(s.role, Some(Role::Chws | Role::FacilitySupply))
+            && self.short_cycle(case)
+        {
             say("warmer right after a chiller started or stopped".to_owned());
         }
         let limits = self.limits(case, at);
         let asked = limits.iter().any(|l| outside(l, c));
         if let Some(first) = limits.first() {
-            directive(first, c, v, say);
+            directive(first, at.count, c, v, say);
         }
         if asked {
             return;
@@ -256,7 +268,7 @@ impl Oracle {
         let far = |percent_in_5min: f64| {
             let pace = (s.max.get() - s.min.get()) * percent_in_5min / 500.0;
             let rate = pace.min(s.rate_per_min.get());
-            let cap = (rate * self.site.cadence.as_secs_f64() / 60.0).max(s.step.get()).max(s.deadband.get());
+            let cap = (rate * self.site.cadence.as_secs_f64() / 60.0).max(s.step.get() + s.deadband.get());
             (rate * minutes).min(cap)
         };
         let (warmer, colder) = (far(e.warming_pct_5min.get()), far(e.cooling_pct_5min.get()));
@@ -308,7 +320,8 @@ impl Oracle {
             self.site.with_role(role).map(|s| highest(frame, &s.name)).collect()
         };
         let top = |v: Vec<f64>| v.into_iter().reduce(f64::max);
-        let (direct, air, wet) = (all(Role::RoomDewPoint)?, all(Role::RoomDryBulb)?, all(Role::RoomHumidity)?);
+        let (direct, air, wet) =
+            (all(Role::RoomDewPoint)?, all(Role::RoomDryBulb)?, all(Role::RoomHumidity)?);
         let derived = match (top(air), top(wet)) {
             (Some(t), Some(rh)) => Some(physics::dew_point(t, rh)?),
             (None, _) | (_, None) => None,
@@ -330,13 +343,14 @@ fn outside(limit: &Limit, c: f64) -> bool {
 }
 
 /// Inside an operator's bound, or on the way to it.
-fn directive(limit: &Limit, c: f64, v: f64, say: &mut impl FnMut(String)) {
+fn directive(limit: &Limit, count: f64, c: f64, v: f64, say: &mut impl FnMut(String)) {
     if limit.hold {
         return say("moved against an operator's hold".to_owned());
     }
     let floor = limit.floor.map_or(f64::MIN, |f| f.get());
-    // A floor over its own ceiling: the floor wins.
-    let ceiling = limit.ceiling.map_or(f64::MAX, |f| f.get()).max(floor);
+    let ceiling = limit.ceiling.map_or(f64::MAX, |f| f.get());
+    // A floor over its own ceiling: the floor wins, as nearly as the register can hold it.
+    let ceiling = if ceiling < floor { floor + count } else { ceiling };
     let fine = (v >= floor - EPS || (c < floor && v >= c)) && (v <= ceiling + EPS || (c > ceiling && v <= c));
     if !fine {
         say(format!("against an operator's {floor} to {ceiling}"));

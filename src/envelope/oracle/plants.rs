@@ -58,12 +58,27 @@ pub fn sites() -> Vec<Site> {
             Sig("chillers", "count", "chillers_on", [0.0, 6.0], false),
         ],
         [
-            Set("chws_sp", "degC", "role = \"chws\"", "address = 12, type = \"int16\", scale = 0.1",
-                "min = 6\nmax = 16\nstep = 0.5\nrate_per_min = 0.5\nsafe = 7\ncools = \"down\"\ndeadband = 0.5\nwrites_per_day = 14"),
-            Set("crah_sp", "degC", "role = \"crah_supply\"", "address = 13, type = \"float32\", word_order = \"little\"",
-                "min = 16\nmax = 25\nstep = 0.5\nrate_per_min = 0.2\nsafe = 18\ncools = \"down\"\ndeadband = 0.3"),
-            Set("dp_sp", "kPa", "role = \"diff_pressure\"", "address = 15, type = \"uint16\", scale = 0.01, unit = \"bar\"",
-                "min = 80\nmax = 250\nstep = 20\nrate_per_min = 5\nsafe = 200\ncools = \"up\"\ndeadband = 10"),
+            Set(
+                "chws_sp",
+                "degC",
+                "role = \"chws\"",
+                "address = 12, type = \"int16\", scale = 0.1",
+                "min = 6\nmax = 16\nstep = 0.5\nrate_per_min = 0.5\nsafe = 7\ncools = \"down\"\ndeadband = 0.5\nwrites_per_day = 14",
+            ),
+            Set(
+                "crah_sp",
+                "degC",
+                "role = \"crah_supply\"",
+                "address = 13, type = \"float32\", word_order = \"little\"",
+                "min = 16\nmax = 25\nstep = 0.5\nrate_per_min = 0.2\nsafe = 18\ncools = \"down\"\ndeadband = 0.3",
+            ),
+            Set(
+                "dp_sp",
+                "kPa",
+                "role = \"diff_pressure\"",
+                "address = 15, type = \"uint16\", scale = 0.01, unit = \"bar\"",
+                "min = 80\nmax = 250\nstep = 20\nrate_per_min = 5\nsafe = 200\ncools = \"up\"\ndeadband = 10",
+            ),
         ],
     );
     let liquid = (
@@ -76,12 +91,27 @@ pub fn sites() -> Vec<Site> {
             Sig("facility", "degC", "facility_supply", [3.0, 60.0], false),
         ],
         [
-            Set("supply_sp", "degC", "role = \"liquid_supply\"", "address = 12, type = \"int16\", scale = 0.1, unit = \"degF\"",
-                "min = 18.03\nmax = 40\nstep = 0.5\nrate_per_min = 0.5\nsafe = 25\ncools = \"down\"\ndeadband = 0.5"),
-            Set("facility_sp", "degC", "role = \"facility_supply\"", "address = 13, type = \"uint16\", scale = 0.1, offset = -40",
-                "min = 14\nmax = 36\nstep = 0.5\nrate_per_min = 0.5\nsafe = 20\ncools = \"down\"\ndwell = \"0s\""),
-            Set("pump_sp", "%", "role = \"pump_speed\"", "address = 14, type = \"int32\", scale = 0.01, word_order = \"little\", byte_order = \"little\"",
-                "min = 30\nmax = 100\nstep = 1\nrate_per_min = 3\nsafe = 80\ncools = \"up\""),
+            Set(
+                "supply_sp",
+                "degC",
+                "role = \"liquid_supply\"",
+                "address = 12, type = \"int16\", scale = 0.1, unit = \"degF\"",
+                "min = 18.03\nmax = 40\nstep = 0.5\nrate_per_min = 0.5\nsafe = 25\ncools = \"down\"\ndeadband = 0.5",
+            ),
+            Set(
+                "facility_sp",
+                "degC",
+                "role = \"facility_supply\"",
+                "address = 13, type = \"uint16\", scale = 0.1, offset = -40",
+                "min = 14\nmax = 36\nstep = 0.5\nrate_per_min = 0.5\nsafe = 20\ncools = \"down\"\ndwell = \"0s\"",
+            ),
+            Set(
+                "pump_sp",
+                "%",
+                "role = \"pump_speed\"",
+                "address = 14, type = \"int32\", scale = 0.01, word_order = \"little\", byte_order = \"little\"",
+                "min = 30\nmax = 100\nstep = 1\nrate_per_min = 3\nsafe = 80\ncools = \"up\"",
+            ),
         ],
     );
     let immersion = (
@@ -94,15 +124,34 @@ pub fn sites() -> Vec<Site> {
             Sig("valve", "%", "valve_position", [0.0, 100.0], false),
         ],
         [
-            Set("fluid_sp", "degC", "", "address = 12, type = \"uint16\", scale = 0.25",
-                "min = 25.1\nmax = 44.9\nstep = 0.3\nrate_per_min = 0.05\nsafe = 32\ncools = \"down\"\ndeadband = 0.5"),
-            Set("pump_sp", "%", "role = \"pump_speed\"", "address = 13, type = \"uint32\", scale = 0.1",
-                "min = 40\nmax = 100\nstep = 7\nrate_per_min = 3\nsafe = 85\ncools = \"up\"\ndeadband = 5\nwrites_per_day = 3"),
-            Set("cooler_sp", "degC", "role = \"facility_supply\"", "address = 15, type = \"int16\", scale = -0.1",
-                "min = 18\nmax = 40\nstep = 0.5\nrate_per_min = 0.5\nsafe = 25\ncools = \"down\"\ndwell = \"20min\""),
+            Set(
+                "fluid_sp",
+                "degC",
+                "",
+                "address = 12, type = \"uint16\", scale = 0.25",
+                "min = 25.1\nmax = 44.9\nstep = 0.3\nrate_per_min = 0.05\nsafe = 32\ncools = \"down\"\ndeadband = 0.5",
+            ),
+            Set(
+                "pump_sp",
+                "%",
+                "role = \"pump_speed\"",
+                "address = 13, type = \"uint32\", scale = 0.1",
+                "min = 40\nmax = 100\nstep = 7\nrate_per_min = 3\nsafe = 85\ncools = \"up\"\ndeadband = 5\nwrites_per_day = 3",
+            ),
+            Set(
+                "cooler_sp",
+                "degC",
+                "role = \"facility_supply\"",
+                "address = 15, type = \"int16\", scale = -0.1",
+                "min = 18\nmax = 40\nstep = 0.5\nrate_per_min = 0.5\nsafe = 25\ncools = \"down\"\ndwell = \"20min\"",
+            ),
         ],
     );
-    vec![build("air", 1, AIR, air), build("liquid", 0, LIQUID, liquid), build("immersion", 10, IMMERSION, immersion)]
+    vec![
+        build("air", 1, AIR, air),
+        build("liquid", 0, LIQUID, liquid),
+        build("immersion", 10, IMMERSION, immersion),
+    ]
 }
 
 fn build(name: &str, base: u16, envelope: &str, (signals, setpoints): ([Sig; 6], [Set; 3])) -> Site {

@@ -50,7 +50,8 @@ fn calm(site: &Site, setpoints: &[(&str, f64)]) -> Step {
         Some(Role::FacilitySupply) => 15.0,
         _ => 24.0,
     };
-    let good = |s: &crate::site::Signal| (s.name.clone(), sample(Quality::Good, harmless(s.role), 0.0, s.unit));
+    let good =
+        |s: &crate::site::Signal| (s.name.clone(), sample(Quality::Good, harmless(s.role), 0.0, s.unit));
     Step {
         after_s: 300,
         signals: site.signals.iter().map(good).collect(),

@@ -1,8 +1,8 @@
 //! The oracle can fail: verdicts made wrong on purpose are found out, each for its own reason.
 
 use super::*;
-use crate::envelope::{Case, Target, Words};
 use crate::envelope::action::SafeWrite;
+use crate::envelope::{Case, Target, Words};
 use crate::register;
 
 /// What the oracle says of a verdict that writes `value` to `setpoint`, where the guard's own is right.
@@ -30,8 +30,7 @@ fn doctored(site: &Site, before: &[Step], step: &Step, wrongly: impl Fn(&mut Ver
         run(&mut trial, step);
     }
     run(&mut trial.clone(), step);
-    trial.now += jiff::SignedDuration::from_secs(i64::from(step.after_s));
-    let frame = trial.frame(step);
+    let frame = trial.advance(step);
     let memory = trial.guard.observe(&trial.memory, trial.now, &frame);
     assert!(trial.oracle.observe(trial.now, &frame, &memory).is_empty());
     let case = Case {
@@ -59,8 +58,14 @@ fn values_that_no_rule_allows() {
     let (a, l) = (calm(&air, &[]), calm(&liquid, &[]));
     says(&accused(&air, &[a.clone()], &a, "chws_sp", 16.1), "outside 6 to 16");
     says(&accused(&air, &[a.clone()], &a, "chws_sp", 8.0), "faster than");
-    says(&accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Good, 21.0), "supply_sp", 22.0), "condensation");
-    says(&accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Missing, 0.0), "supply_sp", 24.0), "condensation");
+    says(
+        &accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Good, 21.0), "supply_sp", 22.0),
+        "condensation",
+    );
+    says(
+        &accused(&liquid, &[l.clone()], &with(l.clone(), "dew", Quality::Missing, 0.0), "supply_sp", 24.0),
+        "condensation",
+    );
     let warm = with(a.clone(), "inlet_b", Quality::Good, 26.0);
     says(&accused(&air, &[a.clone()], &warm, "chws_sp", 7.5), "warm inlet");
     let blind = with(a.clone(), "inlet_a", Quality::Suspect, 22.0);
@@ -95,9 +100,10 @@ fn moves_at_the_wrong_time() {
     says(&accused(&air, &[a.clone()], &floor, "chws_sp", 6.5), "operator's");
     let immersion = site("immersion");
     let i = calm(&immersion, &[]);
-    let up = |v| calm(&immersion, &[("pump_sp", v)]);
-    let spent = [i.clone(), up(89.0), up(96.0), up(100.0)];
-    says(&accused(&immersion, &spent, &i, "pump_sp", 94.0), "budget");
+    let up = |v| Step { after_s: 7200, ..calm(&immersion, &[("pump_sp", v)]) };
+    let spent = [i.clone(), up(75.0), up(68.0), up(61.0)];
+    let later = Step { after_s: 7200, ..i };
+    says(&accused(&immersion, &spent, &later, "pump_sp", 54.0), "budget");
 }
 
 #[test]
