@@ -9,6 +9,24 @@
 //! it leaves a [`Touch`]. What remains is checked against the outlook, put on the setpoint's grid, and
 //! encoded so that the register itself, not only the number behind it, lies in the window.
 //! `docs/envelope.md` has each rule, its default and its source.
+//!
+//! Nobody outside can make an action, write into one, or read one from a record:
+//!
+//! ```compile_fail,E0451
+//! let action = isotherm::envelope::SafeAction { writes: Vec::new() };
+//! ```
+//! ```compile_fail,E0616
+//! let action = isotherm::envelope::SafeAction::default();
+//! let writes = action.writes;
+//! ```
+//! ```compile_fail,E0277
+//! let write: isotherm::envelope::SafeWrite = serde_json::from_str("{}")?;
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//! ```compile_fail,E0277
+//! let action: isotherm::envelope::SafeAction = serde_json::from_str("[]")?;
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::expect_used)]
 

@@ -99,6 +99,7 @@ impl<'a> Facts<'a> {
             rule(window, Rule::Condensation, floor, all_high, why);
         }
         let Some(current) = current else { return true };
+        window.insist(current);
         if self.emergency {
             return true;
         }
@@ -186,8 +187,8 @@ impl<'a> Facts<'a> {
         // A long silence permits no jump: no more than a cadence's worth is gathered, or what one step takes.
         let cap = self.site.cadence.as_secs_f64() / 60.0;
         let span = s.max.get() - s.min.get();
-        // The smallest move that can be written must fit in some day.
-        let least = s.step.max(s.deadband).get();
+        // The first step outside the deadband must come into reach some time, also from between two steps.
+        let least = s.step.get() + s.deadband.get();
         let gathered = |percent: Finite| {
             let per_minute = s.rate_per_min.get().min(span * percent.get() / 100.0 / 5.0);
             (per_minute * minutes).min((per_minute * cap).max(least))

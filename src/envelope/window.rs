@@ -18,6 +18,14 @@ impl Window {
         Self { low, high, value: proposed, outer: None }
     }
 
+    /// The rules so far must hold wherever the setpoint is now: if it is outside, all of the window is open
+    /// to a register value, whatever later rules leave of it.
+    pub(super) fn insist(&mut self, current: Finite) {
+        if current < self.low || current > self.high {
+            self.outer.get_or_insert((self.low, self.high));
+        }
+    }
+
     /// Where a register value may lie: in the window; and where that has shrunk to an edge between two
     /// register values, anywhere that the rules before it allow, so that a register's coarseness neither
     /// keeps a setpoint out of its limits nor stops it on its way to where a later rule wants it.

@@ -10,6 +10,9 @@
 //! Bumpless: it moves the setpoints that it found by the *change* of the reset since then, so that taking
 //! over changes nothing by itself, and steps too small for a register add up.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};

@@ -221,7 +221,7 @@ impl Oracle {
         let limits = self.limits(case, at);
         let asked = limits.iter().any(|l| outside(l, c));
         if let Some(first) = limits.first() {
-            directive(first, c, v, say);
+            directive(first, at.count, c, v, say);
         }
         if asked {
             return;
@@ -268,7 +268,7 @@ impl Oracle {
         let far = |percent_in_5min: f64| {
             let pace = (s.max.get() - s.min.get()) * percent_in_5min / 500.0;
             let rate = pace.min(s.rate_per_min.get());
-            let cap = (rate * self.site.cadence.as_secs_f64() / 60.0).max(s.step.get()).max(s.deadband.get());
+            let cap = (rate * self.site.cadence.as_secs_f64() / 60.0).max(s.step.get() + s.deadband.get());
             (rate * minutes).min(cap)
         };
         let (warmer, colder) = (far(e.warming_pct_5min.get()), far(e.cooling_pct_5min.get()));
@@ -343,13 +343,14 @@ fn outside(limit: &Limit, c: f64) -> bool {
 }
 
 /// Inside an operator's bound, or on the way to it.
-fn directive(limit: &Limit, c: f64, v: f64, say: &mut impl FnMut(String)) {
+fn directive(limit: &Limit, count: f64, c: f64, v: f64, say: &mut impl FnMut(String)) {
     if limit.hold {
         return say("moved against an operator's hold".to_owned());
     }
     let floor = limit.floor.map_or(f64::MIN, |f| f.get());
-    // A floor over its own ceiling: the floor wins.
-    let ceiling = limit.ceiling.map_or(f64::MAX, |f| f.get()).max(floor);
+    let ceiling = limit.ceiling.map_or(f64::MAX, |f| f.get());
+    // A floor over its own ceiling: the floor wins, as nearly as the register can hold it.
+    let ceiling = if ceiling < floor { floor + count } else { ceiling };
     let fine = (v >= floor - EPS || (c < floor && v >= c)) && (v <= ceiling + EPS || (c > ceiling && v <= c));
     if !fine {
         say(format!("against an operator's {floor} to {ceiling}"));

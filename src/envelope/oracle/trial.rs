@@ -84,9 +84,7 @@ impl Trial {
         physics::decode(s, self.registers.get(&s.name)?.as_slice())
     }
 
-    /// The frame of a step, with the setpoints that the plant holds.
-    #[must_use]
-    pub fn frame(&self, step: &Step) -> Frame {
+    fn frame(&self, step: &Step) -> Frame {
         let shown = |s: &crate::site::Setpoint| {
             let value = Finite::new(self.held(s.name.as_str())?)?;
             let quality = step.unread.get(&s.name).copied().unwrap_or(Quality::Good);
@@ -104,6 +102,12 @@ impl Trial {
 
     /// One step; the verdict and everything that is wrong with it.
     pub fn step(&mut self, step: &Step) -> (Verdict, Vec<String>) {
+        let frame = self.advance(step);
+        self.judge(&frame, step)
+    }
+
+    /// The time passes and the panel is used: the frame after that.
+    pub fn advance(&mut self, step: &Step) -> Frame {
         let moved = self.now.checked_add(SignedDuration::from_secs(i64::from(step.after_s)));
         self.now = moved.unwrap_or(self.now);
         for (name, value) in &step.panel {
@@ -113,8 +117,7 @@ impl Trial {
                 self.registers.insert(name.clone(), words);
             }
         }
-        let frame = self.frame(step);
-        self.judge(&frame, step)
+        self.frame(step)
     }
 
     /// The same on a frame as it comes.

@@ -30,8 +30,7 @@ fn doctored(site: &Site, before: &[Step], step: &Step, wrongly: impl Fn(&mut Ver
         run(&mut trial, step);
     }
     run(&mut trial.clone(), step);
-    trial.now += jiff::SignedDuration::from_secs(i64::from(step.after_s));
-    let frame = trial.frame(step);
+    let frame = trial.advance(step);
     let memory = trial.guard.observe(&trial.memory, trial.now, &frame);
     assert!(trial.oracle.observe(trial.now, &frame, &memory).is_empty());
     let case = Case {
@@ -101,9 +100,10 @@ fn moves_at_the_wrong_time() {
     says(&accused(&air, &[a.clone()], &floor, "chws_sp", 6.5), "operator's");
     let immersion = site("immersion");
     let i = calm(&immersion, &[]);
-    let up = |v| calm(&immersion, &[("pump_sp", v)]);
-    let spent = [i.clone(), up(89.0), up(96.0), up(100.0)];
-    says(&accused(&immersion, &spent, &i, "pump_sp", 94.0), "budget");
+    let up = |v| Step { after_s: 7200, ..calm(&immersion, &[("pump_sp", v)]) };
+    let spent = [i.clone(), up(75.0), up(68.0), up(61.0)];
+    let later = Step { after_s: 7200, ..i };
+    says(&accused(&immersion, &spent, &later, "pump_sp", 54.0), "budget");
 }
 
 #[test]

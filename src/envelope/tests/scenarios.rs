@@ -1,1 +1,162 @@
+<<<<<<< HEAD
 
+=======
+//! What latches, what ends, and the links.
+
+use super::*;
+use crate::actuate::{Outcome, WriteResult, Written};
+use crate::envelope::{Guard, Limit, Memory, Rule, Target};
+
+fn started(which: &str) -> (Site, Trial) {
+    let site = site(which);
+    let mut trial = Trial::new(&site);
+    run(&mut trial, &calm(&site, &[]));
+    (site, trial)
+}
+
+#[test]
+fn an_emergency_lasts_until_all_that_was_hot_is_seen_cool() {
+    let (site, mut t) = started("air");
+    let at = |a, qb, b| {
+        with(with(calm(&site, &[("chws_sp", 16.0)]), "inlet_a", Quality::Good, a), "inlet_b", qb, b)
+    };
+    assert!(!run(&mut t, &at(22.0, Quality::Good, 32.0)).emergency);
+    let verdict = run(&mut t, &at(22.0, Quality::Good, 32.1));
+    assert!(verdict.emergency && verdict.intervened && verdict.by == ProposedBy::Emergency);
+    assert_eq!((t.held("chws_sp"), t.held("crah_sp"), t.held("dp_sp")), (Some(6.0), Some(16.0), Some(250.0)));
+    assert!(run(&mut t, &at(22.0, Quality::Good, 27.1)).emergency, "above the recommended top");
+    assert!(run(&mut t, &at(22.0, Quality::Suspect, 46.0)).emergency, "not believed is not cool");
+    assert!(run(&mut t, &at(22.0, Quality::Missing, 0.0)).emergency);
+    assert!(!run(&mut t, &at(22.0, Quality::Good, 27.0)).emergency, "hand-back");
+}
+
+#[test]
+fn blindness_is_an_emergency_after_three_minutes_and_ends_with_sight() {
+    let (site, mut t) = started("air");
+    let dark = |after_s| {
+        let step =
+            with(with(calm(&site, &[]), "inlet_a", Quality::Suspect, 22.0), "inlet_b", Quality::Missing, 0.0);
+        Step { after_s, ..step }
+    };
+    assert!(!run(&mut t, &dark(170)).emergency);
+    assert!(run(&mut t, &dark(15)).emergency);
+    assert!(!run(&mut t, &calm(&site, &[])).emergency);
+    let mut fresh = Trial::new(&site);
+    run(&mut fresh, &dark(0));
+    assert!(
+        !run(&mut fresh, &dark(1000)).emergency,
+        "what was never seen is not lost; required inputs hold it"
+    );
+}
+
+#[test]
+fn an_old_reading_counts_at_its_worst() {
+    let (site, mut t) = started("air");
+    let mut step = calm(&site, &[]);
+    let unit = step.signals["inlet_b"].unit;
+    step.signals.insert(name("inlet_b"), sample(Quality::Stale, 24.0, 8.5, unit));
+    assert!(run(&mut t, &step).emergency);
+}
+
+/// The first frame of a clock that jumped ahead must not stop time for good.
+#[test]
+fn a_clock_that_jumps_ahead_and_back_does_not_freeze_the_guard() {
+    let (site, mut t) = started("air");
+    run(&mut t, &Step { after_s: 30_000_000, ..calm(&site, &[]) });
+    run(&mut t, &Step { after_s: -30_000_000, ..calm(&site, &[]) });
+    let verdict = run(&mut t, &calm(&site, &[("chws_sp", 6.5)]));
+    assert_eq!(verdict.action.writes().len(), 1);
+}
+
+/// Neither dew point nor the present value known: an emergency must not write the warmest value.
+#[test]
+fn nothing_is_warmed_for_want_of_knowledge() {
+    let site = site("liquid");
+    let mut t = Trial::new(&site);
+    let mut step = with(with(calm(&site, &[]), "chip", Quality::Good, 95.0), "dew", Quality::Missing, 0.0);
+    step.unread.insert(name("supply_sp"), Quality::Missing);
+    assert!(run(&mut t, &step).emergency);
+    assert_eq!(t.held("supply_sp").map(f64::round), Some(25.0));
+    assert_eq!(t.held("pump_sp"), Some(100.0));
+}
+
+#[test]
+fn a_directive_out_of_reach_is_approached() {
+    let (site, mut t) = started("air");
+    let hold = Limit {
+        setpoint: name("crah_sp"),
+        floor: Some(finite(22.0)),
+        ceiling: None,
+        hold: false,
+        until: None,
+    };
+    for _ in 0..60 {
+        run(&mut t, &Step { after_s: 307, limits: vec![hold.clone()], ..calm(&site, &[]) });
+    }
+    assert!(t.held("crah_sp").unwrap() >= 21.99);
+}
+
+#[test]
+fn the_outlook_takes_moves_back() {
+    let (site, mut t) = started("air");
+    for _ in 0..3 {
+        run(&mut t, &calm(&site, &[]));
+    }
+    let hot = Step { outlook_gain: finite(20.0), after_s: 1500, ..calm(&site, &[("chws_sp", 8.0)]) };
+    let verdict = run(&mut t, &hot);
+    assert!(verdict.action.is_empty() && verdict.touched.iter().any(|x| x.rule == Rule::Outlook));
+    let fine = Step { outlook_gain: Finite::ZERO, ..hot };
+    assert_eq!(run(&mut t, &fine).action.writes().len(), 1);
+}
+
+/// A read-back from before our write says nothing about the panel.
+#[test]
+fn a_read_back_older_than_the_write_is_no_change_at_the_panel() {
+    let (site, mut t) = started("air");
+    run(&mut t, &calm(&site, &[("chws_sp", 6.5)]));
+    let mut frame = t.advance(&Step { after_s: 15, ..calm(&site, &[]) });
+    let sample = frame.setpoints.get_mut("chws_sp").unwrap();
+    (sample.value, sample.age_s) = (Some(finite(7.0)), Some(finite(20.0)));
+    let before = t.guard.observe(&t.memory, t.now, &frame);
+    assert!(before.new_manual_holds().is_empty());
+    frame.setpoints.get_mut("chws_sp").unwrap().age_s = Some(finite(1.0));
+    assert_eq!(t.guard.observe(&t.memory, t.now, &frame).new_manual_holds(), [name("chws_sp")]);
+}
+
+#[test]
+fn link_actions_touch_link_registers_alone() {
+    for site in sites() {
+        let guard = Guard::new(&site);
+        let base = site.devices[0].address_base;
+        let all = [guard.take_control(), guard.release(), guard.heartbeat(7), guard.heartbeat(u16::MAX)];
+        let seen: Vec<_> =
+            all.iter().flat_map(|a| a.writes()).map(|w| (w.address() + base, w.words())).collect();
+        let one = |v| super::super::Words::One([v]);
+        assert_eq!(seen, [(100, one(1)), (100, one(0)), (101, one(7)), (101, one(32_767))]);
+    }
+}
+
+/// Whoever had control in between may have moved setpoints: that is no change at the panel.
+#[test]
+fn taking_control_forgets_what_was_written() {
+    let (site, mut t) = started("air");
+    run(&mut t, &calm(&site, &[("chws_sp", 6.5)]));
+    let enable = t.guard.take_control().writes()[0].clone();
+    let result = WriteResult {
+        target: Target::Enable,
+        device: enable.device().clone(),
+        address: enable.address(),
+        words: enable.words(),
+        read_back: None,
+        result: Written::Applied,
+        tries: 1,
+    };
+    let outcome = Outcome { writes: vec![result], release_needed: false };
+    let after: Memory = t.guard.after(&t.memory, t.now, &outcome);
+    let mut step = calm(&site, &[]);
+    step.panel.insert(name("chws_sp"), finite(9.0));
+    let frame = t.advance(&step);
+    assert!(t.guard.observe(&after, t.now, &frame).new_manual_holds().is_empty());
+    assert_eq!(t.guard.observe(&t.memory, t.now, &frame).new_manual_holds(), [name("chws_sp")]);
+}
+>>>>>>> proof

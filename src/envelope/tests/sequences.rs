@@ -183,17 +183,17 @@ fn holds(which: &str, cases: u32) {
 
 #[test]
 fn any_sequence_on_an_air_plant() {
-    holds("air", 1500);
+    holds("air", 300);
 }
 
 #[test]
 fn any_sequence_on_a_liquid_plant() {
-    holds("liquid", 1500);
+    holds("liquid", 300);
 }
 
 #[test]
 fn any_sequence_on_an_immersion_plant() {
-    holds("immersion", 1500);
+    holds("immersion", 300);
 }
 
 /// Over a whole day of proposals from one end to the other, what a setpoint travels stays under its rate.
