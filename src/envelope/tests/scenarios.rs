@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! What latches, what ends, and the links.
 
 use super::*;
@@ -159,4 +156,3 @@ fn taking_control_forgets_what_was_written() {
     assert!(t.guard.observe(&after, t.now, &frame).new_manual_holds().is_empty());
     assert_eq!(t.guard.observe(&t.memory, t.now, &frame).new_manual_holds(), [name("chws_sp")]);
 }
->>>>>>> proof

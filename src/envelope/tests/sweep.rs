@@ -18,25 +18,6 @@ fn every_point_of_a_coarse_grid() {
         let others = if other == "flow" { [499.9, 500.0, 3000.0] } else { [5.0, 19.0, 38.5] };
         for s in &site.setpoints {
             let (min, span) = (s.min.get(), s.max.get() - s.min.get());
-<<<<<<< HEAD
-            let values: Vec<f64> = (-1..=6).map(|i| min + span * f64::from(i) / 5.0).collect();
-            for (present, proposed) in values.iter().flat_map(|a| values.iter().map(move |b| (*a, *b))) {
-                for elapsed in [0, 60, 271, 300, 3600] {
-                    for (temperature, value) in
-                        [20.0, 26.0, 28.0, 56.0].into_iter().flat_map(|t| others.map(|o| (t, o)))
-                    {
-                        for (q_hot, q_other) in QUALITIES.into_iter().flat_map(|a| QUALITIES.map(|b| (a, b)))
-                        {
-                            let mut trial = Trial::new(&site);
-                            let mut first = calm(&site, &[]);
-                            first.panel.insert(s.name.clone(), finite(present));
-                            trial.step(&first);
-                            let mut step = calm(&site, &[(s.name.as_str(), proposed)]);
-                            step.after_s = elapsed;
-                            step = with(step, hot, q_hot, temperature);
-                            step = with(step, other, q_other, value);
-                            let verdict = run(&mut trial, &step);
-=======
             let values: Vec<f64> = (-1..=4).map(|i| min + span * f64::from(i) / 3.0).collect();
             for present in values.clone() {
                 let mut first = calm(&site, &[]);
@@ -51,7 +32,6 @@ fn every_point_of_a_coarse_grid() {
                         {
                             step = with(with(step, hot, q_hot, t), other, q_other, o);
                             writes += run(&mut start.clone(), &step).action.writes().len();
->>>>>>> proof
                             verdicts += 1;
                         }
                     }
