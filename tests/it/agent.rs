@@ -157,7 +157,7 @@ impl Rig {
 
     /// Waits until the model process answers; its process id.
     pub(crate) async fn until_reasoner_is_ready(&self) -> rustix::process::Pid {
-        soon("the reasoner is ready", async {
+        let loading = async {
             loop {
                 // The log names each process as it gets ready.
                 let log = self.log();
@@ -172,8 +172,12 @@ impl Rig {
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-        })
-        .await
+        };
+        // A debug build on a busy machine takes its time over a model.
+        match tokio::time::timeout(Duration::from_mins(2), loading).await {
+            Ok(pid) => pid,
+            Err(_) => panic!("the reasoner is not ready: {}", self.log()),
+        }
     }
 
     /// Sends frames until the agent acknowledges one: before that it is not subscribed yet.
@@ -255,6 +259,14 @@ impl Rig {
         let bus = isotherm::ingest::modbus::Bus::open(&site);
         let device = "plc".parse().unwrap();
         bus.read(&device, isotherm::site::Table::Holding, address, 1).await.unwrap()[0]
+    }
+
+    /// The most memory that the guard process has held, MB.
+    pub(crate) fn peak_mb(&self) -> u64 {
+        let pid = self.agent.as_ref().unwrap().id().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
     /// SIGTERM, and waits for the end.
