@@ -17,13 +17,17 @@ pub(super) fn decode(s: &Setpoint, words: &[u16]) -> Option<f64> {
     let raw = match (p.word_type, bytes.as_slice()) {
         (WordType::Int16, [a]) => f64::from(i16::from_be_bytes(*a)),
         (WordType::Uint16, [a]) => f64::from(u16::from_be_bytes(*a)),
-        (WordType::Int32, [[a, b], [c, d]]) => f64::from(i32::from_be_bytes([*a, *b, *c, *d])),
-        (WordType::Uint32, [[a, b], [c, d]]) => f64::from(u32::from_be_bytes([*a, *b, *c, *d])),
-        (WordType::Float32, [[a, b], [c, d]]) => f64::from(f32::from_be_bytes([*a, *b, *c, *d])),
+        (WordType::Int32, [high, low]) => f64::from(i32::from_be_bytes(joined(*high, *low))),
+        (WordType::Uint32, [high, low]) => f64::from(u32::from_be_bytes(joined(*high, *low))),
+        (WordType::Float32, [high, low]) => f64::from(f32::from_be_bytes(joined(*high, *low))),
         _ => return None,
     };
     let wire = raw * p.scale.get() + p.offset.get();
     wire.is_finite().then(|| from_wire(s, wire))
+}
+
+fn joined([a, b]: [u8; 2], [c, d]: [u8; 2]) -> [u8; 4] {
+    [a, b, c, d]
 }
 
 fn from_wire(s: &Setpoint, wire: f64) -> f64 {

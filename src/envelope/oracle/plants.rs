@@ -21,26 +21,26 @@ backend = "none"
 
 /// Air halls: two inlets, chillers, flow and pressure minima; an EEPROM register, a little-endian float,
 /// pressure in bar on the wire.
-const AIR: &str = r#"
+const AIR: &str = "
 [envelope]
 chip_allowable = 95
 min_flow = { flow = 500 }
 min_diff_pressure = { dp = 60 }
-"#;
+";
 
 /// Cold plates: two ways to the dew point, an approach, a Fahrenheit register, limits off the grid.
-const LIQUID: &str = r#"
+const LIQUID: &str = "
 [envelope]
 liquid_allowable = 45
 chip_allowable = 90
 min_approach = 2
 dew_margin = 3
-"#;
+";
 
-const IMMERSION: &str = r#"
+const IMMERSION: &str = "
 [envelope]
 liquid_allowable = 55
-"#;
+";
 
 struct Sig(&'static str, &'static str, &'static str, [f64; 2], bool);
 struct Set(&'static str, &'static str, &'static str, &'static str, &'static str);
