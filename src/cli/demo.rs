@@ -123,16 +123,13 @@ pub(super) fn run(args: &Args) -> Done {
         return Err(Failed::Usage(format!("--hours: expected more than 0, got {}", args.hours)));
     }
     let kept;
-    let dir = match &args.dir {
-        Some(dir) => {
-            std::fs::create_dir_all(dir).map_err(|e| usage(format!("{}: {e}", dir.display())))?;
-            dir.clone()
-        }
-        None => {
-            kept = std::env::temp_dir().join(format!("isotherm-demo-{}", std::process::id()));
-            std::fs::create_dir_all(&kept).map_err(|e| usage(format!("{}: {e}", kept.display())))?;
-            kept
-        }
+    let dir = if let Some(dir) = &args.dir {
+        std::fs::create_dir_all(dir).map_err(|e| usage(format!("{}: {e}", dir.display())))?;
+        dir.clone()
+    } else {
+        kept = std::env::temp_dir().join(format!("isotherm-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&kept).map_err(|e| usage(format!("{}: {e}", kept.display())))?;
+        kept
     };
     let report = runtime()?.block_on(play(args, &dir))?;
     if args.json {

@@ -150,7 +150,7 @@ impl Rig {
         let text = edit(site_text(broker.port, plc.port, &model.url));
         std::fs::write(dir.path().join("site.toml"), text).unwrap();
         let agent = None;
-        let (publisher, acks) = connect(&broker).await;
+        let (publisher, acks) = connect(&broker);
         let now = "2026-07-01T12:00:00Z".parse().unwrap();
         Some(Self { dir, broker, plc, model, agent, publisher, acks, now })
     }
@@ -161,7 +161,7 @@ impl Rig {
             loop {
                 // The log names each process as it gets ready.
                 let log = self.log();
-                let ready = log.lines().filter(|l| l.contains("reasoner ready")).last().unwrap_or_default();
+                let ready = log.lines().rfind(|l| l.contains("reasoner ready")).unwrap_or_default();
                 let digits = ready.split("pid").nth(1).unwrap_or_default();
                 let digits =
                     digits.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
@@ -174,10 +174,8 @@ impl Rig {
             }
         };
         // A debug build on a busy machine takes its time over a model.
-        match tokio::time::timeout(Duration::from_mins(2), loading).await {
-            Ok(pid) => pid,
-            Err(_) => panic!("the reasoner is not ready: {}", self.log()),
-        }
+        let ready = tokio::time::timeout(Duration::from_mins(2), loading).await;
+        ready.unwrap_or_else(|_| panic!("the reasoner is not ready: {}", self.log()))
     }
 
     /// Sends frames until the agent acknowledges one: before that it is not subscribed yet.
@@ -325,7 +323,7 @@ fn spawn(dir: &tempfile::TempDir) -> Child {
         .unwrap()
 }
 
-async fn connect(broker: &Broker) -> (AsyncClient, mpsc::UnboundedReceiver<Timestamp>) {
+fn connect(broker: &Broker) -> (AsyncClient, mpsc::UnboundedReceiver<Timestamp>) {
     let (client, mut connection) = broker.client("rig");
     let (tx, rx) = mpsc::unbounded_channel();
     let subscriber = client.clone();

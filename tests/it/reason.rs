@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// Loading, on a machine busy with other things.
-const LOADING: Duration = Duration::from_secs(120);
+const LOADING: Duration = Duration::from_mins(2);
 
 /// The machine's cores are the model's while a test has this: two models at once wait for each other's
 /// threads more than they compute.

@@ -35,14 +35,14 @@ pub(super) struct Ledger {
 pub(super) fn highest(frame: &Frame, name: &Name) -> Option<f64> {
     let sample: &Sample = frame.signals.get(name)?;
     match sample.quality {
-        Quality::Good => sample.value.map(|v| v.get()),
+        Quality::Good => sample.value.map(crate::units::Finite::get),
         Quality::Stale => sample.worst.map(|w| w.high.get()),
         Quality::Suspect | Quality::Missing => None,
     }
 }
 
 pub(super) fn good(sample: Option<&Sample>) -> Option<f64> {
-    sample.filter(|s| s.quality == Quality::Good)?.value.map(|v| v.get())
+    sample.filter(|s| s.quality == Quality::Good)?.value.map(crate::units::Finite::get)
 }
 
 impl Ledger {
@@ -76,7 +76,7 @@ impl Ledger {
             let past = self.past.entry(s.name.clone()).or_default();
             past.hold_until = past.hold_until.filter(|t| now < *t);
             let sample = frame.setpoints.get(&s.name);
-            let age = sample.and_then(|s| s.age_s).map(|a| a.get());
+            let age = sample.and_then(|s| s.age_s).map(crate::units::Finite::get);
             let fresh = past
                 .changed_at
                 .is_none_or(|t| age.is_some_and(|age| now.duration_since(t).as_secs_f64() > age));

@@ -92,7 +92,7 @@ impl Oracle {
             let at = self.at(case, s);
             let value = write.and_then(|w| physics::decode(s, w.words().as_slice()));
             let mut say = |what: String| {
-                wrong.push(format!("{}: {what} (present {:?}, wrote {value:?})", s.name, at.current))
+                wrong.push(format!("{}: {what} (present {:?}, wrote {value:?})", s.name, at.current));
             };
             if writes.next().is_some() {
                 say("written twice".to_owned());
@@ -277,7 +277,7 @@ impl Oracle {
 
     fn freeze(&self, case: &Case<'_>) -> Option<&'static str> {
         let missing = |s: &&crate::site::Signal| {
-            s.required && !case.frame.signals.get(&s.name).is_some_and(|x| x.quality == Quality::Good)
+            s.required && case.frame.signals.get(&s.name).is_none_or(|x| x.quality != Quality::Good)
         };
         let age = case.now.duration_since(case.decided_at).as_secs_f64();
         let old = !(0.0..=self.site.cadence.as_secs_f64()).contains(&age);
@@ -309,7 +309,7 @@ impl Oracle {
         let frame_at = self.ledger.latest.unwrap_or(now);
         let lately = |t: &&Timestamp| frame_at.duration_since(**t).as_secs_f64() < 3600.0;
         let starts = self.ledger.starts.iter().filter(lately).count();
-        starts >= c.max_starts_per_hour as usize
+        u32::try_from(starts).is_ok_and(|n| n >= c.max_starts_per_hour)
             || self.ledger.starts.last().is_some_and(|t| ago(t) < c.min_run.as_secs_f64())
             || self.ledger.stop.as_ref().is_some_and(|t| ago(t) < c.min_off.as_secs_f64())
     }
@@ -347,8 +347,8 @@ fn directive(limit: &Limit, count: f64, c: f64, v: f64, say: &mut impl FnMut(Str
     if limit.hold {
         return say("moved against an operator's hold".to_owned());
     }
-    let floor = limit.floor.map_or(f64::MIN, |f| f.get());
-    let ceiling = limit.ceiling.map_or(f64::MAX, |f| f.get());
+    let floor = limit.floor.map_or(f64::MIN, super::super::units::Finite::get);
+    let ceiling = limit.ceiling.map_or(f64::MAX, super::super::units::Finite::get);
     // A floor over its own ceiling: the floor wins, as nearly as the register can hold it.
     let ceiling = if ceiling < floor { floor + count } else { ceiling };
     let fine = (v >= floor - EPS || (c < floor && v >= c)) && (v <= ceiling + EPS || (c > ceiling && v <= c));

@@ -9,7 +9,9 @@ pub(super) fn decode(s: &Setpoint, words: &[u16]) -> Option<f64> {
     let p = &s.register;
     let mut bytes: Vec<[u8; 2]> = words.iter().map(|w| w.to_be_bytes()).collect();
     if p.byte_order == Order::Little {
-        bytes.iter_mut().for_each(|b| b.reverse());
+        for b in &mut bytes {
+            b.reverse();
+        }
     }
     if p.word_order == Order::Little {
         bytes.reverse();

@@ -1,4 +1,5 @@
 //! The guard against the oracle: sequences, a sweep, single scenarios, and proof that the oracle can fail.
+#![allow(clippy::as_conversions, reason = "counts of cases and steps, not values that reach a register")]
 
 mod mutation;
 mod scenarios;

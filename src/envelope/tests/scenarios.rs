@@ -126,8 +126,11 @@ fn link_actions_touch_link_registers_alone() {
         let guard = Guard::new(&site);
         let base = site.devices[0].address_base;
         let all = [guard.take_control(), guard.release(), guard.heartbeat(7), guard.heartbeat(u16::MAX)];
-        let seen: Vec<_> =
-            all.iter().flat_map(|a| a.writes()).map(|w| (w.address() + base, w.words())).collect();
+        let seen: Vec<_> = all
+            .iter()
+            .flat_map(super::super::action::SafeAction::writes)
+            .map(|w| (w.address() + base, w.words()))
+            .collect();
         let one = |v| super::super::Words::One([v]);
         assert_eq!(seen, [(100, one(1)), (100, one(0)), (101, one(7)), (101, one(32_767))]);
     }
