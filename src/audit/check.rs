@@ -202,14 +202,13 @@ impl Checker {
 
     fn unlinked(&mut self, row: &Row, digest: Hash, link: Hash, next: Option<&Row>) {
         let seq = row.seq;
-        let next_agrees = next.is_some_and(|next| next.previous == row.hash);
-        if next_agrees {
+        let witnessed = self.is_witnessed(seq, digest, next);
+        if witnessed {
             self.link = Some(digest);
         }
         let (replaced, message) = if seq == 1 {
             (seq, "record 1 is not the first of this log, or the log's identity was changed".to_owned())
-        } else if next_agrees {
-            // This one has a witness on its other side.
+        } else if witnessed {
             (seq - 1, format!("record {} was replaced: record {seq} was made after another one", seq - 1))
         } else {
             (seq, format!("record {seq} was put there: it was not made after record {}", seq - 1))
@@ -223,13 +222,17 @@ impl Checker {
         });
     }
 
+    /// Whether the next record or a checkpoint speaks for a record with this hash.
+    fn is_witnessed(&self, seq: i64, digest: Hash, next: Option<&Row>) -> bool {
+        next.is_some_and(|next| next.previous == digest.as_bytes())
+            || self.signed.get(&(seq as u64)).is_some_and(|c| c.iter().any(|c| c.hash == digest))
+    }
+
     fn altered(&mut self, row: Row, digest: Hash, link: Option<Hash>, next: Option<&Row>) {
         let seq = row.seq;
-        let vouched_for = next.is_some_and(|next| next.previous == digest.as_bytes())
-            || self.signed.get(&(seq as u64)).is_some_and(|c| c.iter().any(|c| c.hash == digest));
         let column = if link.is_some_and(|link| row.hash == row.digest_as(seq, link.as_bytes()).as_bytes()) {
             "its previous hash was"
-        } else if vouched_for {
+        } else if self.is_witnessed(seq, digest, next) {
             "its hash was"
         } else {
             "its time, kind or body was"

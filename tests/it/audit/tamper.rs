@@ -240,6 +240,7 @@ fn one_of_each() -> Vec<Mutation> {
         Mutation::CopyToEnd { seq: 12 },
         Mutation::Forge,
         Mutation::Replace { seq: 17 },
+        Mutation::Replace { seq: 39 },
         Mutation::Replace { seq: 40 },
         Mutation::Rewrite { from: 20 },
         Mutation::Rewrite { from: 1 },
@@ -255,6 +256,31 @@ fn one_of_each() -> Vec<Mutation> {
 fn one_change_of_each_kind_is_found_and_named() {
     assert_verifies(base());
     for mutation in one_of_each() {
+        let (_dir, path) = mutated(&mutation);
+        let report = verified(&path);
+        assert!(!report.ok && is_named(&report, &mutation), "{mutation:?}: {:#?}", report.problems);
+    }
+}
+
+/// All places, where the properties below draw some.
+#[test]
+#[ignore = "takes minutes: cargo test --test it changes_at_every_place -- --ignored"]
+fn changes_at_every_place_are_found_and_named() {
+    let seqs = || 1..=RECORDS;
+    let pairs = || seqs().flat_map(move |a| (a..=RECORDS).map(move |b| (a, b)));
+    let mut all: Vec<_> = pairs().map(|(from, to)| Mutation::Delete { from, to }).collect();
+    all.extend(pairs().filter(|(a, b)| a != b).map(|(a, b)| Mutation::Swap { a, b }));
+    for seq in seqs() {
+        all.extend([-7, 0, RECORDS + 1, 77, i64::MAX].map(|to| Mutation::Renumber { seq, to }));
+        all.extend(COLUMNS.map(|column| Mutation::Flip { seq, column, byte: 3, bit: 1 }));
+        all.extend([
+            Mutation::Truncate { from: seq },
+            Mutation::CopyToEnd { seq },
+            Mutation::Replace { seq },
+            Mutation::Rewrite { from: seq },
+        ]);
+    }
+    for mutation in all {
         let (_dir, path) = mutated(&mutation);
         let report = verified(&path);
         assert!(!report.ok && is_named(&report, &mutation), "{mutation:?}: {:#?}", report.problems);
