@@ -134,6 +134,7 @@ enum ModelCommand {
         json: bool,
     },
     /// Writes a GGUF file in another quantization.
+    #[cfg(feature = "llama")]
     Requantize {
         input: PathBuf,
         output: PathBuf,
@@ -276,6 +277,7 @@ fn model_command(command: &ModelCommand) -> Done {
             print!("{facts}");
             Ok(())
         }
+        #[cfg(feature = "llama")]
         ModelCommand::Requantize { input, output, to } => {
             let made = model::requantize::requantize(input, output, *to).map_err(usage)?;
             println!("{}  {}", made.sha256, output.display());

@@ -115,6 +115,11 @@ pub fn build_info() -> String {
     format!("llama.cpp {} (ggml {}): {}", ffi::version(), ffi::commit(), ffi::system_info().trim())
 }
 
+#[cfg(not(feature = "llama"))]
+pub fn build_info() -> String {
+    "built without llama.cpp".to_owned()
+}
+
 /// Instruction sets this CPU has and the llama.cpp in this program does not use: built for another
 /// machine, it is several times slower.
 #[cfg(feature = "llama")]
@@ -133,6 +138,12 @@ pub fn unused_cpu_features() -> Vec<&'static str> {
     ];
     let unused = |name: &str| !built.contains(&format!(" {name} = 1 "));
     here.into_iter().filter(|(name, has)| *has && unused(name)).map(|(name, _)| name).collect()
+}
+
+/// No llama.cpp, so nothing of it is unused.
+#[cfg(not(feature = "llama"))]
+pub fn unused_cpu_features() -> Vec<&'static str> {
+    Vec::new()
 }
 
 /// One question to the model.

@@ -15,6 +15,7 @@ use crate::units::{Finite, Unit};
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Cell {
     Empty,
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet cells are numbers"))]
     Number(f64),
     Text(String),
     /// A time by the file's own type.
