@@ -59,9 +59,6 @@ pub struct Tls {
 #[serde(deny_unknown_fields)]
 pub struct Device {
     pub name: Name,
-    /// A file in `profiles/` whose values fill the fields left out here.
-    #[serde(default)]
-    pub profile: Option<String>,
     pub host: String,
     #[serde(default = "Device::default_port")]
     pub port: u16,
