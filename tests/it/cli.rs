@@ -66,6 +66,18 @@ fn an_unreachable_peer_is_exit_code_3() {
     assert!(problems.contains("broker") && problems.contains("chws_sp"), "{problems}");
 }
 
+/// A console address that something else has is named, with the setting to change.
+#[tokio::test]
+async fn a_taken_console_port_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let edit = |t: String| t.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"{address}\""));
+    let Some(rig) = Rig::start_without_agent("console port", edit).await else { return };
+    let (code, _, err) = rig.cli(&["run", "--site", "site.toml"]).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("console.listen") && err.contains(&address), "{err}");
+}
+
 /// `check` alone: every signal's value, unit, age and quality, every setpoint's register; nothing written.
 #[tokio::test]
 async fn check_shows_a_new_plant_and_writes_nothing() {
