@@ -183,6 +183,7 @@ mod tests {
         check("from 18-27 °C", "from #18 #27Celsius");
         check("+0.5K then 10-minute", "#+0.5Kelvin then #10Minutes");
         check("until 14:00, 2 h", "until @14:00 , #2Hours");
+        check(".9 K and -.5 K", "#0.9Kelvin and #-0.5Kelvin");
         check("8,5 and 1,250 and 26.1.2", "#8.5 and ? and ?");
         check("1e3 2x 5kk ½ ３ 14:75 12:30:10", "? ? ? ? ? ? ?");
         check("two steps, one of them, half", "#2Steps , one of them , ?");

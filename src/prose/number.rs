@@ -155,8 +155,12 @@ pub(super) fn starts(rest: &str, before: Option<char>) -> bool {
     let mut chars = rest.chars();
     match chars.next() {
         Some(c) if c.is_ascii_digit() => true,
+        Some('.') => {
+            chars.next().is_some_and(|c| c.is_ascii_digit()) && !before.is_some_and(char::is_alphanumeric)
+        }
         Some('-' | '−' | '+') => {
-            chars.next().is_some_and(|c| c.is_ascii_digit())
+            let mut rest = chars.skip_while(|c| *c == '.');
+            rest.next().is_some_and(|c| c.is_ascii_digit())
                 && !before.is_some_and(|b| b.is_alphanumeric() || matches!(b, '%' | '°' | ')'))
         }
         _ => false,

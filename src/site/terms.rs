@@ -38,8 +38,12 @@ impl Terms {
         let mut by_role = Phrases::default();
         for s in &site.signals {
             let subject = Subject::Signal(s.name.clone());
-            exact.add(words(s.name.as_str()), &subject);
-            by_role.add(without_last(&words(s.name.as_str()), &["max", "min", "mean"]), &subject);
+            let name = words(s.name.as_str());
+            exact.add(name.clone(), &subject);
+            // "Hall A" stands for all whose names begin so.
+            for len in 2..name.len() {
+                by_role.add(name.iter().take(len).cloned().collect(), &subject);
+            }
             for term in s.role.into_iter().flat_map(role_terms) {
                 by_role.add(words(term), &subject);
             }

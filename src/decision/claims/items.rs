@@ -76,6 +76,8 @@ pub(super) enum Is {
     Prep(Prep),
     /// All setpoints, or all others.
     Rest,
+    /// The word "setpoint".
+    Setpoint,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -216,9 +218,11 @@ fn lookup(text: &str) -> Option<Is> {
         "increase" | "increases" | "increased" | "increasing" | "up" | "warmer" | "warm" | "higher"
         | "hotter" => Is::Way(Way::Up, Form::Either),
         "rising" | "rises" | "rise" | "rose" | "risen" | "climbing" | "climbs" | "climb" | "climbed"
-        | "growing" | "grows" | "grew" | "warming" | "gaining" => Is::Way(Way::Up, Form::Trend),
+        | "growing" | "grows" | "grew" | "warming" | "gaining" | "gains" | "gained" | "jumped" | "jumps"
+        | "surged" | "spiked" => Is::Way(Way::Up, Form::Trend),
         "falling" | "falls" | "fall" | "fell" | "fallen" | "declining" | "declines" | "shrinking"
-        | "shrinks" | "shrank" => Is::Way(Way::Down, Form::Trend),
+        | "shrinks" | "shrank" | "is cooling" | "are cooling" | "cooling down" | "loses" | "lost"
+        | "dips" | "dipped" | "sinks" | "sank" => Is::Way(Way::Down, Form::Trend),
         "steady" | "stable" | "flat" | "constant" | "level" => Is::Steady,
         "hold" | "holds" | "holding" | "held" | "keep" | "keeps" | "keeping" | "kept" | "maintain"
         | "maintains" | "maintaining" | "maintained" | "leave" | "leaves" | "leaving" | "no change"
@@ -269,6 +273,7 @@ fn lookup(text: &str) -> Option<Is> {
         "of" | "at" | "is" => Is::Prep(Prep::Of),
         "in" => Is::Prep(Prep::In),
         "for" => Is::Prep(Prep::For),
+        "setpoint" | "set point" => Is::Setpoint,
         "rest" | "others" | "all" | "everything" | "setpoints" | "all setpoints" | "the rest" => Is::Rest,
         _ => return None,
     })

@@ -79,6 +79,12 @@ impl Speech<'_> {
             };
             return own.or(carried);
         }
+        if scene.topics.iter().all(Option::is_none)
+            && let Some(Verb::Move(way)) = self.verb
+        {
+            // "Lower CHWS now, 0.5 K."
+            return Some((way, None));
+        }
         let kelvin = matches!(scene.is(at), Some(Is::Number(n)) if n.unit == Some(Written::Kelvin));
         at.checked_sub(1).and_then(way_at).or_else(|| way_at(at + 1).filter(|_| kelvin))
     }
@@ -95,13 +101,14 @@ impl Speech<'_> {
         let usage = Use {
             number,
             delta: way.is_some() || prep == Some(Prep::By),
-            perhaps_delta: verb_object || number.signed || number.unit == Some(Written::Kelvin),
+            perhaps_delta: verb_object || number.signed,
             way: way.map(|(w, _)| w).or_else(|| match scene.is(at.checked_sub(2)?) {
                 Some(Is::Way(w, _)) if verb_object => Some(*w),
                 _ => None,
             }),
             margin: beside(scene, at, |is| *is == Is::Margin).is_some()
-                || number.unit == Some(Written::Kelvin) && scene.any(|is| *is == Is::Margin),
+                || number.unit == Some(Written::Kelvin) && scene.any(|is| *is == Is::Margin)
+                || number.unit == Some(Written::Kelvin) && short_of_limit(scene, at),
             limit: self.limit_beside(scene, at),
             prep,
             minutes: scene.time_of(at).map(|(_, _, m)| m),
@@ -110,7 +117,13 @@ impl Speech<'_> {
             setting: self.verb.is_some()
                 || scene.any(|is| {
                     matches!(is, Is::Way(_, form) if moves(*form))
-                        || matches!(is, Is::Hold | Is::Limit(..) | Is::Prep(Prep::To | Prep::From | Prep::By))
+                        || matches!(
+                            is,
+                            Is::Hold
+                                | Is::Setpoint
+                                | Is::Limit(..)
+                                | Is::Prep(Prep::To | Prep::From | Prep::By)
+                        )
                 }),
         };
         let topic = self.topic_of(scene, at, &usage);
@@ -129,14 +142,14 @@ impl Speech<'_> {
         };
         let before = scene.topics.get(..at).unwrap_or_default().iter().rev().flatten().find(|t| fits(t));
         let after = || scene.topics.iter().skip(at + 1).flatten().next().filter(|t| fits(t));
-        let carried = || self.carry.as_ref().map(|(t, _)| t).filter(|t| fits(t));
+        let carried = || self.group.as_ref().filter(|t| fits(t));
         let everything = || Topic {
             signals: self.facts.signals.iter().map(|s| s.name.clone()).collect(),
             setpoints: self.facts.setpoints.iter().map(|s| s.name.clone()).collect(),
         };
         let named = before.or_else(after).or_else(carried).cloned();
         let about_nothing = scene.topics.iter().all(Option::is_none) && self.carry.is_none();
-        let anything = about_nothing && n.unit.is_some() || usage.limit.is_some();
+        let anything = about_nothing && (n.unit.is_some() || usage.margin) || usage.limit.is_some();
         named.unwrap_or_else(|| if anything { everything() } else { Topic::default() })
     }
 
@@ -305,6 +318,12 @@ fn beside<'s>(scene: &'s Scene<'_>, at: usize, test: impl Fn(&Is) -> bool) -> Op
     // "26.1 against its limit of 27": the limit is the number's that follows it.
     let right = Some(next(at)).filter(|n| !scene.is(next(*n)).is_some_and(Is::is_amount));
     [left.flatten(), right].into_iter().flatten().filter_map(|n| scene.is(n)).find(|is| test(is))
+}
+
+/// "0.9 K below its limit", "0.9 K from its limit".
+fn short_of_limit(scene: &Scene<'_>, at: usize) -> bool {
+    matches!(scene.is(at + 1), Some(Is::Compare(_) | Is::Loose(_) | Is::Prep(Prep::From)))
+        && matches!(scene.is(at + 2), Some(Is::Limit(..)))
 }
 
 fn wanted(bounds: &[Bound], side: Option<Side>, kind: Option<BoundKind>) -> impl Iterator<Item = &Bound> {

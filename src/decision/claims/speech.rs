@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::items::{Clause, Form, Is, Item, Prep, Sentence, Way, sentences};
-use super::{Check, Claim};
+use super::{Check, Claim, close};
 use crate::facts::{Facts, SetpointFacts, SignalFacts};
+use crate::prose::Number;
 use crate::site::Name;
 use crate::site::terms::Subject;
 use crate::units::Finite;
@@ -40,6 +41,8 @@ pub(super) struct Speech<'a> {
     pub(super) mentioned: BTreeSet<Name>,
     /// What the sentence last talked about, and whether of its margin.
     pub(super) carry: Option<(Topic, bool)>,
+    /// The same before a value narrowed it: "inlets 23.4 and 26.1".
+    pub(super) group: Option<Topic>,
     /// The last verb that moved or held setpoints, for "lower A and B".
     pub(super) verb: Option<Verb>,
 }
@@ -129,8 +132,16 @@ impl Scene<'_> {
 }
 
 pub(super) fn read(facts: &Facts, chosen: &BTreeMap<Name, Finite>, text: &str, checks: &mut Vec<Check>) {
-    let mut speech =
-        Speech { facts, chosen, text, checks, mentioned: BTreeSet::new(), carry: None, verb: None };
+    let mut speech = Speech {
+        facts,
+        chosen,
+        text,
+        checks,
+        mentioned: BTreeSet::new(),
+        carry: None,
+        group: None,
+        verb: None,
+    };
     let all = sentences(text, &facts.terms);
     let rest_held = all.iter().flatten().any(|c| {
         let has = |is: Is| c.items.iter().any(|i| i.is == is);
@@ -147,6 +158,7 @@ pub(super) fn read(facts: &Facts, chosen: &BTreeMap<Name, Finite>, text: &str, c
 impl Speech<'_> {
     fn sentence(&mut self, sentence: &Sentence) {
         self.carry = None;
+        self.group = None;
         self.verb = None;
         for clause in sentence {
             self.clause(clause);
@@ -190,6 +202,8 @@ impl Speech<'_> {
             bounds: BTreeSet::new(),
         };
         self.rankings(&mut scene);
+        let group = scene.topics.iter().rev().flatten().next().cloned();
+        self.named_by_value(&mut scene);
         self.comparisons(&mut scene);
         self.directions(&scene);
         self.numbers(&scene);
@@ -198,6 +212,46 @@ impl Speech<'_> {
             self.carry = Some((topic.clone(), margin));
         } else if margin && let Some((_, of_margin)) = &mut self.carry {
             *of_margin = true;
+        }
+        self.group = group.or(self.group.take());
+    }
+
+    /// "Inlet 26.1 and rising" speaks of the inlet that is at 26.1: narrows a group to those at the value
+    /// that follows it, also when it follows in a clause of its own.
+    fn named_by_value(&mut self, scene: &mut Scene<'_>) {
+        let items = &scene.clause.items;
+        let value_at = |n: usize| match (items.get(n).map(|i| &i.is), items.get(n + 1).map(|i| &i.is)) {
+            (Some(Is::Prep(Prep::Of)), Some(Is::Number(v))) | (Some(Is::Number(v)), _) => Some(*v),
+            _ => None,
+        };
+        let at_value = |topic: &Topic, number: Number| {
+            let is_at = |s: &&SignalFacts| {
+                let (Some(v), Some(said)) = (s.value, number.as_level(s.unit)) else { return false };
+                close(said, v.get(), s.unit.decimals())
+            };
+            let named: Vec<Name> = self.signals(topic).filter(is_at).map(|s| s.name.clone()).collect();
+            (topic.signals.len() > 1 && !named.is_empty())
+                .then(|| Topic { signals: named, setpoints: topic.setpoints.clone() })
+        };
+        let narrowed: Vec<Option<Topic>> = scene
+            .topics
+            .iter()
+            .enumerate()
+            .map(|(n, topic)| {
+                topic.as_ref().and_then(|t| at_value(t, value_at(n + 1)?).or_else(|| Some(t.clone())))
+            })
+            .collect();
+        let carried = match (&self.carry, value_at(0)) {
+            (Some((topic, margin)), Some(number)) => at_value(topic, number).map(|t| (t, *margin)),
+            _ => None,
+        };
+        for (slot, topic) in scene.topics.iter_mut().zip(narrowed) {
+            if topic.is_some() {
+                *slot = topic;
+            }
+        }
+        if carried.is_some() {
+            self.carry = carried;
         }
     }
 

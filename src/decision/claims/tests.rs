@@ -1,6 +1,7 @@
 mod spoken;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::decision::{Decision, Evidence, Trend};
 use crate::directive;
@@ -22,6 +23,11 @@ fn ahead(values: [f64; 3]) -> [Ahead; 3] {
 
 /// A load step: the load went from 809 to 955 kW in 10 min, hall A's inlet follows, chws_sp at 9.0.
 fn facts() -> Facts {
+    static FACTS: LazyLock<Facts> = LazyLock::new(build);
+    FACTS.clone()
+}
+
+fn build() -> Facts {
     let site = example::site();
     let mut history = History::new(&site);
     let at = |m: f64| {
@@ -216,6 +222,15 @@ fn numbers_must_be_facts_of_what_they_are_said_of() {
         "Inlet 26.10.",
         "Smallest margin 0.9 K.",
         "IT load 0.955 MW.",
+        "GPU at 66, 29 K below its limit.",
+        "Inlet (26.1) is rising.",
+        "Inlets 23.4 and 26.1.",
+        "Inlet is 26.1 degC, limit 27 degC, so 0.9 K of margin.",
+        "Pump pressure 151 kPa against setpoint 150.",
+        "Load jumped 146 kW.",
+        "Lower CHWS now, 0.5 K.",
+        "hall A inlet is at 26.1.",
+        "Inlet margin .9 K.",
     ]);
     fail(
         &[
@@ -252,6 +267,14 @@ fn numbers_must_be_facts_of_what_they_are_said_of() {
             "The inlet has 3 sensors.",
             "Inlet up 0.7 K in 10 min.",
             "Fan 63 %.",
+            "GPU at 66, 30 K below its limit.",
+            "hall B inlet is 26.1.",
+            "Inlet 0.9 K.",
+            "Lower CHWS now, 1.0 K.",
+            "PUE 1.2.",
+            "Load at 95 % of 1000.",
+            "Hottest inlet: 23.4.",
+            "Inlet 1.9 K below limit.",
             "CHWS 9.0 and steady.",
             "Inlet up 0.6 K in 30 min.",
         ],
@@ -296,6 +319,8 @@ fn trends() {
         "IT load rising over the last 10 min.",
         "Hold CRAH supply while CHWR is stable.",
         "Increased load.",
+        "Inlet 26.1 and rising.",
+        "Inlet 23.4 and steady.",
     ]);
     fail(
         &[
@@ -310,6 +335,8 @@ fn trends() {
             "Hottest inlet margin growing.",
             "IT load falling over the last 10 min.",
             "Load held.",
+            "The inlet is cooling.",
+            "Inlet 23.4 and rising.",
             "hall_a_inlet_max falls in 30 min, hold CRAH supply.",
             "Inlet falls to 26.5 in 30 min.",
         ],
@@ -332,6 +359,7 @@ fn rankings() {
             "The hottest inlet is hall_b_inlet_max.",
             "hall_a_inlet_max is the coolest.",
             "hall_b_inlet_max has the smallest margin.",
+            "Hottest inlet 26.1 in hall B.",
             "Hottest load.",
         ],
         Claim::Ranking,

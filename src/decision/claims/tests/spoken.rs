@@ -90,6 +90,60 @@ fn chosen(facts: &Facts, w: &World) -> Decision {
     d
 }
 
+fn any_word() -> impl Strategy<Value = String> {
+    let words = [
+        "inlet",
+        "CHWS",
+        "chws_sp",
+        "it_load",
+        "hall",
+        "hottest",
+        "lowest",
+        "margin",
+        "limit",
+        "within",
+        "above",
+        "below",
+        "over",
+        "lower",
+        "raise",
+        "hold",
+        "up",
+        "rising",
+        "steady",
+        "by",
+        "to",
+        "from",
+        "of",
+        "in",
+        "not",
+        "will",
+        "and",
+        "because",
+        ",",
+        ".",
+        "27",
+        "26.1",
+        "0.5 K",
+        "15 min",
+        "18 %",
+        "14:00",
+        "4711",
+        "47.11",
+        "-1",
+        "the rest",
+        "setpoint",
+        "more cooling",
+        "operator",
+        "at least",
+        "two steps",
+        "K",
+        "min",
+        "maximum",
+    ];
+    prop::sample::select(words.to_vec()).prop_map(ToOwned::to_owned)
+}
+
 /// Everything true that this test knows how to say.
 fn reasons(facts: &Facts, d: &Decision) -> Vec<Vec<Piece>> {
     let mut all = Vec::new();
@@ -219,6 +273,19 @@ proptest! {
             }
         }
         prop_assert!(tried > 20, "{tried} perturbations only");
+    }
+
+    /// Whatever the model writes is read without a panic, and no number in it goes unchecked.
+    #[test]
+    fn any_text_can_be_read(words in prop::collection::vec(any_word(), 0..14), odd in "\\PC{0,12}") {
+        let facts = super::facts();
+        let mut d = decision(&format!("{} {odd}", words.join(" ")));
+        prop_assert!(check(&facts, &d).checks.len() < 60);
+        d.rationale = words.join(" ");
+        let claims = check(&facts, &d);
+        if words.iter().any(|w| w == "4711" || w == "47.11") {
+            prop_assert!(!claims.verified, "{}: {:?}", d.rationale, claims.checks);
+        }
     }
 
     /// The same words with the setpoint moved the other way are false.
