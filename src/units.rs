@@ -2,7 +2,7 @@
 //!
 //! [`Finite`] is a number that is never NaN or infinite: in a naive clamp NaN becomes the minimum and
 //! fails both "is critical" and "is nominal", so it is made impossible at the door. [`Unit`] names what
-//! a site's number means; [`Quantity`] pairs the two at every boundary. Where a formula needs one
+//! a site's number means, and stands beside it at every boundary. Where a formula needs one
 //! particular unit, the typed forms ([`DegC`], [`Kelvin`], [`RelHumidity`]) carry it.
 
 use std::borrow::Cow;
@@ -257,19 +257,6 @@ impl JsonSchema for Unit {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "enum": Self::spellings() })
-    }
-}
-
-/// A finite number and what it means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Quantity {
-    pub value: Finite,
-    pub unit: Unit,
-}
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.*} {}", usize::from(self.unit.decimals()), self.value, self.unit)
     }
 }
 

@@ -52,7 +52,7 @@ impl Controller {
             prefix: prompt.prefix.clone(),
             body: prompt.body.clone(),
             schema: self.setup.schema.clone(),
-            sampler: self.sampler(),
+            sampler: Sampler::of(&self.setup.site.model),
             deadline: self.setup.site.model.deadline,
         };
         self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt, facts });
@@ -75,11 +75,6 @@ impl Controller {
         Some((facts, prompt))
     }
 
-    pub(super) fn sampler(&self) -> Sampler {
-        let m = &self.setup.site.model;
-        Sampler { max_tokens: m.max_tokens, temperature: m.temperature, seed: m.seed }
-    }
-
     pub(super) fn on_reply(
         &mut self,
         now: Timestamp,
@@ -91,7 +86,7 @@ impl Controller {
         let Some(pending) = self.pending.take_if(|p| p.ask == ask) else { return };
         let mut path = Path {
             prompt: Some(PromptRecord::from(&pending.prompt)),
-            sampler: Some(self.sampler()),
+            sampler: Some(Sampler::of(&self.setup.site.model)),
             ..Path::default()
         };
         match result {

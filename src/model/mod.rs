@@ -9,12 +9,13 @@ pub mod requantize;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+
+use crate::hex;
 
 /// SHA-256 of a file, in lower-case hex.
 pub fn sha256(path: &Path) -> std::io::Result<String> {
@@ -28,9 +29,5 @@ pub fn sha256(path: &Path) -> std::io::Result<String> {
         }
         hash.update(&buffer[..read]);
     }
-    Ok(hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        write!(hex, "{byte:02x}").ok();
-        hex
-    }))
+    Ok(hex::encode(&hash.finalize()))
 }

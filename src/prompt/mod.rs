@@ -14,10 +14,10 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::facts::Facts;
 pub use crate::facts::Shown;
+use crate::hex;
 
 /// The file that holds the template, built in and in a prompt folder.
 const FILE: &str = "decide.txt";
@@ -160,16 +160,7 @@ fn describe(error: &minijinja::Error) -> String {
 
 /// SHA-256 of the parts, in lower-case hex.
 fn hash(parts: &[&str]) -> String {
-    use std::fmt::Write as _;
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part.as_bytes());
-    }
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
+    hex::sha256(parts.concat().as_bytes())
 }
 
 #[cfg(test)]

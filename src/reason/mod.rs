@@ -167,6 +167,14 @@ pub struct Sampler {
     pub seed: u32,
 }
 
+impl Sampler {
+    /// What a site asks for.
+    #[must_use]
+    pub fn of(model: &site::Model) -> Self {
+        Self { max_tokens: model.max_tokens, temperature: model.temperature, seed: model.seed }
+    }
+}
+
 /// What the model answered.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Completion {

@@ -206,7 +206,6 @@ fn lives_on_mqtt(site: &Site) -> bool {
 /// Who runs what, for the first record.
 fn header(setup: &Setup, facts: &serde_json::Value, now: Timestamp) -> RunHeader {
     let site_config = serde_json::to_value(&setup.site).unwrap_or(serde_json::Value::Null);
-    let m = &setup.site.model;
     RunHeader {
         run: format!("{}-{}", setup.site.name, now.as_microsecond()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -219,7 +218,7 @@ fn header(setup: &Setup, facts: &serde_json::Value, now: Timestamp) -> RunHeader
         prompt_files: setup.prompts.files().clone(),
         schema_sha256: hex::sha256(setup.schema.to_string().as_bytes()),
         model: facts.clone(),
-        sampler: reason::Sampler { max_tokens: m.max_tokens, temperature: m.temperature, seed: m.seed },
+        sampler: reason::Sampler::of(&setup.site.model),
     }
 }
 

@@ -399,7 +399,7 @@ pub struct Model {
     pub api_key_env: Option<String>,
     pub context: u32,
     pub max_tokens: u32,
-    /// 0 measures at start.
+    /// 0: all cores, at most 8.
     pub threads: u32,
     /// 0 is greedy.
     pub temperature: Finite,
