@@ -71,6 +71,11 @@ pub(super) fn next(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) 
     reason.map(|why| Emergency { why, hot })
 }
 
+/// The highest that any signal of a role may be; `None` when none is believed.
+pub(super) fn worst(site: &Site, frame: &Frame, role: Role) -> Option<Finite> {
+    site.with_role(role).filter_map(|s| frame.signals.get(&s.name).and_then(worst_high)).max()
+}
+
 /// The highest a sample may be; `None` when it is not believed at all. A sensor that is not believed is no
 /// emergency while a fellow of its role is; when none is left for a while, being blind is.
 pub(super) fn worst_high(sample: &Sample) -> Option<Finite> {

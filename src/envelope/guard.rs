@@ -83,6 +83,16 @@ impl Guard {
                 ));
             }
         }
+        for (name, value) in proposal.setpoints.iter().filter(|(name, _)| self.site.setpoint(name).is_none()) {
+            touched.push(Touch {
+                rule: Rule::UnknownSetpoint,
+                setpoint: Some(name.clone()),
+                from: Some(*value),
+                to: None,
+                limit: None,
+                why: "the site has no setpoint of this name".to_owned(),
+            });
+        }
         for (setpoint, current, window) in &mut windows {
             facts.settle(case, setpoint, *current, window, &mut touched);
         }
@@ -166,6 +176,9 @@ impl Guard {
             }
         }
         next.emergency = alarm::next(&self.site, &next, now, frame);
+        let inlet = alarm::worst(&self.site, frame, Role::ItInlet);
+        let hot = inlet.is_some_and(|t| t >= self.site.envelope.cool_at);
+        next.hot_since = if hot { Some(next.hot_since.unwrap_or(now)) } else { None };
         next.new_manual_holds.clear();
         for setpoint in &self.site.setpoints {
             let Some(slot) = next.slots.get_mut(&setpoint.name) else { continue };

@@ -21,6 +21,8 @@ pub struct Memory {
     pub(super) last_good: BTreeMap<Role, Timestamp>,
     pub(super) emergency: Option<Emergency>,
     pub(super) chillers: Chillers,
+    /// Since when the worst inlet has been at or above `cool_at`.
+    pub(super) hot_since: Option<Timestamp>,
     pub(super) new_manual_holds: Vec<Name>,
 }
 
@@ -108,6 +110,7 @@ impl Memory {
         };
         let back = |t: &mut Timestamp| *t = (*t).min(now);
         next.first.iter_mut().for_each(back);
+        next.hot_since.iter_mut().for_each(back);
         next.last_good.values_mut().for_each(back);
         let chillers = &mut next.chillers;
         chillers

@@ -38,6 +38,7 @@ mod memory;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 mod rules;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod verdict;

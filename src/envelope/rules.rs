@@ -5,22 +5,35 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::alarm::worst_high;
+use super::alarm::worst;
 use super::guard::{Case, Predicted};
 use super::memory::day;
-use super::verdict::{ProposedBy, Rule, Touch};
+use super::seen::{dew_floor, flow_low, freeze, short_cycle};
+use super::verdict::{Rule, Touch};
 use super::window::Window;
-use crate::frame::{Quality, Sample};
-use crate::site::{Cools, Name, Role, Setpoint, Site};
-use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
+use crate::site::{Cools, Name, PlantKind, Role, Setpoint, Site};
+use crate::units::Finite;
 
-/// The condensation margin that no site can lower, K.
-const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
 /// Shares of a move that are tried against the outlook, largest first.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
 /// A setpoint, where it is, and where it may go.
 pub(super) type Move<'a> = (&'a Setpoint, Option<Finite>, Window);
+
+/// How far a setpoint is walked, each way.
+struct Pace {
+    down: f64,
+    up: f64,
+}
+
+impl Pace {
+    fn colder(&self, s: &Setpoint) -> f64 {
+        match s.cools {
+            Cools::Down => self.down,
+            Cools::Up => self.up,
+        }
+    }
+}
 
 /// What the frame and the memory say about all setpoints alike.
 pub(super) struct Facts<'a> {
@@ -50,7 +63,7 @@ impl<'a> Facts<'a> {
         if let Some(why) = case.memory.emergency() {
             touched.push(note(Rule::Emergency, why));
         }
-        let worst = |role| samples(site, case, role).flatten().filter_map(worst_high).max();
+        let worst = |role| worst(site, case.frame, role);
         // Air and liquid that the equipment takes in: with none of a kind believed, it may be too warm.
         let unseen = |role| site.with_role(role).next().is_some() && worst(role).is_none();
         let blind = [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen);
@@ -84,7 +97,7 @@ impl<'a> Facts<'a> {
             window.narrow(rule, &s.name, low, high, why, touched);
         };
         rule(window, Rule::HardLimit, s.min, s.max, "outside the setpoint's limits");
-        if s.role == Some(Role::LiquidSupply) {
+        if self.site.in_white_space(s) {
             let (floor, why) = match (self.dew_floor, current) {
                 (Some(floor), _) => (floor, "dew point plus margin"),
                 (None, Some(current)) => (current, "the dew point is not known: not lowered"),
@@ -103,9 +116,11 @@ impl<'a> Facts<'a> {
         if self.emergency {
             return true;
         }
-        let (down, up) = self.allowance(case, s);
-        let (low, high) = (current.plus(-down), current.plus(up));
+        let (rate, pace) = (self.rate(case, s), self.pace(case, s));
+        let (low, high) = (current.plus(-rate), current.plus(rate));
         rule(window, Rule::RateLimit, low, high, "faster than the rate limit");
+        let (low, high) = (current.plus(-pace.down), current.plus(pace.up));
+        rule(window, Rule::Pace, low, high, "on its way, a step at a time");
         if let (Some(approach), Some(facility), Some(Role::LiquidSupply)) =
             (e.min_approach, self.facility_supply, s.role)
         {
@@ -122,12 +137,13 @@ impl<'a> Facts<'a> {
             let (low, high) = colder_than(s, current);
             rule(window, Rule::NoWarming, low, high, "an inlet is, or may be, too warm for warming");
         }
-        if self.flow_low && s.cools == Cools::Up {
+        if self.flow_low {
+            let (low, high) = colder_than(s, current);
             rule(
                 window,
                 Rule::MinimumFlow,
-                current,
-                all_high,
+                low,
+                high,
                 "flow or pressure is, or may be, below its minimum",
             );
         }
@@ -160,10 +176,14 @@ impl<'a> Facts<'a> {
             rule(window, Rule::Directive, limit.floor.unwrap_or(all_low), all_high, why);
             rule(window, Rule::Directive, all_low, limit.ceiling.unwrap_or(all_high), why);
         }
-        let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
-        // Answers take uneven time, so one cadence after a change is now and then a little less: a tenth less
-        // still counts as the whole dwell.
-        if changed.is_some_and(|t| self.now.duration_since(t) < s.dwell - s.dwell / 10) {
+        if let Some(least) = self.cooling_due(case, s, rate.min(pace.colder(s))) {
+            let (low, high) = match s.cools {
+                Cools::Down => (all_low, current.plus(-least)),
+                Cools::Up => (current.plus(least), all_high),
+            };
+            rule(window, Rule::Cool, low, high, "an inlet is too warm, and nothing was done about it");
+        }
+        if self.waited(case, s) < less_a_tenth(s.dwell) {
             window.adjust(
                 Rule::Dwell,
                 &s.name,
@@ -176,9 +196,42 @@ impl<'a> Facts<'a> {
         true
     }
 
-    /// How far a setpoint may go down and up by now.
-    fn allowance(&self, case: &Case<'_>, s: &Setpoint) -> (f64, f64) {
+    /// How much colder a setpoint has to become now because of a warm inlet. Whoever decides has a cadence
+    /// to see to it; after that the guard does, a step a cadence.
+    fn cooling_due(&self, case: &Case<'_>, s: &Setpoint, reach: f64) -> Option<f64> {
+        let cadence = less_a_tenth(self.site.cadence);
+        let hot_for = self.now.duration_since(case.memory.hot_since?);
+        // Elsewhere no setpoint cools the air that the equipment takes in.
+        let cools_air = self.site.plant == PlantKind::Air;
+        let patient = hot_for < cadence || self.waited(case, s) < cadence.max(less_a_tenth(s.dwell));
+        let step = s.step.max(s.deadband).get();
+        (cools_air && !patient && reach >= step).then_some(step)
+    }
+
+    /// The time since a setpoint was last changed, if it ever was.
+    fn waited(&self, case: &Case<'_>, s: &Setpoint) -> SignedDuration {
+        let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
+        changed.map_or(SignedDuration::MAX, |t| self.now.duration_since(t))
+    }
+
+    /// How far a setpoint's own rate lets it go by now.
+    fn rate(&self, case: &Case<'_>, s: &Setpoint) -> f64 {
+        self.gathered(case, s, s.rate_per_min.get())
+    }
+
+    /// How far it is walked by now, at a share of its range in 5 min.
+    fn pace(&self, case: &Case<'_>, s: &Setpoint) -> Pace {
+        let span = s.max.get() - s.min.get();
+        let walked = |percent: Finite| self.gathered(case, s, span * percent.get() / 100.0 / 5.0);
         let e = &self.site.envelope;
+        let (warmer, colder) = (walked(e.warming_pct_5min), walked(e.cooling_pct_5min));
+        match s.cools {
+            Cools::Down => Pace { down: colder, up: warmer },
+            Cools::Up => Pace { down: warmer, up: colder },
+        }
+    }
+
+    fn gathered(&self, case: &Case<'_>, s: &Setpoint, per_minute: f64) -> f64 {
         let changed = case.memory.slots.get(&s.name).and_then(|slot| slot.changed_at);
         // What moved before the first frame is not known, so nothing has been gathered by then.
         let since =
@@ -186,18 +239,9 @@ impl<'a> Facts<'a> {
         let minutes = since.max(SignedDuration::ZERO).as_secs_f64() / 60.0;
         // A long silence permits no jump: no more than a cadence's worth is gathered, or what one step takes.
         let cap = self.site.cadence.as_secs_f64() / 60.0;
-        let span = s.max.get() - s.min.get();
         // The first step outside the deadband must come into reach some time, also from between two steps.
         let least = s.step.get() + s.deadband.get();
-        let gathered = |percent: Finite| {
-            let per_minute = s.rate_per_min.get().min(span * percent.get() / 100.0 / 5.0);
-            (per_minute * minutes).min((per_minute * cap).max(least))
-        };
-        let (warmer, colder) = (gathered(e.warming_pct_5min), gathered(e.cooling_pct_5min));
-        match s.cools {
-            Cools::Down => (colder, warmer),
-            Cools::Up => (warmer, colder),
-        }
+        (per_minute * minutes).min((per_minute * cap).max(least))
     }
 
     /// Takes back as much of the moves as it needs for the outlook to stay inside limits, or to be no worse
@@ -297,70 +341,10 @@ fn note(rule: Rule, why: &str) -> Touch {
     Touch { rule, setpoint: None, from: None, to: None, limit: None, why: why.to_owned() }
 }
 
-/// One entry for each signal of a role; `None` where the frame has nothing of it.
-fn samples<'a>(site: &'a Site, case: &'a Case<'_>, role: Role) -> impl Iterator<Item = Option<&'a Sample>> {
-    site.with_role(role).map(|s| case.frame.signals.get(&s.name))
-}
-
-/// Why nothing may move at all: a missing required input, or an old decision.
-fn freeze(site: &Site, case: &Case<'_>) -> Option<(Rule, String)> {
-    let good = |name: &Name| case.frame.signals.get(name).is_some_and(|s| s.quality == Quality::Good);
-    if let Some(missing) = site.signals.iter().find(|s| s.required && !good(&s.name)) {
-        return Some((Rule::InputValidity, format!("{} is required and has no good value", missing.name)));
-    }
-    let age = case.now.duration_since(case.decided_at);
-    let from_operator = case.proposal.by == ProposedBy::Operator;
-    if !from_operator && (age > site.cadence || age.is_negative()) {
-        return Some((Rule::Freshness, "decided more than a cadence ago, or in the future".to_owned()));
-    }
-    None
-}
-
-/// The highest dew point that the rooms may have, plus the margin.
-fn dew_floor(site: &Site, case: &Case<'_>) -> Option<Finite> {
-    let highest = |role| samples(site, case, role).map(|s| s.and_then(worst_high));
-    let (direct, air, wet) =
-        (highest(Role::RoomDewPoint), highest(Role::RoomDryBulb), highest(Role::RoomHumidity));
-    // One unknown among several leaves the worst unknown.
-    let direct: Option<Vec<Finite>> = direct.collect();
-    let (air, wet): (Option<Vec<Finite>>, Option<Vec<Finite>>) = (air.collect(), wet.collect());
-    let derived = match (air?.into_iter().max(), wet?.into_iter().max()) {
-        (Some(t), Some(rh)) => {
-            let humidity = RelHumidity::new(rh.min(Finite::constant(100.0)).max(Finite::constant(1.0)))?;
-            Some(dew_point(DegC::new(t), humidity)?.get())
-        }
-        (None, _) | (_, None) => None,
-    };
-    let dew = direct?.into_iter().chain(derived).max()?;
-    let margin = site.envelope.dew_margin.get().max(LEAST_DEW_MARGIN);
-    Some(DegC::new(dew).plus(Kelvin::new(margin)).get())
-}
-
-/// Whether a flow or pressure is, or may be, below its minimum. Unknown counts as low.
-fn flow_low(site: &Site, case: &Case<'_>) -> bool {
-    let e = &site.envelope;
-    e.min_flow.iter().chain(&e.min_diff_pressure).any(|(name, least)| {
-        let sample = case.frame.signals.get(name);
-        let lowest = sample.and_then(|s| match s.quality {
-            Quality::Good => s.value,
-            Quality::Stale => s.worst.map(|w| w.low),
-            Quality::Suspect | Quality::Missing => None,
-        });
-        lowest.is_none_or(|low| low < *least)
-    })
-}
-
-/// Whether stopping a chiller now, or starting it again after that, would come too soon. Seen only by the
-/// number running. Warming is what stops them; cooling is never refused for this, the chillers' own timers
-/// stand behind it.
-fn short_cycle(site: &Site, case: &Case<'_>, now: Timestamp) -> bool {
-    let limits = &site.envelope.chiller;
-    let chillers = &case.memory.chillers;
-    let starts = u32::try_from(chillers.started.len()).unwrap_or(u32::MAX);
-    let within = |at: Option<&Timestamp>, span| at.is_some_and(|t| now.duration_since(*t) < span);
-    starts >= limits.max_starts_per_hour
-        || within(chillers.started_at.as_ref(), limits.min_run)
-        || within(chillers.stopped_at.as_ref(), limits.min_off)
+/// Answers take uneven time, so one cadence after a change is now and then a little less: a tenth less still
+/// counts as the whole.
+fn less_a_tenth(span: SignedDuration) -> SignedDuration {
+    span - span / 10
 }
 
 /// Setpoints whose moves make chillers start and stop.

@@ -34,6 +34,8 @@ pub enum Rule {
     /// Not a bound: names the reason of full cooling.
     Emergency,
     RateLimit,
+    /// How fast a setpoint is walked to where the proposal wants it.
+    Pace,
     Approach,
     NoWarming,
     MinimumFlow,
@@ -42,21 +44,25 @@ pub enum Rule {
     ManualHold,
     ShortCycle,
     Directive,
+    Cool,
+    NotFollowing,
     Dwell,
     Outlook,
     Step,
     Deadband,
     WriteBudget,
     Register,
+    /// A proposal for a setpoint that the site does not have.
+    UnknownSetpoint,
 }
 
 impl Rule {
-    /// Whether a change by this rule means that the proposal was not safe or not wanted, rather than put
-    /// in form for a register.
+    /// Whether a change by this rule means that the proposal was not safe or not wanted, rather than walked
+    /// there more slowly or put in form for a register.
     #[must_use]
     pub fn is_for_safety(self) -> bool {
         match self {
-            Self::Step | Self::Deadband | Self::WriteBudget | Self::Dwell => false,
+            Self::Pace | Self::Step | Self::Deadband | Self::WriteBudget | Self::Dwell => false,
             Self::HardLimit
             | Self::Condensation
             | Self::Emergency
@@ -69,8 +75,11 @@ impl Rule {
             | Self::ManualHold
             | Self::ShortCycle
             | Self::Directive
+            | Self::Cool
+            | Self::NotFollowing
             | Self::Outlook
-            | Self::Register => true,
+            | Self::Register
+            | Self::UnknownSetpoint => true,
         }
     }
 }
@@ -97,6 +106,6 @@ pub struct Verdict {
     pub setpoints: BTreeMap<Name, Finite>,
     pub touched: Vec<Touch>,
     pub emergency: bool,
-    /// Some rule changed the proposal for safety (not merely rounding, deadband or dwell).
+    /// Some rule changed the proposal for safety (not merely pace, rounding, deadband or dwell).
     pub intervened: bool,
 }

@@ -261,6 +261,12 @@ impl<'a> Checker<'a> {
         if s.deadband < Finite::ZERO || s.deadband.get() > span {
             self.at(name, field("deadband"), format!("expected 0 to max - min ({span})"));
         }
+        if s.white_space == Some(false) && s.role == Some(Role::LiquidSupply) {
+            self.at(name, field("white_space"), "liquid supply always runs in the white space: leave it out");
+        }
+        if s.white_space == Some(true) && s.unit != Unit::DegC {
+            self.at(name, field("white_space"), "only a temperature can be held above the dew point");
+        }
         if s.register.table != Table::Holding {
             self.at(name, field("register.table"), "a setpoint is written: expected \"holding\"");
         }
@@ -392,6 +398,9 @@ impl<'a> Checker<'a> {
         if e.inlet_allowable[0] > e.inlet_recommended[0] || e.inlet_allowable[1] < e.inlet_recommended[1] {
             self.top("envelope.inlet_allowable", "expected a band that contains inlet_recommended");
         }
+        if e.cool_at < e.no_warming_at {
+            self.top("envelope.cool_at", format!("expected at least no_warming_at, {}", e.no_warming_at));
+        }
         if e.dew_margin.get().get() < 2.0 {
             self.top(
                 "envelope.dew_margin",
@@ -418,11 +427,12 @@ impl<'a> Checker<'a> {
             }
         }
         let has = |role| site.with_role(role).next().is_some();
-        let liquid = site.setpoints.iter().any(|s| s.role == Some(Role::LiquidSupply));
-        if liquid && !has(Role::RoomDewPoint) && !(has(Role::RoomHumidity) && has(Role::RoomDryBulb)) {
-            self.top(
-                "setpoint.role",
-                "a liquid_supply setpoint needs the room's dew point: add a signal with role room_dew_point, or both room_humidity and room_dry_bulb",
+        let wet = site.setpoints.iter().find(|s| site.in_white_space(s));
+        if let Some(s) = wet.filter(|_| !site.measures_dew_point()) {
+            self.at(
+                s.name.as_str(),
+                format!("setpoint \"{}\": role", s.name),
+                "liquid in the white space needs the room's dew point: add a signal with role room_dew_point, or both room_humidity and room_dry_bulb",
             );
         }
         if ![Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ChipTemp].into_iter().any(has) {

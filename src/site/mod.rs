@@ -83,6 +83,23 @@ impl Site {
         self.devices.iter().find(|d| d.name == *name)
     }
 
+    /// Whether the condensation floor holds for a setpoint.
+    #[must_use]
+    pub fn in_white_space(&self, setpoint: &Setpoint) -> bool {
+        setpoint.white_space.unwrap_or(match setpoint.role {
+            Some(Role::LiquidSupply) => true,
+            Some(Role::FacilitySupply) => self.measures_dew_point(),
+            _ => false,
+        })
+    }
+
+    /// Whether the signals tell the room's dew point.
+    #[must_use]
+    pub fn measures_dew_point(&self) -> bool {
+        let has = |role| self.with_role(role).next().is_some();
+        has(Role::RoomDewPoint) || (has(Role::RoomHumidity) && has(Role::RoomDryBulb))
+    }
+
     /// The zone of times of day; UTC where the machine does not know the name.
     #[must_use]
     pub fn zone(&self) -> TimeZone {
@@ -249,6 +266,11 @@ pub struct Setpoint {
     /// Moves smaller than this are not written; they add up until they are.
     #[serde(default)]
     pub deadband: Finite,
+    /// Whether its liquid runs in the white space in pipes that sweat, so that the condensation floor holds.
+    /// Liquid supply always does; facility water does unless told otherwise, where the room's dew point is
+    /// measured; anything else only when told so.
+    #[serde(default)]
+    pub white_space: Option<bool>,
     /// Registers in EEPROM wear out: at most this many writes a day. `None`: volatile, no budget.
     #[serde(default)]
     pub writes_per_day: Option<u32>,
@@ -287,11 +309,14 @@ pub struct Envelope {
     pub inlet_allowable: [Finite; 2],
     /// No warming at or above this worst valid inlet.
     pub no_warming_at: Finite,
+    /// In an air plant, at or above this worst valid inlet: where nobody has made a setpoint colder within a
+    /// cadence, the guard does, a step a cadence.
+    pub cool_at: Finite,
     /// Liquid-cooled or tank: above this supply or bath temperature is an emergency.
     pub liquid_allowable: Option<Finite>,
     /// Chip temperature that is an emergency.
     pub chip_allowable: Option<Finite>,
-    /// Liquid supply stays this far above the room's dew point. Never less than 2 K.
+    /// Liquid in the white space stays this far above the room's dew point. Never less than 2 K.
     pub dew_margin: Kelvin,
     /// The fastest inlet change, K in 15 min, that the outlook may show.
     pub inlet_ramp_15min: Kelvin,
@@ -362,6 +387,7 @@ impl Default for Envelope {
             inlet_recommended: [Finite::constant(18.0), Finite::constant(27.0)],
             inlet_allowable: [Finite::constant(15.0), Finite::constant(32.0)],
             no_warming_at: Finite::constant(26.0),
+            cool_at: Finite::constant(27.0),
             liquid_allowable: None,
             chip_allowable: None,
             dew_margin: Kelvin::new(Finite::constant(3.0)),

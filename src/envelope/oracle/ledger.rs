@@ -25,6 +25,8 @@ pub(super) struct Ledger {
     pub(super) latest: Option<Timestamp>,
     seen_at: BTreeMap<Role, Timestamp>,
     pub(super) emergency: bool,
+    /// Since when some inlet has been at or above `cool_at`.
+    pub(super) hot_since: Option<Timestamp>,
     hot: BTreeSet<Name>,
     running: Option<f64>,
     pub(super) starts: Vec<Timestamp>,
@@ -72,6 +74,11 @@ impl Ledger {
             }
         }
         self.emergency = self.is_emergency(site, now, frame);
+        let hot = site
+            .with_role(Role::ItInlet)
+            .filter_map(|s| highest(frame, &s.name))
+            .any(|t| t >= site.envelope.cool_at.get());
+        self.hot_since = hot.then(|| self.hot_since.unwrap_or(now));
         for s in &site.setpoints {
             let past = self.past.entry(s.name.clone()).or_default();
             past.hold_until = past.hold_until.filter(|t| now < *t);
@@ -118,6 +125,7 @@ impl Ledger {
     fn clock_went_back(&mut self, now: Timestamp, by: SignedDuration) {
         let back = |t: &mut Timestamp| *t = (*t).min(now);
         self.first.iter_mut().for_each(back);
+        self.hot_since.iter_mut().for_each(back);
         self.seen_at.values_mut().for_each(back);
         self.starts.iter_mut().for_each(back);
         self.stop.iter_mut().for_each(back);

@@ -1,6 +1,7 @@
 //! Says whether a verdict is safe, by plain assertions on the words that would be written. Shares nothing
 //! with the guard but the site: its own history, its own register codec, its own dew point.
 
+mod due;
 mod ledger;
 mod physics;
 mod plants;
@@ -8,9 +9,9 @@ mod trial;
 
 use jiff::Timestamp;
 
-use super::{Case, Limit, Memory, ProposedBy, SafeWrite, Target, Verdict};
+use super::{Case, Limit, Memory, SafeWrite, Target, Verdict};
 use crate::actuate::Outcome;
-use crate::frame::{Frame, Quality};
+use crate::frame::Frame;
 use crate::site::{Cools, Role, Setpoint, Site};
 use ledger::{Ledger, Past, good, highest};
 pub use plants::sites;
@@ -43,6 +44,10 @@ impl At<'_> {
     /// How much warmer `to` is than `from`; negative when colder.
     fn warming(&self, from: f64, to: f64) -> f64 {
         if self.s.cools == Cools::Down { to - from } else { from - to }
+    }
+
+    fn coldest(&self, [low, high]: [f64; 2]) -> f64 {
+        if self.s.cools == Cools::Down { low } else { high }
     }
 
     fn outside(&self, slack: f64) -> bool {
@@ -106,6 +111,13 @@ impl Oracle {
                 (None, _) => {}
             }
             self.moved_if_it_must(&at, value, &mut say);
+            self.cooled_if_it_must(case, &at, value, &mut say);
+        }
+        let unknown = case.proposal.setpoints.keys().filter(|n| self.site.setpoint(n).is_none());
+        for name in unknown.filter(|_| !verdict.emergency) {
+            if !verdict.touched.iter().any(|t| t.setpoint.as_ref() == Some(name) && t.to.is_none()) {
+                wrong.push(format!("{name} was dropped without a word"));
+            }
         }
         if verdict.emergency != self.ledger.emergency {
             wrong.push("the verdict does not say that there is an emergency".to_owned());
@@ -118,7 +130,7 @@ impl Oracle {
         let current = good(case.frame.setpoints.get(&s.name)).or(past.holds);
         let (min, max) = (s.min.get(), s.max.get());
         let (mut must, mut tolerance) = (Some([min, max]), 0.0);
-        if s.role == Some(Role::LiquidSupply) {
+        if self.wet(s) {
             let floor = match self.dew_floor(case.frame) {
                 Some(floor) => {
                     tolerance = DEW_TOLERANCE;
@@ -198,8 +210,7 @@ impl Oracle {
             say("moved during a manual hold".to_owned());
         }
         let warming = at.warming(c, v);
-        let inlets = || self.site.with_role(Role::ItInlet).filter_map(|s| highest(case.frame, &s.name));
-        if warming > EPS && inlets().any(|t| t >= e.no_warming_at.get()) {
+        if warming > EPS && self.inlet(case.frame).is_some_and(|t| t >= e.no_warming_at.get()) {
             say("warmer with a warm inlet".to_owned());
         }
         let unseen = |role| {
@@ -209,8 +220,16 @@ impl Oracle {
         if warming > EPS && [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen) {
             say("warmer while nobody sees the equipment".to_owned());
         }
-        if warming > EPS && s.cools == Cools::Up && self.flow_low(case.frame) {
-            say("less flow with too little of it".to_owned());
+        if warming > EPS && self.flow_low(case.frame) {
+            say("warmer with too little flow".to_owned());
+        }
+        let facility = self.site.with_role(Role::FacilitySupply);
+        let facility = facility.filter_map(|s| highest(case.frame, &s.name)).reduce(f64::max);
+        if let (Some(Role::LiquidSupply), Some(k), Some(facility)) = (s.role, e.min_approach, facility)
+            && v < c - EPS
+            && v < facility + k.get().get() - EPS
+        {
+            say(format!("nearer to facility water at {facility} than the exchanger can hold"));
         }
         if warming > EPS
             && matches!(s.role, Some(Role::Chws | Role::FacilitySupply))
@@ -231,12 +250,49 @@ impl Oracle {
         if waited.is_some_and(|w| w < 0.9 * s.dwell.as_secs_f64() - EPS) {
             say("changed again within its dwell time".to_owned());
         }
-        if (v - c).abs() < s.deadband.get() - at.count - EPS {
+        // The last bit of the way that a warm inlet calls for may be shorter.
+        let at_the_end = self.cooling_due(case, at).is_some() && at.warming(at.coldest([low, high]), v) < at.count;
+        if (v - c).abs() < s.deadband.get() - at.count - EPS && !at_the_end {
             say("a move inside the deadband".to_owned());
         }
         let spent = at.past.sent.get(&now.as_second().div_euclid(86_400)).copied().unwrap_or(0);
         if warming > EPS && s.writes_per_day.is_some_and(|budget| spent >= budget) {
             say("over the day's budget".to_owned());
+        }
+    }
+
+    /// Whether the condensation floor holds for a setpoint.
+    fn wet(&self, s: &Setpoint) -> bool {
+        let has = |role| self.site.signals.iter().any(|x| x.role == Some(role));
+        let measured = has(Role::RoomDewPoint) || has(Role::RoomHumidity) && has(Role::RoomDryBulb);
+        let facility = s.role == Some(Role::FacilitySupply) && measured && s.white_space != Some(false);
+        s.role == Some(Role::LiquidSupply) || facility || s.white_space == Some(true)
+    }
+
+    /// A warm inlet that nobody has answered: a step colder, as far as what comes first allows.
+    fn cooled_if_it_must(
+        &self,
+        case: &Case<'_>,
+        at: &At<'_>,
+        value: Option<f64>,
+        say: &mut impl FnMut(String),
+    ) {
+        let (Some(least), Some(c), Some(must)) = (self.cooling_due(case, at), at.current, at.must) else {
+            return;
+        };
+        let (down, up) = self.allowance(case, at);
+        let reach = if at.s.cools == Cools::Down { down } else { up };
+        let others = self.ledger.emergency
+            || self.freeze(case).is_some()
+            || at.past.hold_until.is_some()
+            || !self.limits(case, at).is_empty()
+            || at.outside(at.tolerance)
+            // The register may have no value between the least and the most.
+            || reach < least + 2.0 * at.count;
+        let v = value.unwrap_or(c);
+        let cooled = at.warming(v, c) >= least - at.count - EPS;
+        if !others && !cooled && at.warming(at.coldest(must), v) > at.count + EPS {
+            say(format!("an inlet has been too warm for a cadence: expected {least} colder"));
         }
     }
 
@@ -253,87 +309,10 @@ impl Oracle {
             }
             return;
         };
-        let coldest = if at.s.cools == Cools::Down { low } else { high };
+        let coldest = at.coldest([low, high]);
         if room && at.warming(coldest, v) > at.count + at.tolerance + EPS {
             say(format!("an emergency, and not at {coldest}"));
         }
-    }
-
-    /// How far down and up a setpoint may have come by now.
-    fn allowance(&self, case: &Case<'_>, at: &At<'_>) -> (f64, f64) {
-        let (s, e) = (at.s, &self.site.envelope);
-        let now = self.ledger.now(case.now);
-        let since = at.past.changed_at.or(self.ledger.first);
-        let minutes = since.map_or(0.0, |t| now.duration_since(t).as_secs_f64() / 60.0).max(0.0);
-        let far = |percent_in_5min: f64| {
-            let pace = (s.max.get() - s.min.get()) * percent_in_5min / 500.0;
-            let rate = pace.min(s.rate_per_min.get());
-            let cap = (rate * self.site.cadence.as_secs_f64() / 60.0).max(s.step.get() + s.deadband.get());
-            (rate * minutes).min(cap)
-        };
-        let (warmer, colder) = (far(e.warming_pct_5min.get()), far(e.cooling_pct_5min.get()));
-        if s.cools == Cools::Down { (colder, warmer) } else { (warmer, colder) }
-    }
-
-    fn freeze(&self, case: &Case<'_>) -> Option<&'static str> {
-        let missing = |s: &&crate::site::Signal| {
-            s.required && case.frame.signals.get(&s.name).is_none_or(|x| x.quality != Quality::Good)
-        };
-        let age = case.now.duration_since(case.decided_at).as_secs_f64();
-        let old = !(0.0..=self.site.cadence.as_secs_f64()).contains(&age);
-        if self.site.signals.iter().any(|s| missing(&s)) {
-            Some("a required signal is not good")
-        } else if old && case.proposal.by != ProposedBy::Operator {
-            Some("the decision is old")
-        } else {
-            None
-        }
-    }
-
-    fn flow_low(&self, frame: &Frame) -> bool {
-        let e = &self.site.envelope;
-        e.min_flow.iter().chain(&e.min_diff_pressure).any(|(name, least)| {
-            let least = least.get();
-            match frame.signals.get(name) {
-                Some(s) if s.quality == Quality::Good => s.value.is_none_or(|v| v.get() < least),
-                Some(s) if s.quality == Quality::Stale => s.worst.is_none_or(|w| w.low.get() < least),
-                Some(_) | None => true,
-            }
-        })
-    }
-
-    fn short_cycle(&self, case: &Case<'_>) -> bool {
-        let (c, now) = (&self.site.envelope.chiller, self.ledger.now(case.now));
-        let ago = |t: &Timestamp| now.duration_since(*t).as_secs_f64();
-        // The guard counts starts when it takes a frame, so one that turns an hour old since then counts.
-        let frame_at = self.ledger.latest.unwrap_or(now);
-        let lately = |t: &&Timestamp| frame_at.duration_since(**t).as_secs_f64() < 3600.0;
-        let starts = self.ledger.starts.iter().filter(lately).count();
-        u32::try_from(starts).is_ok_and(|n| n >= c.max_starts_per_hour)
-            || self.ledger.starts.last().is_some_and(|t| ago(t) < c.min_run.as_secs_f64())
-            || self.ledger.stop.as_ref().is_some_and(|t| ago(t) < c.min_off.as_secs_f64())
-    }
-
-    /// Lowest value for liquid; `None` where the worst dew point is not known.
-    fn dew_floor(&self, frame: &Frame) -> Option<f64> {
-        let all = |role| -> Option<Vec<f64>> {
-            self.site.with_role(role).map(|s| highest(frame, &s.name)).collect()
-        };
-        let top = |v: Vec<f64>| v.into_iter().reduce(f64::max);
-        let (direct, air, wet) =
-            (all(Role::RoomDewPoint)?, all(Role::RoomDryBulb)?, all(Role::RoomHumidity)?);
-        let derived = match (top(air), top(wet)) {
-            (Some(t), Some(rh)) => Some(physics::dew_point(t, rh)?),
-            (None, _) | (_, None) => None,
-        };
-        let worst = direct.into_iter().chain(derived).reduce(f64::max)?;
-        Some(worst + self.site.envelope.dew_margin.get().get().max(2.0))
-    }
-
-    fn limits(&self, case: &Case<'_>, at: &At<'_>) -> Vec<Limit> {
-        let now = self.ledger.now(case.now);
-        let active = |l: &&Limit| l.setpoint == at.s.name && l.until.is_none_or(|t| now < t);
-        case.limits.iter().filter(active).cloned().collect()
     }
 }
 

@@ -83,7 +83,12 @@ fn values_that_no_rule_allows() {
     let blind = with(a.clone(), "inlet_a", Quality::Suspect, 22.0);
     says(&accused(&air, std::slice::from_ref(&a), &blind, "chws_sp", 6.5), "required signal");
     let dry = with(a.clone(), "flow", Quality::Good, 400.0);
-    says(&accused(&air, std::slice::from_ref(&a), &dry, "dp_sp", 190.0), "less flow");
+    says(&accused(&air, std::slice::from_ref(&a), &dry, "dp_sp", 190.0), "too little flow");
+    says(&accused(&air, std::slice::from_ref(&a), &dry, "chws_sp", 7.5), "too little flow");
+    let wet = with(l.clone(), "dew", Quality::Good, 14.0);
+    says(&accused(&liquid, std::slice::from_ref(&l), &wet, "facility_sp", 16.0), "condensation");
+    let near = with(l.clone(), "facility", Quality::Good, 24.0);
+    says(&accused(&liquid, std::slice::from_ref(&l), &near, "supply_sp", 24.5), "exchanger can hold");
     let started = with(a.clone(), "chillers", Quality::Good, 3.0);
     says(&accused(&air, std::slice::from_ref(&a), &started, "chws_sp", 7.5), "chiller");
     says(&accused(&air, std::slice::from_ref(&a), &a, "chws_sp", 7.2), "deadband");
@@ -116,6 +121,21 @@ fn moves_at_the_wrong_time() {
     let spent = [i.clone(), up(75.0), up(68.0), up(61.0)];
     let later = Step { after_s: 7200, ..i };
     says(&accused(&immersion, &spent, &later, "pump_sp", 54.0), "budget");
+}
+
+#[test]
+fn what_is_left_undone_or_unsaid() {
+    let air = site("air");
+    let warm = with(calm(&air, &[("chws_sp", 9.0), ("nowhere", 1.0)]), "inlet_b", Quality::Good, 27.0);
+    let start = calm(&air, &[]);
+    let mut out = start.clone();
+    out.panel.insert(name("chws_sp"), finite(10.0));
+    let later = Step { after_s: 3600, ..start };
+    let before = [out, later.clone(), Step { after_s: 15, ..with(later, "inlet_b", Quality::Good, 27.0) }];
+    says(&doctored(&air, &before, &warm, |v| v.action.writes.clear()), "too warm for a cadence");
+    says(&accused(&air, &before, &warm, "chws_sp", 9.9), "too warm for a cadence");
+    says(&doctored(&air, &before, &warm, |v| v.touched.clear()), "without a word");
+    assert!(doctored(&air, &before, &warm, |_| ()).is_empty());
 }
 
 #[test]

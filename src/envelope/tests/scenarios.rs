@@ -77,6 +77,70 @@ fn nothing_is_warmed_for_want_of_knowledge() {
     assert_eq!(t.held("pump_sp"), Some(100.0));
 }
 
+/// 27 degC at an inlet: whoever decides has a cadence to cool, then the guard does, a step a cadence.
+#[test]
+fn a_warm_inlet_is_cooled_when_nobody_else_does() {
+    let (site, mut t) = started("air");
+    let mut panel = calm(&site, &[]);
+    panel.panel.insert(name("chws_sp"), finite(10.0));
+    run(&mut t, &panel);
+    run(&mut t, &Step { after_s: 3600, ..calm(&site, &[]) });
+    let warm = |after_s, proposed: &[(&str, f64)]| {
+        Step { after_s, ..with(calm(&site, proposed), "inlet_b", Quality::Good, 27.0) }
+    };
+    assert!(run(&mut t, &warm(15, &[])).action.is_empty(), "the model is asked first");
+    assert!(run(&mut t, &warm(200, &[("chws_sp", 10.5)])).action.is_empty());
+    let verdict = run(&mut t, &warm(70, &[("chws_sp", 10.5)]));
+    assert!(verdict.intervened && verdict.touched.iter().any(|x| x.rule == Rule::Cool));
+    assert_eq!(t.held("chws_sp"), Some(9.5));
+    run(&mut t, &warm(60, &[]));
+    assert_eq!(t.held("chws_sp"), Some(9.5), "a step a cadence");
+    let limit = Limit { setpoint: name("chws_sp"), floor: None, ceiling: None, hold: true, until: None };
+    run(&mut t, &Step { limits: vec![limit], ..warm(240, &[]) });
+    assert_eq!(t.held("chws_sp"), Some(9.5), "an operator's word comes first");
+    let verdict = run(&mut t, &warm(300, &[("chws_sp", 9.0)]));
+    assert!(verdict.touched.iter().all(|x| x.rule != Rule::Cool || x.setpoint != Some(name("chws_sp"))));
+    assert_eq!(t.held("chws_sp"), Some(9.0));
+    assert!(!run(&mut t, &calm(&site, &[])).touched.iter().any(|x| x.rule == Rule::Cool));
+}
+
+/// Walking to where the proposal wants to go is no intervention, a faster rate than the site allows is one.
+#[test]
+fn pace_is_no_intervention() {
+    let (site, mut t) = started("air");
+    run(&mut t, &Step { after_s: 1200, ..calm(&site, &[]) });
+    let verdict = run(&mut t, &calm(&site, &[("chws_sp", 8.5)]));
+    let rules: Vec<Rule> = verdict.touched.iter().map(|x| x.rule).collect();
+    assert!(rules.contains(&Rule::Pace) && !verdict.intervened, "{verdict:#?}");
+    assert!(!verdict.action.is_empty());
+    let verdict = run(&mut t, &calm(&site, &[("chws_sp", 12.0)]));
+    assert!(verdict.intervened && verdict.touched.iter().any(|x| x.rule == Rule::RateLimit));
+}
+
+#[test]
+fn a_name_the_site_lacks_is_recorded() {
+    let (site, mut t) = started("air");
+    let verdict = run(&mut t, &calm(&site, &[("chws", 6.5)]));
+    let touch = &verdict.touched[0];
+    assert_eq!((touch.rule, &touch.setpoint), (Rule::UnknownSetpoint, &Some(name("chws"))));
+    assert_eq!(touch.from, Some(finite(6.5)));
+}
+
+#[test]
+fn facility_water_in_the_room_stays_above_the_dew_point() {
+    let (site, mut t) = started("liquid");
+    let wet = with(calm(&site, &[]), "dew", Quality::Good, 19.0);
+    run(&mut t, &wet);
+    assert!(t.held("facility_sp").unwrap() >= 22.0);
+    let mut dry = site.clone();
+    let facility = dry.setpoints.iter_mut().find(|s| s.name == *"facility_sp").unwrap();
+    facility.white_space = Some(false);
+    let mut t = Trial::new(&dry);
+    run(&mut t, &calm(&dry, &[]));
+    run(&mut t, &wet);
+    assert_eq!(t.held("facility_sp"), Some(20.0), "pipes elsewhere");
+}
+
 #[test]
 fn a_directive_out_of_reach_is_approached() {
     let (site, mut t) = started("air");

@@ -1,0 +1,79 @@
+//! What a frame says about all setpoints alike: what is missing, wet, dry or too recent.
+
+use jiff::Timestamp;
+
+use super::alarm::worst_high;
+use super::guard::Case;
+use super::verdict::{ProposedBy, Rule};
+use crate::frame::{Quality, Sample};
+use crate::site::{Name, Role, Site};
+use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
+
+/// The condensation margin that no site can lower, K.
+const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
+
+/// One entry for each signal of a role; `None` where the frame has nothing of it.
+fn samples<'a>(site: &'a Site, case: &'a Case<'_>, role: Role) -> impl Iterator<Item = Option<&'a Sample>> {
+    site.with_role(role).map(|s| case.frame.signals.get(&s.name))
+}
+
+/// Why nothing may move at all: a missing required input, or an old decision.
+pub(super) fn freeze(site: &Site, case: &Case<'_>) -> Option<(Rule, String)> {
+    let good = |name: &Name| case.frame.signals.get(name).is_some_and(|s| s.quality == Quality::Good);
+    if let Some(missing) = site.signals.iter().find(|s| s.required && !good(&s.name)) {
+        return Some((Rule::InputValidity, format!("{} is required and has no good value", missing.name)));
+    }
+    let age = case.now.duration_since(case.decided_at);
+    let from_operator = case.proposal.by == ProposedBy::Operator;
+    if !from_operator && (age > site.cadence || age.is_negative()) {
+        return Some((Rule::Freshness, "decided more than a cadence ago, or in the future".to_owned()));
+    }
+    None
+}
+
+/// The highest dew point that the rooms may have, plus the margin.
+pub(super) fn dew_floor(site: &Site, case: &Case<'_>) -> Option<Finite> {
+    let highest = |role| samples(site, case, role).map(|s| s.and_then(worst_high));
+    let (direct, air, wet) =
+        (highest(Role::RoomDewPoint), highest(Role::RoomDryBulb), highest(Role::RoomHumidity));
+    // One unknown among several leaves the worst unknown.
+    let direct: Option<Vec<Finite>> = direct.collect();
+    let (air, wet): (Option<Vec<Finite>>, Option<Vec<Finite>>) = (air.collect(), wet.collect());
+    let derived = match (air?.into_iter().max(), wet?.into_iter().max()) {
+        (Some(t), Some(rh)) => {
+            let humidity = RelHumidity::new(rh.min(Finite::constant(100.0)).max(Finite::constant(1.0)))?;
+            Some(dew_point(DegC::new(t), humidity)?.get())
+        }
+        (None, _) | (_, None) => None,
+    };
+    let dew = direct?.into_iter().chain(derived).max()?;
+    let margin = site.envelope.dew_margin.get().max(LEAST_DEW_MARGIN);
+    Some(DegC::new(dew).plus(Kelvin::new(margin)).get())
+}
+
+/// Whether a flow or pressure is, or may be, below its minimum. Unknown counts as low.
+pub(super) fn flow_low(site: &Site, case: &Case<'_>) -> bool {
+    let e = &site.envelope;
+    e.min_flow.iter().chain(&e.min_diff_pressure).any(|(name, least)| {
+        let sample = case.frame.signals.get(name);
+        let lowest = sample.and_then(|s| match s.quality {
+            Quality::Good => s.value,
+            Quality::Stale => s.worst.map(|w| w.low),
+            Quality::Suspect | Quality::Missing => None,
+        });
+        lowest.is_none_or(|low| low < *least)
+    })
+}
+
+/// Whether stopping a chiller now, or starting it again after that, would come too soon. Seen only by the
+/// number running. Warming is what stops them; cooling is never refused for this, the chillers' own timers
+/// stand behind it.
+pub(super) fn short_cycle(site: &Site, case: &Case<'_>, now: Timestamp) -> bool {
+    let limits = &site.envelope.chiller;
+    let chillers = &case.memory.chillers;
+    let starts = u32::try_from(chillers.started.len()).unwrap_or(u32::MAX);
+    let within = |at: Option<&Timestamp>, span| at.is_some_and(|t| now.duration_since(*t) < span);
+    starts >= limits.max_starts_per_hour
+        || within(chillers.started_at.as_ref(), limits.min_run)
+        || within(chillers.stopped_at.as_ref(), limits.min_off)
+}
