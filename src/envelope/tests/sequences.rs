@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::envelope::Limit;
+use crate::envelope::{Limit, Rule};
 use crate::site::{Setpoint, Signal};
 
 fn quality() -> impl Strategy<Value = Quality> {
@@ -29,8 +29,10 @@ fn signal(s: &Signal) -> BoxedStrategy<Option<Sample>> {
     };
     let edge =
         prop_oneof![Just(26.0), Just(27.0), Just(32.0), Just(32.01), Just(45.0), Just(55.1), Just(95.5)];
+    // Warm for two frames in a row now and then.
+    let warm = if s.role == Some(Role::ItInlet) { 26.0..31.9 } else { usual.clone() };
     let value = prop_oneof![
-        40 => usual, 2 => low..high, 1 => edge, 1 => prop_oneof![Just(1e308), Just(-1e308), Just(0.0)]
+        30 => usual, 10 => warm, 2 => low..high, 1 => edge, 1 => prop_oneof![Just(1e308), Just(-1e308), Just(0.0)]
     ];
     let whole = s.role == Some(Role::ChillersOn);
     let some = (quality(), value, 0.0..20.0f64, any::<bool>()).prop_map(move |(quality, v, slack, known)| {
@@ -150,7 +152,7 @@ fn steps(site: &Site) -> BoxedStrategy<Vec<Step>> {
     prop::collection::vec(step, 1..24).boxed()
 }
 
-fn holds(which: &str, cases: u32) {
+fn holds(which: &str, cases: u32, rules: &[Rule]) {
     let site = site(which);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases,
@@ -159,7 +161,8 @@ fn holds(which: &str, cases: u32) {
         ..ProptestConfig::default()
     });
     let (mut writes, mut emergencies) = (0, 0);
-    let counts = std::cell::RefCell::new((&mut writes, &mut emergencies));
+    let mut applied = std::collections::BTreeSet::new();
+    let counts = std::cell::RefCell::new((&mut writes, &mut emergencies, &mut applied));
     let result = runner.run(&steps(&site), |steps| {
         let mut trial = Trial::new(&site);
         for (i, step) in steps.iter().enumerate() {
@@ -167,6 +170,7 @@ fn holds(which: &str, cases: u32) {
             let mut counts = counts.borrow_mut();
             *counts.0 += verdict.action.writes().len();
             *counts.1 += usize::from(verdict.emergency);
+            counts.2.extend(verdict.touched.iter().filter(|t| t.setpoint.is_some()).map(|t| t.rule));
             prop_assert!(wrong.is_empty(), "step {i}: {wrong:#?}\n{verdict:#?}");
         }
         Ok(())
@@ -179,21 +183,26 @@ fn holds(which: &str, cases: u32) {
         writes > cases as usize && emergencies > cases as usize / 4,
         "{writes} writes, {emergencies} emergencies"
     );
+    // Nor would rules that had no say.
+    let usual = [Rule::HardLimit, Rule::RateLimit, Rule::Pace, Rule::ManualHold, Rule::Directive, Rule::Dwell];
+    for rule in usual.iter().chain(rules) {
+        assert!(applied.contains(rule), "{rule:?} had no say: {applied:?}");
+    }
 }
 
 #[test]
 fn any_sequence_on_an_air_plant() {
-    holds("air", 300);
+    holds("air", 300, &[Rule::NoWarming, Rule::MinimumFlow, Rule::ShortCycle, Rule::Cool]);
 }
 
 #[test]
 fn any_sequence_on_a_liquid_plant() {
-    holds("liquid", 300);
+    holds("liquid", 300, &[Rule::Condensation, Rule::Approach, Rule::NoWarming]);
 }
 
 #[test]
 fn any_sequence_on_an_immersion_plant() {
-    holds("immersion", 300);
+    holds("immersion", 300, &[Rule::WriteBudget, Rule::NoWarming]);
 }
 
 /// Over a whole day of proposals from one end to the other, what a setpoint travels stays under its rate.
