@@ -96,6 +96,14 @@ pub fn encode_between(
         .min_by(|(_, a), (_, b)| distance(*a, aim).total_cmp(&distance(*b, aim)))
 }
 
+/// Whether two register contents are at most so many raw counts apart.
+#[must_use]
+pub fn within(point: &Point, a: &[u16], b: &[u16], counts: u16) -> bool {
+    let raw = Point { scale: Finite::constant(1.0), offset: Finite::ZERO, ..point.clone() };
+    let apart = |a: Finite, b: Finite| distance(a, b) <= f64::from(counts);
+    a == b || (counts > 0 && decode(&raw, a).is_ok_and(|a| decode(&raw, b).is_ok_and(|b| apart(a, b))))
+}
+
 fn distance(a: Finite, b: Finite) -> f64 {
     (a.get() - b.get()).abs()
 }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio::time::sleep;
 use crate::clock::monotonic;
 use crate::envelope::{SafeAction, SafeWrite, Target, Words};
 use crate::ingest::modbus::{Bus, Exception, ModbusError};
-use crate::site::{Name, Table};
+use crate::register;
+use crate::site::{Name, Point, Site, Table};
 
 const TRIES: u32 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
@@ -99,7 +101,7 @@ pub struct WriteResult {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Written {
-    /// The register shows what was written.
+    /// The register shows what was written, give or take what the site allows its device to round.
     Applied,
     /// Acknowledged, but the register shows something else.
     NotApplied,
@@ -115,12 +117,16 @@ pub enum Written {
 #[derive(Clone, Debug)]
 pub struct Writer {
     bus: Bus,
+    /// Setpoints whose devices round, and by how many counts.
+    rounding: BTreeMap<Name, (Point, u16)>,
 }
 
 impl Writer {
     #[must_use]
-    pub fn new(bus: Bus) -> Self {
-        Self { bus }
+    pub fn new(bus: Bus, site: &Site) -> Self {
+        let rounding = site.setpoints.iter().filter(|s| s.read_back_tolerance > 0);
+        let rounding = rounding.map(|s| (s.name.clone(), (s.register.clone(), s.read_back_tolerance)));
+        Self { bus, rounding: rounding.collect() }
     }
 
     /// Carries out the writes in order and stops at the first that fails.
@@ -157,7 +163,7 @@ impl Writer {
                         continue;
                     }
                 }
-                if done.read_back == Some(write.words()) {
+                if done.read_back.is_some_and(|words| self.shows(write, words)) {
                     done.result = Written::Applied;
                     return done;
                 }
@@ -189,7 +195,7 @@ impl Writer {
             let read = self.read(write).await;
             if let Ok(words) = read {
                 *shown = Some(words);
-                if words == write.words() {
+                if self.shows(write, words) {
                     return Written::Applied;
                 }
             }
@@ -201,6 +207,18 @@ impl Writer {
             }
             sleep(READ_BACK_EVERY).await;
         }
+    }
+
+    /// Whether a register that reads `words` has taken the write.
+    fn shows(&self, write: &SafeWrite, words: Words) -> bool {
+        let rounding = match write.target() {
+            Target::Setpoint(name) => self.rounding.get(name),
+            Target::Enable | Target::Heartbeat => None,
+        };
+        words == write.words()
+            || rounding.is_some_and(|(point, counts)| {
+                register::within(point, words.as_slice(), write.words().as_slice(), *counts)
+            })
     }
 
     async fn read(&self, write: &SafeWrite) -> Result<Words, ModbusError> {

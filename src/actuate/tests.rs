@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Outcome, Writer, Written};
 use crate::envelope::{SafeAction, Words};
 use crate::ingest::modbus::{Bus, Exception, ModbusError};
-use crate::site::{Name, Table};
+use crate::site::{Name, Site, Table};
 
 /// What the device does with its next write; afterwards it behaves.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ enum Trick {
     ApplyAndHangUp,
     /// Says yes, and shows the value only after this many more reads.
     Slow(u32),
+    /// Does it, a count or two lower.
+    Round(u16),
 }
 
 #[derive(Default, Debug)]
@@ -41,7 +43,7 @@ struct Device {
 
 type Shared = Arc<Mutex<Device>>;
 
-async fn start(tricks: &[Trick]) -> (Shared, Bus) {
+async fn start(tricks: &[Trick], tolerance: u16) -> (Shared, Bus, Site) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let device = Shared::default();
@@ -56,7 +58,6 @@ async fn start(tricks: &[Trick]) -> (Shared, Bus) {
         r#"
         name = "test"
         plant = "air"
-        setpoint = []
         [mqtt]
         host = "localhost"
         [model]
@@ -74,10 +75,22 @@ async fn start(tricks: &[Trick]) -> (Shared, Bus) {
         source = {{ topic = "t" }}
         range = [5, 45]
         slew_per_min = 5
+        [[setpoint]]
+        name = "chws_sp"
+        unit = "degC"
+        register = {{ device = "plc", address = 10, scale = 0.1 }}
+        read_back_tolerance = {tolerance}
+        min = 6
+        max = 16
+        step = 0.5
+        rate_per_min = 0.5
+        safe = 8
+        cools = "down"
         "#
     );
     let site = crate::site::parse(&site, Path::new("test.toml")).unwrap();
-    (device, Bus::open(&site))
+    let bus = Bus::open(&site);
+    (device, bus, site)
 }
 
 async fn serve(mut socket: TcpStream, device: Shared) -> Option<()> {
@@ -121,11 +134,12 @@ impl Device {
             None | Some(Trick::ApplyInSilence | Trick::ApplyAndHangUp) => {
                 self.registers.extend((address..).zip(words));
             }
+            Some(Trick::Round(by)) => self.registers.extend((address..).zip(words.iter().map(|w| w - by))),
             Some(Trick::Slow(reads)) => self.pending.push((reads, address, words)),
             Some(Trick::Lie | Trick::Ignore | Trick::Refuse(_)) => {}
         }
         match trick {
-            None | Some(Trick::Lie | Trick::Slow(_)) => (yes, false),
+            None | Some(Trick::Lie | Trick::Slow(_) | Trick::Round(_)) => (yes, false),
             Some(Trick::ApplyInSilence | Trick::Ignore) => (None, false),
             Some(Trick::Refuse(code)) => (Some(vec![function | 0x80, code]), false),
             Some(Trick::ApplyAndHangUp) => (None, true),
@@ -143,8 +157,8 @@ impl Device {
 }
 
 async fn apply(tricks: &[Trick], writes: &[(&str, u16, Words)]) -> (Outcome, Shared) {
-    let (device, bus) = start(tricks).await;
-    let outcome = Writer::new(bus).apply(&SafeAction::unguarded(writes)).await;
+    let (device, bus, site) = start(tricks, 0).await;
+    let outcome = Writer::new(bus, &site).apply(&SafeAction::unguarded(writes)).await;
     (outcome, device)
 }
 
@@ -167,8 +181,8 @@ async fn writes_in_order_and_reads_back() {
 
 #[tokio::test]
 async fn a_heartbeat_is_sent_once_and_not_read_back() {
-    let (device, bus) = start(&[Trick::Lie]).await;
-    let writer = Writer::new(bus);
+    let (device, bus, site) = start(&[Trick::Lie], 0).await;
+    let writer = Writer::new(bus, &site);
     assert_eq!(writer.beat(&SafeAction::unguarded(&[ONE])).await, Ok(()));
     assert_eq!(device.lock().unwrap().log, [6]);
 }
@@ -205,8 +219,8 @@ async fn acknowledged_is_not_applied() {
     assert_eq!((&outcome.writes[1].result, outcome.writes[1].tries), (&Written::Skipped, 0));
     assert_eq!(
         outcome.trouble(),
-        "enable (device plc, register 10): acknowledged, but the register shows [0] instead of [85]; \
-         enable (device plc, register 11): not tried"
+        "setpoint chws_sp (device plc, register 10): acknowledged, but the register shows [0] instead of [85]; \
+         setpoint chws_sp (device plc, register 11): not tried"
     );
     assert_eq!(writes_on_the_wire(&device), 3);
 }
@@ -237,7 +251,7 @@ async fn a_device_that_is_gone_is_a_link_failure() {
 /// A write that nobody waits for any more never reaches the wire.
 #[tokio::test]
 async fn a_write_that_was_given_up_is_not_sent() {
-    let (device, bus) = start(&[Trick::Ignore]).await;
+    let (device, bus, _) = start(&[Trick::Ignore], 0).await;
     let plc: Name = "plc".parse().unwrap();
     let first = SafeAction::unguarded(&[ONE]);
     let second = SafeAction::unguarded(&[("plc", 11, Words::One([1]))]);
@@ -250,4 +264,17 @@ async fn a_write_that_was_given_up_is_not_sent() {
     assert!(given_up.is_err());
     assert_eq!(bus.read(&plc, Table::Holding, 11, 1).await, Ok(vec![0]));
     assert_eq!(device.lock().unwrap().log, [6, 3]);
+}
+
+/// A device that rounds, as far as its profile says so and no further.
+#[tokio::test]
+async fn a_device_may_round_by_what_the_site_allows() {
+    for (allowed, off, result) in
+        [(0, 1, Written::NotApplied), (1, 1, Written::Applied), (1, 2, Written::NotApplied)]
+    {
+        let (_device, bus, site) = start(&[Trick::Round(off); 3], allowed).await;
+        let outcome = Writer::new(bus, &site).apply(&SafeAction::unguarded(&[ONE])).await;
+        assert_eq!(outcome.writes[0].result, result, "{off} of {allowed}");
+        assert_eq!(outcome.writes[0].read_back, Some(Words::One([85 - off])));
+    }
 }

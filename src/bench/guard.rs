@@ -90,7 +90,12 @@ fn frame(site: &Site, time: Timestamp, share: f64) -> Frame {
         (s.name.clone(), sample(within(low, high, share), s.unit))
     });
     let middle = |s: &site::Setpoint| (s.name.clone(), sample(within(s.min, s.max, 0.5), s.unit));
-    Frame { time, signals: signals.collect(), setpoints: site.setpoints.iter().map(middle).collect() }
+    Frame {
+        time,
+        signals: signals.collect(),
+        setpoints: site.setpoints.iter().map(middle).collect(),
+        active: [].into(),
+    }
 }
 
 fn proposal(site: &Site, share: f64) -> Proposal {

@@ -396,6 +396,12 @@ impl Controller {
                 format!("{setpoint} was changed at the plant itself: left alone until the hold ends"),
             );
         }
+        for setpoint in self.memory.new_laggards() {
+            fx.event(
+                Event::NotFollowing,
+                format!("{setpoint}: its register holds what was written, but the setpoint in force does not follow: not warmed further until it does"),
+            );
+        }
         self.frame = Some(frame);
         self.expire(now, fx);
         self.maybe_take(now, fx);

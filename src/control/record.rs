@@ -173,6 +173,8 @@ pub enum Event {
     Emergency,
     EmergencyOver,
     ManualHold,
+    /// Acknowledged, but the plant goes on with another setpoint.
+    NotFollowing,
     AdviceExpired,
     OverrideExpired,
     DirectiveExpired,

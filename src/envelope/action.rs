@@ -102,7 +102,7 @@ impl SafeAction {
     #[cfg(test)]
     pub(crate) fn unguarded(writes: &[(&str, u16, Words)]) -> Self {
         let write = |(device, address, words): &(&str, u16, Words)| SafeWrite {
-            target: Target::Enable,
+            target: Target::Setpoint("chws_sp".parse().unwrap()),
             device: device.parse().unwrap(),
             address: *address,
             words: *words,

@@ -83,7 +83,8 @@ impl Guard {
                 ));
             }
         }
-        for (name, value) in proposal.setpoints.iter().filter(|(name, _)| self.site.setpoint(name).is_none()) {
+        for (name, value) in proposal.setpoints.iter().filter(|(name, _)| self.site.setpoint(name).is_none())
+        {
             touched.push(Touch {
                 rule: Rule::UnknownSetpoint,
                 setpoint: Some(name.clone()),
@@ -180,6 +181,7 @@ impl Guard {
         let hot = inlet.is_some_and(|t| t >= self.site.envelope.cool_at);
         next.hot_since = if hot { Some(next.hot_since.unwrap_or(now)) } else { None };
         next.new_manual_holds.clear();
+        next.new_laggards.clear();
         for setpoint in &self.site.setpoints {
             let Some(slot) = next.slots.get_mut(&setpoint.name) else { continue };
             slot.manual_until = slot.manual_until.filter(|until| now < *until);
@@ -191,7 +193,14 @@ impl Guard {
                 // From here on it is the panel's value that a further change is seen against.
                 slot.written = Some(shown);
                 slot.manual_until = Some(now + self.site.envelope.manual_hold);
+                slot.retarget();
                 next.new_manual_holds.push(setpoint.name.clone());
+            }
+            let active = frame.active.get(&setpoint.name).filter(|s| slot.is_shown_by(s, now));
+            if let Some(active) = active.and_then(crate::frame::Sample::good)
+                && slot.follow(setpoint, now, active)
+            {
+                next.new_laggards.push(setpoint.name.clone());
             }
         }
         next
@@ -211,7 +220,9 @@ impl Guard {
                     }
                 }
                 // Taken or given: whoever had control may have changed the setpoints since.
-                Target::Enable => next.slots.values_mut().for_each(|slot| slot.written = None),
+                Target::Enable => {
+                    next.slots.values_mut().for_each(|slot| (slot.written, slot.lag) = (None, None))
+                }
                 Target::Heartbeat => {}
             }
         }
@@ -228,6 +239,7 @@ impl super::memory::Slot {
         let count = if self.writes.0 == today { self.writes.1 } else { 0 };
         self.writes = (today, count.saturating_add(result.tries));
         self.changed_at = Some(now);
+        self.retarget();
         self.written = (result.result == Written::Applied)
             .then(|| decoded(&setpoint.register, setpoint.unit, result.words.as_slice()))
             .flatten();
@@ -260,11 +272,15 @@ fn decoded(point: &Point, unit: Unit, words: &[u16]) -> Option<Finite> {
     point.unit.unwrap_or(unit).convert(wire, unit)
 }
 
+/// Whether a write would change nothing that its device can tell apart.
 fn same_register(setpoint: &Setpoint, current: Finite, write: &SafeWrite) -> bool {
-    register::encode(&setpoint.register, setpoint.unit, current).is_ok_and(|words| words == write.words)
+    let point = &setpoint.register;
+    register::encode(point, setpoint.unit, current).is_ok_and(|words| {
+        register::within(point, words.as_slice(), write.words.as_slice(), setpoint.read_back_tolerance)
+    })
 }
 
-/// Whether two values differ by no more than one raw count of the register, or by what a float loses on
+/// Whether two values differ by no more than one raw count of the register, or what its device rounds to, or by what a float loses on
 /// the way.
 fn within_one_count(setpoint: &Setpoint, a: Finite, b: Finite) -> bool {
     let point = &setpoint.register;
@@ -272,7 +288,8 @@ fn within_one_count(setpoint: &Setpoint, a: Finite, b: Finite) -> bool {
     let tolerance = match point.word_type {
         WordType::Float32 => setpoint.step.get() / 20.0,
         WordType::Int16 | WordType::Uint16 | WordType::Int32 | WordType::Uint32 | WordType::Bit => {
-            (in_unit(point.scale) - in_unit(Finite::ZERO)).abs() * 1.5
+            let counts = f64::from(setpoint.read_back_tolerance.max(1)) + 0.5;
+            (in_unit(point.scale) - in_unit(Finite::ZERO)).abs() * counts
         }
     };
     (a.get() - b.get()).abs() <= tolerance

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::frame::Sample;
-use crate::site::{Name, Role, Site};
+use crate::site::{Name, Role, Setpoint, Site};
 use crate::units::Finite;
 
 /// See the module.
@@ -24,6 +24,7 @@ pub struct Memory {
     /// Since when the worst inlet has been at or above `cool_at`.
     pub(super) hot_since: Option<Timestamp>,
     pub(super) new_manual_holds: Vec<Name>,
+    pub(super) new_laggards: Vec<Name>,
 }
 
 /// An emergency, latched.
@@ -44,9 +45,55 @@ pub(super) struct Slot {
     pub(super) writes: (i64, u32),
     /// Left alone until then: somebody changed it at the plant.
     pub(super) manual_until: Option<Timestamp>,
+    /// The setpoint in force is not the one in the register.
+    pub(super) lag: Option<Lag>,
+}
+
+/// How far the setpoint in force is behind its register.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Lag {
+    /// The nearest that it has come to the present target.
+    closest: Option<f64>,
+    /// When it last came nearer.
+    since: Timestamp,
+    /// It has not come nearer for too long; stays until it arrives.
+    pub(super) stuck: bool,
 }
 
 impl Slot {
+    /// Compares the setpoint in force with the register. True when it has now failed to come nearer for as
+    /// long as the site gives it: acknowledged, not applied.
+    pub(super) fn follow(&mut self, s: &Setpoint, now: Timestamp, active: Finite) -> bool {
+        let Some(written) = self.written else { return false };
+        let distance = (written.get() - active.get()).abs();
+        if distance <= s.step.get() / 2.0 {
+            self.lag = None;
+            return false;
+        }
+        let lag = self.lag.get_or_insert(Lag { closest: None, since: now, stuck: false });
+        match lag.closest {
+            Some(closest) if distance < closest - s.step.get() / 20.0 => {
+                (lag.closest, lag.since) = (Some(distance), now);
+            }
+            Some(_) => {}
+            None => lag.closest = Some(distance),
+        }
+        let newly = !lag.stuck && now.duration_since(lag.since) >= s.follow_within;
+        lag.stuck |= newly;
+        newly
+    }
+
+    /// The register holds another value now. A plant that was behind before has no more time for it.
+    pub(super) fn retarget(&mut self) {
+        if let Some(lag) = &mut self.lag {
+            lag.closest = None;
+        }
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.lag.as_ref().is_some_and(|lag| lag.stuck)
+    }
+
     /// Whether a read-back can show what was last written: one taken before that cannot.
     pub(super) fn is_shown_by(&self, sample: &Sample, now: Timestamp) -> bool {
         let age = sample.age_s.and_then(|s| SignedDuration::try_from_secs_f64(s.get()).ok());
@@ -99,6 +146,18 @@ impl Memory {
         &self.new_manual_holds
     }
 
+    /// Whether a setpoint's value in force does not follow its register.
+    #[must_use]
+    pub fn is_stuck(&self, setpoint: &Name) -> bool {
+        self.slots.get(setpoint).is_some_and(Slot::is_stuck)
+    }
+
+    /// Setpoints whose value in force was found not to follow their register with the latest frame.
+    #[must_use]
+    pub fn new_laggards(&self) -> &[Name] {
+        &self.new_laggards
+    }
+
     /// The same memory where time goes on from `now`. If that is earlier than the latest, the clock was
     /// wrong before or is now: nothing remembered may lie ahead, so that no wait becomes longer than it is
     /// and none shorter.
@@ -121,6 +180,7 @@ impl Memory {
             .for_each(back);
         for slot in next.slots.values_mut() {
             slot.changed_at.iter_mut().for_each(back);
+            slot.lag.iter_mut().for_each(|lag| lag.since = lag.since.min(now));
             slot.manual_until.iter_mut().for_each(|until| *until = until.checked_sub(ahead).unwrap_or(now));
         }
         next

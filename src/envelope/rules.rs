@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::alarm::worst;
 use super::guard::{Case, Predicted};
-use super::memory::day;
+use super::memory::{Slot, day};
 use super::seen::{dew_floor, flow_low, freeze, short_cycle};
 use super::verdict::{Rule, Touch};
 use super::window::Window;
@@ -139,20 +139,20 @@ impl<'a> Facts<'a> {
         }
         if self.flow_low {
             let (low, high) = colder_than(s, current);
-            rule(
-                window,
-                Rule::MinimumFlow,
-                low,
-                high,
-                "flow or pressure is, or may be, below its minimum",
-            );
+            rule(window, Rule::MinimumFlow, low, high, "flow or pressure is, or may be, below its minimum");
         }
         if let Some((why, text)) = &self.freeze {
             rule(window, *why, current, current, text);
         }
-        let manual = case.memory.slots.get(&s.name).is_some_and(|slot| slot.manual_until.is_some());
-        if manual {
+        let slot = case.memory.slots.get(&s.name);
+        if slot.is_some_and(|slot| slot.manual_until.is_some()) {
             rule(window, Rule::ManualHold, current, current, "changed at the plant itself a short while ago");
+        }
+        if slot.is_some_and(Slot::is_stuck) {
+            // What piles up in the register would come all at once when the plant does follow.
+            let (low, high) = colder_than(s, current);
+            let why = "the plant has not taken over what its register holds: not warmed further";
+            rule(window, Rule::NotFollowing, low, high, why);
         }
         if self.short_cycle && moves_chillers(s) {
             let (low, high) = colder_than(s, current);

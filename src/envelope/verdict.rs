@@ -42,10 +42,10 @@ pub enum Rule {
     InputValidity,
     Freshness,
     ManualHold,
+    NotFollowing,
     ShortCycle,
     Directive,
     Cool,
-    NotFollowing,
     Dwell,
     Outlook,
     Step,
@@ -73,10 +73,10 @@ impl Rule {
             | Self::InputValidity
             | Self::Freshness
             | Self::ManualHold
+            | Self::NotFollowing
             | Self::ShortCycle
             | Self::Directive
             | Self::Cool
-            | Self::NotFollowing
             | Self::Outlook
             | Self::Register
             | Self::UnknownSetpoint => true,

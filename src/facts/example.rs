@@ -79,5 +79,6 @@ pub(crate) fn frame(seconds: i64, values: &[(&str, f64)]) -> Frame {
         time: Timestamp::from_second(START + seconds).unwrap(),
         signals: SIGNALS.into_iter().map(|(n, u, _, _, v)| sample(n, u, v)).collect(),
         setpoints: SETPOINTS.into_iter().map(|(n, u, _, _, _, _, _, v)| sample(n, u, v)).collect(),
+        active: [].into(),
     }
 }

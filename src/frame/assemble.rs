@@ -15,6 +15,7 @@ use crate::units::Finite;
 pub struct Assembler {
     signals: BTreeMap<Name, Track>,
     setpoints: BTreeMap<Name, Track>,
+    active: BTreeMap<Name, Track>,
     twins: Vec<TwinGroup>,
 }
 
@@ -44,6 +45,12 @@ impl Assembler {
                 .iter()
                 .map(|s| (s.name.clone(), Track::of_setpoint(s, site.sample)))
                 .collect(),
+            active: site
+                .setpoints
+                .iter()
+                .filter(|s| s.active.is_some())
+                .map(|s| (s.name.clone(), Track::of_active(s, site.sample)))
+                .collect(),
             twins,
         }
     }
@@ -52,6 +59,13 @@ impl Assembler {
     pub fn push(&mut self, reading: &Reading) {
         let track = self.signals.get_mut(&reading.name).or_else(|| self.setpoints.get_mut(&reading.name));
         if let Some(track) = track {
+            track.push(reading);
+        }
+    }
+
+    /// Takes in what a plant shows as the setpoint in force.
+    pub fn push_active(&mut self, reading: &Reading) {
+        if let Some(track) = self.active.get_mut(&reading.name) {
             track.push(reading);
         }
     }
@@ -65,7 +79,7 @@ impl Assembler {
         for group in &mut self.twins {
             group.leave_out(now, &mut signals);
         }
-        Frame { time: now, signals, setpoints: all(&self.setpoints) }
+        Frame { time: now, signals, setpoints: all(&self.setpoints), active: all(&self.active) }
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Frame {
     pub signals: BTreeMap<Name, Sample>,
     /// The setpoints in the plant, as read back from its registers.
     pub setpoints: BTreeMap<Name, Sample>,
+    /// The setpoints in force, of those for which the plant has a register of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub active: BTreeMap<Name, Sample>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

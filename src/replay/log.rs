@@ -92,6 +92,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
         | Event::Emergency
         | Event::EmergencyOver
         | Event::ManualHold
+        | Event::NotFollowing
         | Event::AdviceExpired
         | Event::OverrideExpired
         | Event::DirectiveExpired

@@ -67,7 +67,7 @@ impl Shell {
             controller: Controller::new(setup.clone(), first),
             assembler: Assembler::new(site),
             poller: bus.clone().map(|b| Poller::new(&setup.site, b)),
-            writer: bus.map(Writer::new),
+            writer: bus.map(|bus| Writer::new(bus, &setup.site)),
             setup,
             store,
             audit_lost: false,
@@ -180,6 +180,9 @@ impl Shell {
         let polled = poller.poll(now).await;
         for reading in &polled.readings {
             self.assembler.push(reading);
+        }
+        for reading in &polled.active {
+            self.assembler.push_active(reading);
         }
         let mut lost = None;
         for failure in polled.failures {
@@ -450,7 +453,7 @@ pub(super) async fn release_after_panic(site: &Site, why: &str) {
     if let Err(error) = recorded {
         tracing::error!(%error, "the release is not in the audit log");
     }
-    let outcome = Writer::new(Bus::open(site)).apply(&action).await;
+    let outcome = Writer::new(Bus::open(site), site).apply(&action).await;
     if outcome.release_needed {
         tracing::error!(trouble = %outcome.trouble(), "not released; the plant's watchdog on the heartbeat takes over");
     } else {

@@ -297,6 +297,13 @@ impl<'a> Checker<'a> {
                 );
             }
         }
+        let float = s.register.word_type == WordType::Float32;
+        if s.read_back_tolerance > if float { 0 } else { 10 } {
+            self.at(name, field("read_back_tolerance"), "expected 0 to 10 raw counts, and 0 for a float32");
+        }
+        if s.follow_within <= SignedDuration::ZERO {
+            self.at(name, field("follow_within"), "expected more than 0");
+        }
         if let Some(active) = &s.active {
             self.point(site, name, &field("active"), active, s.unit);
         }

@@ -250,6 +250,13 @@ pub struct Setpoint {
     /// The register that shows the setpoint in force, where the plant has one.
     #[serde(default)]
     pub active: Option<Point>,
+    /// The setpoint in force must come nearer to what was written at least this often until it arrives.
+    #[serde(default = "defaults::follow_within")]
+    #[schemars(with = "String")]
+    pub follow_within: SignedDuration,
+    /// Raw counts by which a device that rounds may show another value than was written.
+    #[serde(default)]
+    pub read_back_tolerance: u16,
     pub min: Finite,
     pub max: Finite,
     /// The model chooses multiples of this, counted from `min`.
@@ -558,6 +565,9 @@ mod defaults {
     }
     pub(super) fn stale_after() -> SignedDuration {
         SignedDuration::from_secs(45)
+    }
+    pub(super) fn follow_within() -> SignedDuration {
+        SignedDuration::from_mins(5)
     }
     pub(super) fn dwell() -> SignedDuration {
         SignedDuration::from_mins(5)

@@ -42,6 +42,7 @@ fn frame(site: &Site, i: i32) -> Frame {
         time: Timestamp::from_second(1_782_900_000 + i64::from(i) * 15).unwrap(),
         signals: signals.collect(),
         setpoints: setpoints.collect(),
+        active: [].into(),
     }
 }
 

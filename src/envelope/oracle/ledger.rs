@@ -8,7 +8,7 @@ use super::physics;
 use crate::actuate::{Outcome, Written};
 use crate::envelope::{Memory, Target};
 use crate::frame::{Frame, Quality, Sample};
-use crate::site::{Name, Role, Site, WordType};
+use crate::site::{Name, Role, Setpoint, Site, WordType};
 
 #[derive(Clone, Default)]
 pub(super) struct Past {
@@ -16,6 +16,10 @@ pub(super) struct Past {
     pub(super) changed_at: Option<Timestamp>,
     pub(super) sent: BTreeMap<i64, u32>,
     pub(super) hold_until: Option<Timestamp>,
+    /// The setpoint in force: how near it has come, and when it last came nearer.
+    nearest: Option<f64>,
+    nearer_at: Option<Timestamp>,
+    pub(super) stuck: bool,
 }
 
 #[derive(Clone, Default)]
@@ -45,6 +49,38 @@ pub(super) fn highest(frame: &Frame, name: &Name) -> Option<f64> {
 
 pub(super) fn good(sample: Option<&Sample>) -> Option<f64> {
     sample.filter(|s| s.quality == Quality::Good)?.value.map(crate::units::Finite::get)
+}
+
+impl Past {
+    fn forget(&mut self) {
+        (self.holds, self.nearest, self.nearer_at, self.stuck) = (None, None, None, false);
+    }
+
+    /// Whether the setpoint in force comes nearer to its register, or has arrived.
+    fn watch(&mut self, s: &Setpoint, now: Timestamp, frame: &Frame) {
+        let Some(sample) = frame.active.get(&s.name) else { return };
+        let since_write = self.changed_at.map_or(f64::INFINITY, |t| now.duration_since(t).as_secs_f64());
+        let (Some(holds), Some(active), Some(age)) = (self.holds, good(Some(sample)), sample.age_s) else {
+            return;
+        };
+        if since_write <= age.get() {
+            return;
+        }
+        let off = (holds - active).abs();
+        if off <= 0.5 * s.step.get() {
+            (self.nearest, self.nearer_at, self.stuck) = (None, None, false);
+            return;
+        }
+        let before = self.nearest.unwrap_or(off);
+        self.nearest = Some(before.min(off));
+        if before - off > 0.05 * s.step.get() || self.nearer_at.is_none() {
+            self.nearer_at = Some(now);
+        } else {
+            self.nearest = Some(before);
+        }
+        let waited = self.nearer_at.map_or(0.0, |t| now.duration_since(t).as_secs_f64());
+        self.stuck |= waited >= s.follow_within.as_secs_f64();
+    }
 }
 
 impl Ledger {
@@ -87,19 +123,22 @@ impl Ledger {
             let fresh = past
                 .changed_at
                 .is_none_or(|t| age.is_some_and(|age| now.duration_since(t).as_secs_f64() > age));
-            let (Some(holds), Some(shown), true) = (past.holds, good(sample), fresh) else { continue };
-            let (surely, surely_not) = if s.register.word_type == WordType::Float32 {
-                (s.step.get() / 10.0, s.step.get() / 40.0)
-            } else {
-                (physics::count(s) * 1.6, physics::count(s) * 1.1)
-            };
-            let difference = (holds - shown).abs();
-            let changed = difference > surely
-                || (difference > surely_not && theirs.new_manual_holds().contains(&s.name));
-            if changed {
-                past.holds = Some(shown);
-                past.hold_until = Some(now + site.envelope.manual_hold);
+            if let (Some(holds), Some(shown), true) = (past.holds, good(sample), fresh) {
+                let (surely, surely_not) = if s.register.word_type == WordType::Float32 {
+                    (s.step.get() / 10.0, s.step.get() / 40.0)
+                } else {
+                    (physics::count(s) * 1.6, physics::count(s) * 1.1)
+                };
+                let difference = (holds - shown).abs();
+                let changed = difference > surely
+                    || (difference > surely_not && theirs.new_manual_holds().contains(&s.name));
+                if changed {
+                    past.holds = Some(shown);
+                    past.hold_until = Some(now + site.envelope.manual_hold);
+                    past.nearest = None;
+                }
             }
+            past.watch(s, now, frame);
         }
     }
 
@@ -111,12 +150,13 @@ impl Ledger {
                     let Some(s) = site.setpoint(name) else { continue };
                     let past = self.past.entry(name.clone()).or_default();
                     past.changed_at = Some(now);
+                    past.nearest = None;
                     *past.sent.entry(now.as_second().div_euclid(86_400)).or_default() += w.tries;
                     past.holds = (w.result == Written::Applied)
                         .then(|| physics::decode(s, w.words.as_slice()))
                         .flatten();
                 }
-                Target::Enable => self.past.values_mut().for_each(|p| p.holds = None),
+                Target::Enable => self.past.values_mut().for_each(Past::forget),
                 Target::Setpoint(_) | Target::Heartbeat => {}
             }
         }
@@ -131,6 +171,7 @@ impl Ledger {
         self.stop.iter_mut().for_each(back);
         for past in self.past.values_mut() {
             past.changed_at.iter_mut().for_each(back);
+            past.nearer_at.iter_mut().for_each(back);
             past.hold_until = past.hold_until.map(|t| t.checked_sub(by).unwrap_or(now));
         }
     }

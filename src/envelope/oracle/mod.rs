@@ -67,10 +67,17 @@ impl Oracle {
     /// The guard has observed this frame too, and `theirs` is its memory after it. What is wrong, if anything.
     pub fn observe(&mut self, now: Timestamp, frame: &Frame, theirs: &Memory) -> Vec<String> {
         self.ledger.observe(&self.site, now, frame, theirs);
-        let theirs = theirs.emergency();
-        let same = theirs.is_some() == self.ledger.emergency;
-        let wrong = || format!("emergency should be {}, is {theirs:?}", self.ledger.emergency);
-        if same { Vec::new() } else { vec![wrong()] }
+        let mut wrong = Vec::new();
+        let emergency = theirs.emergency();
+        if emergency.is_some() != self.ledger.emergency {
+            wrong.push(format!("emergency should be {}, is {emergency:?}", self.ledger.emergency));
+        }
+        for (name, past) in &self.ledger.past {
+            if past.stuck != theirs.is_stuck(name) {
+                wrong.push(format!("{name}: not following should be {}", past.stuck));
+            }
+        }
+        wrong
     }
 
     pub fn after(&mut self, now: Timestamp, outcome: &Outcome) {
@@ -220,6 +227,9 @@ impl Oracle {
         if warming > EPS && [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen) {
             say("warmer while nobody sees the equipment".to_owned());
         }
+        if warming > EPS && at.past.stuck {
+            say("warmer although the plant does not follow".to_owned());
+        }
         if warming > EPS && self.flow_low(case.frame) {
             say("warmer with too little flow".to_owned());
         }
@@ -251,7 +261,8 @@ impl Oracle {
             say("changed again within its dwell time".to_owned());
         }
         // The last bit of the way that a warm inlet calls for may be shorter.
-        let at_the_end = self.cooling_due(case, at).is_some() && at.warming(at.coldest([low, high]), v) < at.count;
+        let at_the_end =
+            self.cooling_due(case, at).is_some() && at.warming(at.coldest([low, high]), v) < at.count;
         if (v - c).abs() < s.deadband.get() - at.count - EPS && !at_the_end {
             say("a move inside the deadband".to_owned());
         }

@@ -63,7 +63,7 @@ pub fn sites() -> Vec<Site> {
                 "degC",
                 "role = \"chws\"",
                 "address = 12, type = \"int16\", scale = 0.1",
-                "min = 6\nmax = 16\nstep = 0.5\nrate_per_min = 0.5\nsafe = 7\ncools = \"down\"\ndeadband = 0.5\nwrites_per_day = 14",
+                "min = 6\nmax = 16\nstep = 0.5\nrate_per_min = 0.5\nsafe = 7\ncools = \"down\"\ndeadband = 0.5\nwrites_per_day = 14\nactive = { device = \"plc\", address = 300, type = \"int16\", scale = 0.1 }",
             ),
             Set(
                 "crah_sp",
@@ -110,7 +110,7 @@ pub fn sites() -> Vec<Site> {
                 "%",
                 "role = \"pump_speed\"",
                 "address = 14, type = \"int32\", scale = 0.01, word_order = \"little\", byte_order = \"little\"",
-                "min = 30\nmax = 100\nstep = 1\nrate_per_min = 3\nsafe = 80\ncools = \"up\"",
+                "min = 30\nmax = 100\nstep = 1\nrate_per_min = 3\nsafe = 80\ncools = \"up\"\nfollow_within = \"10min\"\nactive = { device = \"plc\", address = 300, type = \"int16\" }",
             ),
         ],
     );

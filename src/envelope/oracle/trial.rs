@@ -37,6 +37,9 @@ pub struct Step {
     /// Words that somebody enters at the panel before the frame.
     #[serde(default)]
     pub panel: BTreeMap<Name, Finite>,
+    /// Setpoints in force, of plants that do not follow their registers.
+    #[serde(default)]
+    pub active: BTreeMap<Name, Finite>,
     pub proposal: Proposal,
     #[serde(default)]
     pub decided_s_ago: i32,
@@ -93,7 +96,15 @@ impl Trial {
                 Sample { value, unit: s.unit, quality, age_s: Some(Finite::ZERO), worst: None, doubt: None };
             Some((s.name.clone(), sample))
         };
+        let in_force = |s: &crate::site::Setpoint| {
+            let held = Finite::new(self.held(s.name.as_str())?)?;
+            let value = Some(step.active.get(&s.name).copied().unwrap_or(held));
+            let quality = Quality::Good;
+            let age_s = Some(Finite::ZERO);
+            Some((s.name.clone(), Sample { value, unit: s.unit, quality, age_s, worst: None, doubt: None }))
+        };
         Frame {
+            active: self.site.setpoints.iter().filter(|s| s.active.is_some()).filter_map(in_force).collect(),
             time: self.now,
             signals: step.signals.clone(),
             setpoints: self.site.setpoints.iter().filter_map(shown).collect(),

@@ -58,6 +58,7 @@ fn calm(site: &Site, setpoints: &[(&str, f64)]) -> Step {
         signals: site.signals.iter().map(good).collect(),
         unread: [].into(),
         panel: [].into(),
+        active: [].into(),
         proposal: proposal(setpoints),
         decided_s_ago: 10,
         limits: Vec::new(),

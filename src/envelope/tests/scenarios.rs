@@ -85,8 +85,9 @@ fn a_warm_inlet_is_cooled_when_nobody_else_does() {
     panel.panel.insert(name("chws_sp"), finite(10.0));
     run(&mut t, &panel);
     run(&mut t, &Step { after_s: 3600, ..calm(&site, &[]) });
-    let warm = |after_s, proposed: &[(&str, f64)]| {
-        Step { after_s, ..with(calm(&site, proposed), "inlet_b", Quality::Good, 27.0) }
+    let warm = |after_s, proposed: &[(&str, f64)]| Step {
+        after_s,
+        ..with(calm(&site, proposed), "inlet_b", Quality::Good, 27.0)
     };
     assert!(run(&mut t, &warm(15, &[])).action.is_empty(), "the model is asked first");
     assert!(run(&mut t, &warm(200, &[("chws_sp", 10.5)])).action.is_empty());
@@ -115,6 +116,35 @@ fn pace_is_no_intervention() {
     assert!(!verdict.action.is_empty());
     let verdict = run(&mut t, &calm(&site, &[("chws_sp", 12.0)]));
     assert!(verdict.intervened && verdict.touched.iter().any(|x| x.rule == Rule::RateLimit));
+}
+
+/// Acknowledged, not applied: the register holds what was written, the plant goes on with something else.
+#[test]
+fn a_plant_that_does_not_follow_is_noticed_and_not_warmed() {
+    let (site, mut t) = started("air");
+    let at = |after_s, active: f64, wish: f64| Step {
+        after_s,
+        active: [(name("chws_sp"), finite(active))].into(),
+        ..calm(&site, &[("chws_sp", wish)])
+    };
+    run(&mut t, &calm(&site, &[("chws_sp", 6.5)]));
+    // It ramps: nearer each time, however slowly.
+    for i in 0..20u32 {
+        run(&mut t, &at(60, 16.0 - f64::from(i) * 0.1, 6.5));
+        assert!(!t.memory.is_stuck(&name("chws_sp")));
+    }
+    run(&mut t, &at(290, 14.1, 6.5));
+    assert!(t.memory.new_laggards().is_empty());
+    run(&mut t, &at(15, 14.1, 6.5));
+    assert_eq!(t.memory.new_laggards(), [name("chws_sp")]);
+    let verdict = run(&mut t, &at(600, 14.1, 8.0));
+    assert!(verdict.action.is_empty() && verdict.touched.iter().any(|x| x.rule == Rule::NotFollowing));
+    assert!(t.memory.new_laggards().is_empty(), "said once");
+    run(&mut t, &at(600, 14.1, 6.0));
+    assert_eq!(t.held("chws_sp"), Some(6.0), "colder is allowed, and does not end it");
+    assert!(t.memory.is_stuck(&name("chws_sp")));
+    run(&mut t, &calm(&site, &[]));
+    assert!(!t.memory.is_stuck(&name("chws_sp")), "arrived");
 }
 
 #[test]

@@ -112,6 +112,20 @@ fn panel(site: &Site) -> BoxedStrategy<BTreeMap<Name, Finite>> {
     each.prop_map(|each| each.into_iter().filter_map(|(n, v)| Some((n, finite(v?)))).collect()).boxed()
 }
 
+/// Plants that show another setpoint in force than their register holds, and do not come nearer.
+fn in_force(site: &Site) -> BoxedStrategy<BTreeMap<Name, Finite>> {
+    let each: Vec<_> = site
+        .setpoints
+        .iter()
+        .map(|s| {
+            let (min, max) = (s.min.get(), s.max.get());
+            let value = prop_oneof![3 => Just(None), 3 => Just(Some(min)), 1 => (min..max).prop_map(Some)];
+            (Just(s.name.clone()), value)
+        })
+        .collect();
+    each.prop_map(|each| each.into_iter().filter_map(|(n, v)| Some((n, finite(v?)))).collect()).boxed()
+}
+
 fn unread(site: &Site) -> BoxedStrategy<BTreeMap<Name, Quality>> {
     let each: Vec<_> = site.setpoints.iter().map(|s| (Just(s.name.clone()), quality())).collect();
     each.prop_map(|each| each.into_iter().collect()).boxed()
@@ -128,27 +142,49 @@ fn steps(site: &Site) -> BoxedStrategy<Vec<Step>> {
     ];
     let gain = prop_oneof![3 => Just(0.0), 1 => -1.0..1.0f64];
     let empty = prop::bool::weighted(0.02);
-    let step =
-        (after, signals, unread(site), panel(site), proposed(site), decided, limits(site), gain, fate, empty)
-            .prop_map(
-                |(after_s, signals, unread, panel, proposal, decided_s_ago, limits, gain, fate, empty)| {
-                    Step {
-                        after_s,
-                        signals: if empty {
-                            BTreeMap::new()
-                        } else {
-                            signals.into_iter().filter_map(|(n, s)| Some((n, s?))).collect()
-                        },
-                        unread,
-                        panel,
-                        proposal,
-                        decided_s_ago,
-                        limits,
-                        outlook_gain: finite(gain),
-                        fate,
-                    }
-                },
-            );
+    let step = (
+        after,
+        signals,
+        (unread(site), in_force(site)),
+        panel(site),
+        proposed(site),
+        decided,
+        limits(site),
+        gain,
+        fate,
+        empty,
+    )
+        .prop_map(
+            |(
+                after_s,
+                signals,
+                (unread, active),
+                panel,
+                proposal,
+                decided_s_ago,
+                limits,
+                gain,
+                fate,
+                empty,
+            )| {
+                Step {
+                    after_s,
+                    signals: if empty {
+                        BTreeMap::new()
+                    } else {
+                        signals.into_iter().filter_map(|(n, s)| Some((n, s?))).collect()
+                    },
+                    unread,
+                    active,
+                    panel,
+                    proposal,
+                    decided_s_ago,
+                    limits,
+                    outlook_gain: finite(gain),
+                    fate,
+                }
+            },
+        );
     prop::collection::vec(step, 1..24).boxed()
 }
 
@@ -184,7 +220,8 @@ fn holds(which: &str, cases: u32, rules: &[Rule]) {
         "{writes} writes, {emergencies} emergencies"
     );
     // Nor would rules that had no say.
-    let usual = [Rule::HardLimit, Rule::RateLimit, Rule::Pace, Rule::ManualHold, Rule::Directive, Rule::Dwell];
+    let usual =
+        [Rule::HardLimit, Rule::RateLimit, Rule::Pace, Rule::ManualHold, Rule::Directive, Rule::Dwell];
     for rule in usual.iter().chain(rules) {
         assert!(applied.contains(rule), "{rule:?} had no say: {applied:?}");
     }
@@ -192,7 +229,11 @@ fn holds(which: &str, cases: u32, rules: &[Rule]) {
 
 #[test]
 fn any_sequence_on_an_air_plant() {
-    holds("air", 300, &[Rule::NoWarming, Rule::MinimumFlow, Rule::ShortCycle, Rule::Cool]);
+    holds(
+        "air",
+        300,
+        &[Rule::NoWarming, Rule::MinimumFlow, Rule::ShortCycle, Rule::Cool, Rule::NotFollowing],
+    );
 }
 
 #[test]

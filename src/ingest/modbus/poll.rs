@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::Bus;
@@ -23,8 +21,8 @@ pub struct Poller {
 pub struct Polled {
     /// Signals, and setpoints read back.
     pub readings: Vec<Reading>,
-    /// The setpoints in force, from `active` registers, each in its setpoint's unit.
-    pub active: BTreeMap<Name, Finite>,
+    /// The setpoints in force, from `active` registers.
+    pub active: Vec<Reading>,
     pub failures: Vec<ReadFailure>,
 }
 
@@ -134,20 +132,15 @@ impl Block {
 impl Value {
     fn deliver(&self, number: Finite, after_reconnect: bool, now: Timestamp, polled: &mut Polled) {
         let wire = self.point.unit.unwrap_or(self.unit);
-        if self.active {
-            if let Some(number) = wire.convert(number, self.unit) {
-                polled.active.insert(self.name.clone(), number);
-            }
-        } else {
-            polled.readings.push(Reading {
-                name: self.name.clone(),
-                value: number,
-                unit: wire,
-                time: now,
-                received: now,
-                origin: Origin { after_reconnect, ..Origin::default() },
-            });
-        }
+        let list = if self.active { &mut polled.active } else { &mut polled.readings };
+        list.push(Reading {
+            name: self.name.clone(),
+            value: number,
+            unit: wire,
+            time: now,
+            received: now,
+            origin: Origin { after_reconnect, ..Origin::default() },
+        });
     }
 }
 
