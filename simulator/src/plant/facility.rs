@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::fault::Disturbance;
 use crate::physics::chiller::{Chiller, Machine, Water};
-use crate::physics::drive::{Fan, Loop, Pump, PumpState, Tuning};
+use crate::physics::drive::{Fan, Loop, Pump, PumpState, Tuning, equal_percentage};
 use crate::physics::exchanger::{Exchanger, Stream};
 use crate::physics::store::Pipe;
 use crate::physics::{AIR_CP, WATER_CP};
@@ -63,6 +63,23 @@ pub struct Facility {
     low_s: f64,
 }
 
+/// An exchanger that facility water cools, with the valve on the water's side.
+#[derive(Debug)]
+pub struct Served<'a> {
+    pub exchanger: &'a Exchanger,
+    pub valve: &'a mut Loop,
+    pub tuning: &'a Tuning,
+    /// The liquid to be cooled, as it comes in.
+    pub hot: Stream,
+}
+
+/// What the facility water is to hold: the liquid leaving the exchanger, and the water itself, degC.
+#[derive(Debug, Clone, Copy)]
+pub struct Targets {
+    pub leaving: f64,
+    pub supply: f64,
+}
+
 /// One step, kW and degC.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FacilityState {
@@ -90,6 +107,30 @@ impl Facility {
             high_s: 0.0,
             low_s: 0.0,
         }
+    }
+
+    /// One step with an exchanger that cools a liquid: the liquid leaving it, degC, the water's pumps, the rest.
+    pub fn cool(
+        &mut self,
+        dt: f64,
+        c: &FacilityConfig,
+        served: Served<'_>,
+        targets: Targets,
+        dry_bulb: f64,
+        fault: &Disturbance,
+    ) -> (f64, PumpState, FacilityState) {
+        let hot = served.hot;
+        let opening = equal_percentage(served.valve.output);
+        let pump = self.pump(c, opening, fault);
+        // Flow through the bypass does not see the exchanger.
+        let through = opening / opening.max(c.bypass);
+        let cold = Stream { kg_s: pump.kg_s * through, cp: WATER_CP, inlet: self.delivered() };
+        let duty = served.exchanger.duty(cold, hot, fault.fouling);
+        let leaving = hot.inlet - duty / (hot.kg_s * hot.cp).max(1e-6);
+        let back = cold.inlet + duty / (pump.kg_s * WATER_CP).max(1e-6);
+        served.valve.step(dt, leaving - targets.leaving, served.tuning);
+        let state = self.step(dt, c, targets.supply, (pump, back), dry_bulb, fault);
+        (leaving, pump, state)
     }
 
     /// Water as it reaches the exchanger, degC.

@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use super::facility::{Facility, FacilityConfig, FacilityState};
+use super::facility::{Facility, FacilityConfig, FacilityState, Served, Targets};
 use super::{Cooling, Drive, Ledger, Outcome, signal};
 use crate::chip::{Gpu, Gpus};
-use crate::physics::drive::{Loop, Pump, PumpState, Tuning, equal_percentage};
+use crate::physics::drive::{Loop, Pump, PumpState, Tuning};
 use crate::physics::exchanger::{Exchanger, Stream};
 use crate::physics::store::{Pipe, Volume};
-use crate::physics::{KELVIN, WATER_CP, slew};
+use crate::physics::{KELVIN, slew};
 use crate::sensor::SignalSpec;
 use crate::supervision::SetpointSpec;
 
@@ -232,26 +232,12 @@ impl Cooling for Immersion {
         }
         let returned = self.returned.step(dt, flow, warm) + pump.kw / flow.max(1.0);
 
-        let opening = equal_percentage(self.valve.output);
-        let facility_pump = self.facility.pump(&c.facility, opening, &d.fault);
-        let cold = Stream {
-            kg_s: facility_pump.kg_s * opening / opening.max(c.facility.bypass),
-            cp: WATER_CP,
-            inlet: self.facility.delivered(),
-        };
         let hot = Stream { kg_s: pump.kg_s, cp, inlet: returned };
-        let duty = c.exchanger.duty(cold, hot, d.fault.fouling);
-        self.leaving = returned - duty / flow.max(1e-6);
-        let back = cold.inlet + duty / (facility_pump.kg_s * WATER_CP).max(1e-6);
-        self.valve.step(dt, self.leaving - supply_sp, &c.valve);
-        let f = self.facility.step(
-            dt,
-            &c.facility,
-            facility_sp,
-            (facility_pump, back),
-            d.outdoor.dry_bulb,
-            &d.fault,
-        );
+        let served = Served { exchanger: &c.exchanger, valve: &mut self.valve, tuning: &c.valve, hot };
+        let targets = Targets { leaving: supply_sp, supply: facility_sp };
+        let (leaving, facility_pump, f) =
+            self.facility.cool(dt, &c.facility, served, targets, d.outdoor.dry_bulb, &d.fault);
+        self.leaving = leaving;
         o.cooling_kw = pump.kw + facility_pump.kw + f.fan_kw + f.chiller_kw;
         o.tripped = f.tripped;
         o.map_clamped = f.clamped;

@@ -3,14 +3,14 @@
 
 use serde::Deserialize;
 
-use super::facility::{Facility, FacilityConfig, FacilityState};
+use super::facility::{Facility, FacilityConfig, FacilityState, Served, Targets};
 use super::room::{Room, RoomConfig, RoomState};
 use super::{Cooling, Drive, Ledger, Outcome, signal};
 use crate::chip::{Gpu, GpuState, Gpus};
 use crate::physics::drive::{Loop, Pump, PumpState, Tuning, equal_percentage};
 use crate::physics::exchanger::{Exchanger, Stream};
+use crate::physics::slew;
 use crate::physics::store::{Pipe, Volume};
-use crate::physics::{WATER_CP, slew};
 use crate::sensor::SignalSpec;
 use crate::supervision::SetpointSpec;
 
@@ -246,25 +246,12 @@ impl Cooling for Liquid {
         let returned = self.returned.step(dt, flow, mixed) + pump.kw / flow.max(1.0);
 
         // CDU exchanger and facility water.
-        let opening = self.valve.output;
-        let facility_pump = self.facility.pump(&c.facility, equal_percentage(opening), &d.fault);
-        // Flow through the bypass does not see the exchanger.
-        let through = equal_percentage(opening) / equal_percentage(opening).max(c.facility.bypass);
-        let cold =
-            Stream { kg_s: facility_pump.kg_s * through, cp: WATER_CP, inlet: self.facility.delivered() };
         let hot = Stream { kg_s: pump.kg_s, cp: c.coolant_cp, inlet: returned };
-        let duty = c.exchanger.duty(cold, hot, d.fault.fouling);
-        self.leaving = returned - duty / flow.max(1e-6);
-        let back = cold.inlet + duty / (facility_pump.kg_s * WATER_CP).max(1e-6);
-        self.valve.step(dt, self.leaving - supply_sp, &c.valve);
-        let facility = self.facility.step(
-            dt,
-            &c.facility,
-            facility_sp,
-            (facility_pump, back),
-            d.outdoor.dry_bulb,
-            &d.fault,
-        );
+        let served = Served { exchanger: &c.exchanger, valve: &mut self.valve, tuning: &c.valve, hot };
+        let targets = Targets { leaving: supply_sp, supply: facility_sp };
+        let (leaving, facility_pump, facility) =
+            self.facility.cool(dt, &c.facility, served, targets, d.outdoor.dry_bulb, &d.fault);
+        self.leaving = leaving;
 
         let room = self.room.step(dt, &c.room, air_kw, d.outdoor.dry_bulb, d.outdoor.dew_point);
         outcome.cooling_kw =
