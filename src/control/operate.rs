@@ -5,28 +5,29 @@ use jiff::Timestamp;
 use super::act::{Act, What};
 use super::record::{Body, Cause, Event, OperatorRecord};
 use super::{Answer, Charge, Controller, Effect, Effects, Override};
-use crate::directive;
+use crate::directive::{self, Directive};
 use crate::envelope::{Proposal, ProposedBy};
 use crate::site::Mode;
 
 impl Controller {
     pub(super) fn on_act(&mut self, now: Timestamp, act: Act, fx: &mut Effects<'_>) {
-        let verdict = self.admit(now, &act);
-        let accepted = verdict.is_ok();
-        let (Ok(answer) | Err(answer)) = verdict;
+        let admitted = self.admit(now, &act);
+        let accepted = admitted.is_ok();
+        let (answer, directive) = admitted.unwrap_or_else(|refusal| (refusal, None));
         fx.record(Body::Operator(OperatorRecord { act: act.clone(), accepted, answer: answer.clone() }));
         if accepted {
-            self.carry_out(now, act, fx);
+            self.carry_out(now, act, directive, fx);
         }
         fx.list.push(Effect::Answer(Answer { accepted, answer }));
     }
 
-    /// Whether an act can be done now; the text says what it leads to, or why not.
-    fn admit(&self, now: Timestamp, act: &Act) -> Result<String, String> {
+    /// Whether an act can be done now; the text says what it leads to, or why not. A directive comes as it was
+    /// understood.
+    fn admit(&self, now: Timestamp, act: &Act) -> Result<(String, Option<Directive>), String> {
         if act.who.trim().is_empty() || act.why.trim().is_empty() {
             return Err("an act needs a name and a reason: --who and --why".to_owned());
         }
-        match &act.what {
+        let answer = match &act.what {
             What::Mode { mode } if *mode == self.mode => {
                 Err(format!("the mode is {mode:?} already").to_lowercase())
             }
@@ -61,14 +62,15 @@ impl Controller {
             What::Directive { text, until } => {
                 let d = directive::understand(&self.setup.site, now, &act.who, text, *until)
                     .map_err(|e| e.to_string())?;
-                Ok(d.meaning())
+                return Ok((d.meaning(), Some(d)));
             }
             What::WithdrawDirective { number } => {
                 self.directive_index(*number).map(|_| format!("directive {number} is withdrawn")).ok_or_else(
                     || format!("there is no directive {number}; {} are in force", self.directives.len()),
                 )
             }
-        }
+        };
+        answer.map(|answer| (answer, None))
     }
 
     /// Directives are numbered from 1, as they are listed.
@@ -77,7 +79,7 @@ impl Controller {
         (index < self.directives.len()).then_some(index)
     }
 
-    fn carry_out(&mut self, now: Timestamp, act: Act, fx: &mut Effects<'_>) {
+    fn carry_out(&mut self, now: Timestamp, act: Act, directive: Option<Directive>, fx: &mut Effects<'_>) {
         match act.what {
             What::Mode { mode } => {
                 self.mode = mode;
@@ -112,11 +114,7 @@ impl Controller {
             What::ClearOverride { setpoint } => {
                 self.overrides.remove(&setpoint);
             }
-            What::Directive { text, until } => {
-                if let Ok(d) = directive::understand(&self.setup.site, now, &act.who, &text, until) {
-                    self.directives.push(d);
-                }
-            }
+            What::Directive { .. } => self.directives.extend(directive),
             What::WithdrawDirective { number } => {
                 if let Some(index) = self.directive_index(number) {
                     self.directives.remove(index);
