@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::model;
+use crate::reason::CacheType;
+use crate::reason::admission::{self, Need};
 use crate::site::{Backend, Site};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -242,25 +244,30 @@ fn model_file(site: &Site) -> Finding {
                     format!("the site expects {expected}: the file is another model, or damaged"),
                 );
             }
-            let need = facts.file_bytes / 1_000_000
-                + facts.kv_bytes_per_token * u64::from(site.model.context) / 1_000_000
-                + 64;
-            let available = meminfo_mb("MemAvailable").unwrap_or(0);
-            let level = if need > available { Level::Fail } else { Level::Ok };
-            Finding::new(
-                "model",
-                level,
-                format!(
-                    "{}, {} MB, SHA-256 {}",
-                    facts.architecture,
-                    facts.file_bytes / 1_000_000,
-                    facts.sha256
+            let need = Need::of(&facts, site.model.context, CacheType::default());
+            let mut limits = admission::limits();
+            limits.extend(
+                site.model.memory_limit_mb.map(|mb| ("memory_limit_mb", mb.saturating_mul(1_000_000))),
+            );
+            let found = format!(
+                "{}, {} MB, SHA-256 {}",
+                facts.architecture,
+                facts.file_bytes / 1_000_000,
+                facts.sha256
+            );
+            match need.check(&limits) {
+                Err(e) => Finding::new("model", Level::Fail, found, e.to_string()),
+                Ok(()) => Finding::new(
+                    "model",
+                    Level::Ok,
+                    found,
+                    format!(
+                        "needs about {} MB with a context of {} tokens, which there is room for",
+                        need.total().div_ceil(1_000_000),
+                        site.model.context
+                    ),
                 ),
-                format!(
-                    "needs about {need} MB with a context of {} tokens; {available} MB are available",
-                    site.model.context
-                ),
-            )
+            }
         }
     }
 }

@@ -2,11 +2,15 @@
 
 use crate::model::inspect::Inspection;
 
-use super::protocol::{CacheType, Load};
+use super::protocol::CacheType;
+
+/// Most prompt tokens computed at once. Smaller batches find more of the cache reusable and need smaller
+/// buffers; larger ones are faster when the cache is cold.
+pub const BATCH: u32 = 256;
 
 /// What loading would take, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Need {
+pub struct Need {
     pub weights: u64,
     pub cache: u64,
     /// Buffers of the computation. An estimate, somewhat high on purpose.
@@ -18,7 +22,7 @@ pub(super) struct Need {
     "the model needs about {total} MB ({weights} weights + {cache} cache + {compute} computation), \
      but {limit} allows {allowed} MB; use a smaller model or context, or free memory"
 )]
-pub(super) struct DoesNotFit {
+pub struct DoesNotFit {
     total: u64,
     weights: u64,
     cache: u64,
@@ -28,10 +32,11 @@ pub(super) struct DoesNotFit {
 }
 
 impl Need {
-    /// For a prompt computed in batches of `batch` tokens.
-    pub(super) fn of(model: &Inspection, load: &Load, batch: u32) -> Self {
-        let f16 = u64::from(load.context).saturating_mul(model.kv_bytes_per_token);
-        let cache = match load.cache {
+    /// For a context of so many tokens.
+    #[must_use]
+    pub fn of(model: &Inspection, context: u32, cache: CacheType) -> Self {
+        let f16 = u64::from(context).saturating_mul(model.kv_bytes_per_token);
+        let cache = match cache {
             CacheType::F16 => f16,
             // Blocks of 32 numbers take 34 bytes instead of 64.
             CacheType::Q8_0 => f16 / 64 * 34,
@@ -40,17 +45,18 @@ impl Need {
         let floats = model
             .vocabulary
             .saturating_add(2 * model.feed_forward.saturating_add(4 * model.embedding))
-            .saturating_add(model.heads.saturating_mul(u64::from(load.context)));
-        let compute = floats.saturating_mul(4 * u64::from(batch)).saturating_add(32 << 20);
+            .saturating_add(model.heads.saturating_mul(u64::from(context)));
+        let compute = floats.saturating_mul(4 * u64::from(BATCH)).saturating_add(32 << 20);
         Self { weights: model.file_bytes, cache, compute }
     }
 
-    pub(super) fn total(self) -> u64 {
+    #[must_use]
+    pub fn total(self) -> u64 {
         self.weights.saturating_add(self.cache).saturating_add(self.compute)
     }
 
     /// Compares the need with each limit: a name and the bytes it leaves.
-    pub(super) fn check(self, limits: &[(&'static str, u64)]) -> Result<(), DoesNotFit> {
+    pub fn check(self, limits: &[(&'static str, u64)]) -> Result<(), DoesNotFit> {
         let tightest = limits.iter().min_by_key(|(_, bytes)| *bytes);
         match tightest {
             Some((limit, allowed)) if self.total() > *allowed => Err(DoesNotFit {
@@ -72,7 +78,8 @@ fn mb(bytes: u64) -> u64 {
 
 /// The limits that hold here: memory the kernel can still hand out, and what this control group may still
 /// take. One that cannot be read is left out.
-pub(super) fn limits() -> Vec<(&'static str, u64)> {
+#[must_use]
+pub fn limits() -> Vec<(&'static str, u64)> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| available(&text));
     let group = read("/proc/self/cgroup").and_then(|text| {

@@ -18,14 +18,11 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use toktrie::SimpleVob;
 
+use super::admission::BATCH;
 use super::constraint::Grammars;
 use super::protocol::CacheType;
 use super::{Chosen, Completion, Failure, Request, Sampler};
 use crate::clock::Stopwatch;
-
-/// Most prompt tokens computed at once. Smaller batches find more of the cache reusable and need smaller
-/// buffers; larger ones are faster when the cache is cold.
-pub(super) const BATCH: u32 = 256;
 
 /// A model, its cache, and what is in the cache.
 pub(super) struct Engine<'m> {

@@ -1,12 +1,11 @@
 //! The model behind one door: a prompt and a schema go in, constrained text with measured probabilities
 //! comes out, or a failure that says what went wrong. Nothing here is trusted further down the path.
 
+pub mod admission;
 pub mod child;
 pub mod openai;
 pub mod protocol;
 
-#[cfg(feature = "llama")]
-mod admission;
 #[cfg(feature = "llama")]
 mod constraint;
 #[cfg(feature = "llama")]

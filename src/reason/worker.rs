@@ -14,7 +14,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::admission::{self, Need};
-use super::local::{BATCH, Engine};
+use super::local::Engine;
 use super::protocol::{self, Command, Facts, Load, ProtocolError, Reply};
 use crate::clock::Stopwatch;
 use crate::model::inspect::{Inspection, inspect};
@@ -99,7 +99,7 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ProtocolE
 fn admit(load: &Load) -> Result<Facts, String> {
     let model = inspect(&load.path).map_err(|e| e.to_string())?;
     check_hash(&load.path, &model, load.sha256.as_deref())?;
-    let need = Need::of(&model, load, BATCH);
+    let need = Need::of(&model, load.context, load.cache);
     let mut limits = admission::limits();
     if let Some(mb) = load.memory_limit_mb {
         let bytes = mb.saturating_mul(1_000_000);

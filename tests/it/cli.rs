@@ -123,6 +123,24 @@ fn doctor_finds_the_wrong_model_file() {
     assert!(stdout(&output).contains("model.gguf"), "{}", stdout(&output));
 }
 
+/// The memory a model needs is worked out by the rule that admits it.
+#[test]
+fn doctor_says_when_a_model_does_not_fit() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf");
+    if !model.exists() {
+        return crate::peers::skip("doctor_says_when", "needs the model file: run scripts/model");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    let text = std::fs::read_to_string(shipped("air")).unwrap();
+    let here = format!("{}\"\nmemory_limit_mb = 100", model.display());
+    let text = text.replace("../models/smollm2-135m-instruct-q8_0.gguf\"", &here);
+    std::fs::write(&site, text).unwrap();
+    let output = isotherm(&["doctor", "--site", site.to_str().unwrap()]);
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).contains("memory_limit_mb allows 100 MB"), "{}", stdout(&output));
+}
+
 #[test]
 fn schema_lists_exactly_the_configured_setpoints() {
     let output = isotherm(&["schema", "decision", "--site", &shipped("air")]);
