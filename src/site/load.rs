@@ -61,6 +61,9 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
             *p = base.join(&*p);
         }
     };
+    for p in [&mut site.audit.path, &mut site.audit.key, &mut site.console.control_socket] {
+        rebase(p);
+    }
     for p in [&mut site.model.path, &mut site.model.prompts, &mut site.audit.checkpoint_file] {
         p.iter_mut().for_each(rebase);
     }

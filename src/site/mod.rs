@@ -20,7 +20,8 @@ pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
 
 use crate::units::{Finite, Kelvin, Unit};
 
-/// A whole site. Field order here is the order of the published schema.
+/// A whole site. Relative paths are taken from the site file's own folder. Field order here is the order of
+/// the published schema.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Site {

@@ -25,10 +25,25 @@ fn shipped_sites_are_valid() {
     assert!(seen > 0);
 }
 
+/// Whatever folder a command is started in, a site file means the same files.
+#[test]
+fn relative_paths_start_at_the_site_files_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("site.toml");
+    let more = "[audit]\npath = \"log/audit.db\"\ncheckpoint_file = \"/mnt/other/checkpoints.jsonl\"\n";
+    std::fs::write(&file, AIR.to_owned() + more).unwrap();
+    let site = site::load(&file).unwrap();
+    assert_eq!(site.audit.path, dir.path().join("log/audit.db"));
+    assert_eq!(site.audit.key, dir.path().join("isotherm-audit.key"));
+    assert_eq!(site.console.control_socket, dir.path().join("isotherm.sock"));
+    assert_eq!(site.audit.checkpoint_file.as_deref(), Some(Path::new("/mnt/other/checkpoints.jsonl")));
+    assert!(site.model.path.unwrap().starts_with(dir.path()));
+}
+
 /// Each mistake a person makes gets a message with the line, the field and what was expected.
 #[test]
 fn mistakes_are_named() {
-    let cases: [(&str, &str, &[&str]); 9] = [
+    let cases: [(&str, &str, &[&str]); 11] = [
         ("unit = \"kW\"", "unit = \"kilowatts\"", &["kilowatts", "expected one of", "kW"]),
         ("safe = 7", "safe = 70", &["chws_sp", "safe", "from 6 to 16"]),
         ("address = 3,", "address = 2,", &["crah_supply_sp", "overlaps", "chws_sp"]),
@@ -37,6 +52,8 @@ fn mistakes_are_named() {
         ("cadence = \"5min\"", "cadence = \"5s\"", &["cadence", "at least one sample period"]),
         ("cadence = \"5min\"", "cadense = \"5min\"", &["cadense", "unknown field"]),
         ("step = 0.5", "step = 0", &["step", "more than 0"]),
+        ("safe = 7\n", "safe = 7\nwhite_space = true\n", &["chws_sp", "white space", "room_dew_point"]),
+        ("safe = 7\n", "safe = 7\nread_back_tolerance = 11\n", &["read_back_tolerance", "0 to 10"]),
         ("device = \"plant\", address = 4", "device = \"plent\", address = 4", &["plent", "no [[device]]"]),
     ];
     for (good, bad, expected) in cases {
