@@ -3,6 +3,14 @@
 //!
 //! A line that begins with `!` is a whole step (operators' limits, panel, clock and write results too), one
 //! that begins with `{"time"` a frame; any other is a model's reply, judged on the latest frame.
+//!
+//! ```sh
+//! mkdir -p fuzz/corpus/bytes_to_registers
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run bytes_to_registers fuzz/corpus/bytes_to_registers fuzz/corpus_seed \
+//!     -- -max_total_time=300
+//! ```
+//!
+//! New inputs are kept in the first folder.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -24,6 +32,7 @@ fn step() -> Step {
         signals: BTreeMap::new(),
         unread: BTreeMap::new(),
         panel: BTreeMap::new(),
+        active: BTreeMap::new(),
         proposal: Proposal { by: ProposedBy::Model, setpoints: BTreeMap::new() },
         decided_s_ago: 1,
         limits: Vec::new(),
@@ -49,6 +58,7 @@ fuzz_target!(|data: &[u8]| {
             step.signals = std::mem::take(&mut read.signals);
             let mut shown = trial.advance(&step);
             shown.setpoints.extend(read.setpoints);
+            shown.active.extend(read.active);
             let wrong = trial.judge(&shown, &step).1;
             frame = Some(shown);
             wrong
