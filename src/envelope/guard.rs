@@ -221,7 +221,9 @@ impl Guard {
                 }
                 // Taken or given: whoever had control may have changed the setpoints since.
                 Target::Enable => {
-                    next.slots.values_mut().for_each(|slot| (slot.written, slot.lag) = (None, None))
+                    for slot in next.slots.values_mut() {
+                        (slot.written, slot.lag) = (None, None);
+                    }
                 }
                 Target::Heartbeat => {}
             }

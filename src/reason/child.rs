@@ -10,18 +10,21 @@
 //! One thread owns the process for as long as it lives: the kernel kills the reasoner when the *thread*
 //! that started it ends, and threads of an async runtime come and go.
 
+mod pipes;
+
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command as Program};
+use tokio::io::BufReader;
+use tokio::process::{Child, Command as Program};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::protocol::{self, Command, Facts, Load, ProtocolError, Reply};
+use pipes::{Log, Pipes, pass_on};
+
+use super::protocol::{Command, Facts, Load, ProtocolError, Reply};
 use super::{Completion, Failure, Request};
 use crate::clock::Stopwatch;
 
@@ -40,9 +43,6 @@ const INHERITED: [&str; 6] =
 /// it. Next to other work, OpenMP's default spends the machine on spinning: on two busy cores an answer took
 /// ten times as long and more. This costs an idle machine about a twentieth.
 const WAITING: (&str, &str) = ("GOMP_SPINCOUNT", "200");
-/// Lines of its log that are passed on, for each life, and bytes of each.
-const LOG_LINES: u32 = 500;
-const LOG_LINE_BYTES: u64 = 400;
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -347,67 +347,5 @@ fn named(reply: &Reply) -> String {
         Reply::Loaded(_) => "a report of loading".to_owned(),
         Reply::Refused { .. } => "a refusal to load".to_owned(),
         Reply::Answer { id, .. } => format!("the answer to question {id}"),
-    }
-}
-
-struct Pipes {
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    log: Log,
-}
-
-impl Pipes {
-    async fn send(&mut self, command: &Command) -> Result<(), ProtocolError> {
-        Ok(self.input.write_all(&protocol::encode(command)?).await?)
-    }
-
-    async fn receive(&mut self) -> Result<Reply, ProtocolError> {
-        let mut prefix = [0; 4];
-        self.output.read_exact(&mut prefix).await?;
-        let mut body = vec![0; protocol::length(prefix)?];
-        self.output.read_exact(&mut body).await?;
-        Ok(serde_json::from_slice(&body)?)
-    }
-}
-
-/// The process's log as it comes in.
-struct Log {
-    last: Arc<Mutex<String>>,
-    ended: JoinHandle<()>,
-}
-
-impl Log {
-    /// How the process ended, with the last line it wrote.
-    async fn obituary(&mut self, status: Option<ExitStatus>) -> String {
-        // What it wrote may still be in the pipe.
-        timeout(REAP_LIMIT, &mut self.ended).await.ok();
-        let status = status.map_or("it closed its pipe".to_owned(), |s| s.to_string());
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_empty() { status } else { format!("{status}; its last words: {last}") }
-    }
-}
-
-/// Passes the process's log on to ours. It is read to its end even where it is not passed on, since a full
-/// pipe would stop the process.
-async fn pass_on(stderr: impl AsyncRead + Unpin, last: Arc<Mutex<String>>) {
-    let mut stderr = BufReader::new(stderr);
-    let mut line = Vec::new();
-    let mut lines = 0;
-    loop {
-        line.clear();
-        match (&mut stderr).take(LOG_LINE_BYTES).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end();
-        if text.is_empty() {
-            continue;
-        }
-        text.clone_into(&mut last.lock().unwrap_or_else(PoisonError::into_inner));
-        lines += 1;
-        if lines <= LOG_LINES {
-            tracing::warn!(target: "isotherm::reasoner", "{text}");
-        }
     }
 }

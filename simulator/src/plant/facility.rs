@@ -114,21 +114,20 @@ impl Facility {
         &mut self,
         dt: f64,
         c: &FacilityConfig,
-        served: Served<'_>,
+        Served { exchanger, valve, tuning, hot }: Served<'_>,
         targets: Targets,
         dry_bulb: f64,
         fault: &Disturbance,
     ) -> (f64, PumpState, FacilityState) {
-        let hot = served.hot;
-        let opening = equal_percentage(served.valve.output);
+        let opening = equal_percentage(valve.output);
         let pump = self.pump(c, opening, fault);
         // Flow through the bypass does not see the exchanger.
         let through = opening / opening.max(c.bypass);
         let cold = Stream { kg_s: pump.kg_s * through, cp: WATER_CP, inlet: self.delivered() };
-        let duty = served.exchanger.duty(cold, hot, fault.fouling);
+        let duty = exchanger.duty(cold, hot, fault.fouling);
         let leaving = hot.inlet - duty / (hot.kg_s * hot.cp).max(1e-6);
         let back = cold.inlet + duty / (pump.kg_s * WATER_CP).max(1e-6);
-        served.valve.step(dt, leaving - targets.leaving, served.tuning);
+        valve.step(dt, leaving - targets.leaving, tuning);
         let state = self.step(dt, c, targets.supply, (pump, back), dry_bulb, fault);
         (leaving, pump, state)
     }

@@ -1,0 +1,94 @@
+//! The audit log's side of the shell: what is recorded and published, and what happens when it cannot be.
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use super::Shell;
+use crate::clock;
+use crate::control::Body;
+
+impl Shell {
+    pub(super) fn record(&mut self, now: Timestamp, body: &Body) {
+        if self.audit_lost {
+            return;
+        }
+        self.stats.count(body);
+        let text = body.to_json();
+        self.follow(body, &text);
+        match RawValue::from_string(text) {
+            Ok(raw) => {
+                if let Err(e) = self.store.append(now, body.kind(), &raw) {
+                    self.lose_audit(&e);
+                }
+            }
+            Err(e) => tracing::error!(error = %e, "a record is not JSON"),
+        }
+    }
+
+    /// Keeps what the console and the decision topic show.
+    fn follow(&mut self, body: &Body, text: &str) {
+        if let Body::Decision(d) = body {
+            tracing::info!(by = ?d.verdict.by, disposition = ?d.disposition, intervened = d.verdict.intervened, "decision");
+            self.last_decision = serde_json::from_str(text).unwrap_or_default();
+            self.publish("decision", text);
+        } else if let Body::Event(e) = body {
+            tracing::info!(event = ?e.event, detail = %e.detail, "event");
+        }
+    }
+
+    pub(super) fn publish(&self, what: &str, text: &str) {
+        if let Some(mqtt) = &self.mqtt {
+            let topic = format!("isotherm/{}/{what}", self.setup.site.name);
+            if let Err(e) = mqtt.publish(&topic, text.as_bytes().to_vec(), false) {
+                tracing::debug!(error = %e, %topic, "not published");
+            }
+        }
+    }
+
+    /// Makes all records so far durable. False: they are not, and nothing may be written.
+    pub(super) fn commit(&mut self) -> bool {
+        if self.audit_lost {
+            return false;
+        }
+        match self.store.commit() {
+            Ok(committed) => {
+                if let Some(e) = committed.file_error {
+                    tracing::warn!(error = %e, "the checkpoint file was not written");
+                }
+                if let Some(checkpoint) = committed.checkpoint {
+                    match serde_json::to_string(&checkpoint) {
+                        Ok(line) => self.publish("checkpoint", &line),
+                        Err(e) => tracing::error!(error = %e, "checkpoint"),
+                    }
+                }
+                true
+            }
+            Err(e) => {
+                self.lose_audit(&e);
+                false
+            }
+        }
+    }
+
+    fn lose_audit(&mut self, error: &crate::audit::AuditError) {
+        self.audit_lost = true;
+        tracing::error!(%error, "the audit log cannot be written: the plant is released until it can");
+    }
+
+    /// Handing the plant back is the one write that needs no record first: it gives power away.
+    pub(super) async fn release_unrecorded(&mut self) {
+        let action = self.controller.release_action();
+        if !action.is_empty() {
+            let outcome = self.apply(&action).await;
+            tracing::warn!(outcome = %outcome.trouble(), "released without a record");
+        }
+    }
+
+    /// A log that works again starts a new run: what happened in between is not in it.
+    pub(super) async fn try_reopen(&mut self) {
+        if self.store.reopen(clock::now()).is_ok() {
+            self.audit_lost = false;
+            self.new_run().await;
+        }
+    }
+}
