@@ -1,24 +1,25 @@
 //! A site as its controls engineer describes it in `site.toml`: what is measured, what may be set, and
 //! the limits of both. Reading and checking the file is in [`load`]; a [`Site`] in hand has passed it.
 
+mod limits;
 mod load;
 mod name;
+mod settings;
 pub mod source;
 pub mod terms;
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
+pub use settings::{Audit, Backend, Console, Fallback, Model};
 pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
 
-use crate::units::{Finite, Kelvin, Unit};
+use crate::units::{Finite, Unit};
 
 /// A whole site. Relative paths are taken from the site file's own folder. Field order here is the order of
 /// the published schema.
@@ -305,251 +306,6 @@ pub struct Link {
     /// Written with a rising counter at every frame while the agent is in charge.
     #[serde(default)]
     pub heartbeat: Option<Point>,
-}
-
-/// Limits that belong to the site rather than to one setpoint. Defaults and their sources: `docs/envelope.md`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Envelope {
-    /// IT inlet, recommended band.
-    pub inlet_recommended: [Finite; 2],
-    /// IT inlet, allowable band: above the upper end is an emergency.
-    pub inlet_allowable: [Finite; 2],
-    /// No warming at or above this worst valid inlet.
-    pub no_warming_at: Finite,
-    /// In an air plant, at or above this worst valid inlet: where nobody has made a setpoint colder within a
-    /// cadence, the guard does, a step a cadence.
-    pub cool_at: Finite,
-    /// Liquid-cooled or tank: above this supply or bath temperature is an emergency.
-    pub liquid_allowable: Option<Finite>,
-    /// Chip temperature that is an emergency.
-    pub chip_allowable: Option<Finite>,
-    /// Liquid in the white space stays this far above the room's dew point. Never less than 2 K.
-    pub dew_margin: Kelvin,
-    /// The fastest inlet change, K in 15 min, that the outlook may show.
-    pub inlet_ramp_15min: Kelvin,
-    /// The lowest flow, by flow signal.
-    pub min_flow: BTreeMap<Name, Finite>,
-    /// The lowest differential pressure, by signal.
-    pub min_diff_pressure: BTreeMap<Name, Finite>,
-    /// Smallest difference between liquid supply and facility supply an exchanger can hold.
-    pub min_approach: Option<Kelvin>,
-    /// How far ahead the outlook must stay inside limits.
-    #[schemars(with = "String")]
-    pub outlook: SignedDuration,
-    pub chiller: ChillerLimits,
-    /// The fastest way towards warmer, in percent of a setpoint's range each 5 min; the setpoint's own
-    /// rate limit holds beside it.
-    pub warming_pct_5min: Finite,
-    /// The same towards colder.
-    pub cooling_pct_5min: Finite,
-    /// A setpoint changed at the plant itself is left alone for this long.
-    #[schemars(with = "String")]
-    pub manual_hold: SignedDuration,
-    /// Twins further apart than this, K or units, for `twin_for`, are left out.
-    pub twin_tolerance: Finite,
-    #[schemars(with = "String")]
-    pub twin_for: SignedDuration,
-    /// What happens to an action whose rationale did not verify.
-    pub unverified: Unverified,
-    /// Below this measured confidence the fallback's action is taken; 0 turns the rule off.
-    pub min_confidence: Finite,
-}
-
-/// Anti-short-cycle: the maker's limits win over these.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ChillerLimits {
-    #[schemars(with = "String")]
-    pub min_run: SignedDuration,
-    #[schemars(with = "String")]
-    pub min_off: SignedDuration,
-    pub max_starts_per_hour: u32,
-}
-
-impl Default for ChillerLimits {
-    fn default() -> Self {
-        Self {
-            min_run: SignedDuration::from_mins(15),
-            min_off: SignedDuration::from_mins(10),
-            max_starts_per_hour: 3,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Unverified {
-    /// Keep the present setpoints.
-    #[default]
-    Hold,
-    /// Let the fallback act.
-    Fallback,
-    /// Act all the same; the record says so.
-    Accept,
-}
-
-impl Default for Envelope {
-    fn default() -> Self {
-        Self {
-            inlet_recommended: [Finite::constant(18.0), Finite::constant(27.0)],
-            inlet_allowable: [Finite::constant(15.0), Finite::constant(32.0)],
-            no_warming_at: Finite::constant(26.0),
-            cool_at: Finite::constant(27.0),
-            liquid_allowable: None,
-            chip_allowable: None,
-            dew_margin: Kelvin::new(Finite::constant(3.0)),
-            inlet_ramp_15min: Kelvin::new(Finite::constant(5.0)),
-            min_flow: BTreeMap::new(),
-            min_diff_pressure: BTreeMap::new(),
-            min_approach: None,
-            outlook: SignedDuration::from_mins(30),
-            chiller: ChillerLimits::default(),
-            warming_pct_5min: Finite::constant(2.0),
-            cooling_pct_5min: Finite::constant(7.0),
-            manual_hold: SignedDuration::from_mins(30),
-            twin_tolerance: Finite::constant(1.0),
-            twin_for: SignedDuration::from_secs(30),
-            unverified: Unverified::default(),
-            min_confidence: Finite::ZERO,
-        }
-    }
-}
-
-/// Where proposals come from.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Model {
-    pub backend: Backend,
-    /// GGUF file of the local backend.
-    pub path: Option<PathBuf>,
-    /// Refuse any other file: lower-case hex.
-    pub sha256: Option<String>,
-    /// Server of the `openai` backend, up to and including `/v1`.
-    pub url: Option<String>,
-    /// Model name the server knows.
-    pub name: Option<String>,
-    /// Environment variable that holds the server's key.
-    pub api_key_env: Option<String>,
-    pub context: u32,
-    pub max_tokens: u32,
-    /// 0: all cores, at most 8.
-    pub threads: u32,
-    /// 0 is greedy.
-    pub temperature: Finite,
-    pub seed: u32,
-    /// A reply later than this is not used.
-    #[schemars(with = "String")]
-    pub deadline: SignedDuration,
-    /// Address-space limit of the reasoner process, MB.
-    pub memory_limit_mb: Option<u64>,
-    /// Prompt folder; the built-in prompts when absent.
-    pub prompts: Option<PathBuf>,
-    /// Tokens the rendered history may take.
-    pub history_tokens: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// llama.cpp in a child process.
-    #[default]
-    Local,
-    /// An OpenAI-compatible server with JSON-schema output.
-    Openai,
-    /// No model: the fallback decides.
-    None,
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self {
-            backend: Backend::default(),
-            path: None,
-            sha256: None,
-            url: None,
-            name: None,
-            api_key_env: None,
-            context: 2048,
-            max_tokens: 400,
-            threads: 0,
-            temperature: Finite::ZERO,
-            seed: 1,
-            deadline: SignedDuration::from_secs(20),
-            memory_limit_mb: None,
-            prompts: None,
-            history_tokens: 220,
-        }
-    }
-}
-
-/// Trim and respond after Guideline 36-2021's chilled-water plant reset.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Fallback {
-    /// The reset starts moving after this.
-    #[schemars(with = "String")]
-    pub delay: SignedDuration,
-    #[schemars(with = "String")]
-    pub step: SignedDuration,
-    pub ignored_requests: u32,
-    /// Percent of the reset a step without requests takes away.
-    pub trim: Finite,
-    /// Percent a request adds.
-    pub respond: Finite,
-    /// Percent a step may add at most.
-    pub respond_max: Finite,
-}
-
-impl Default for Fallback {
-    fn default() -> Self {
-        Self {
-            delay: SignedDuration::from_mins(15),
-            step: SignedDuration::from_mins(5),
-            ignored_requests: 2,
-            trim: Finite::constant(2.0),
-            respond: Finite::constant(3.0),
-            respond_max: Finite::constant(7.0),
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Audit {
-    pub path: PathBuf,
-    /// Ed25519 key that signs checkpoints; made on first use, readable by its owner alone.
-    pub key: PathBuf,
-    /// A signed checkpoint after this many records.
-    pub checkpoint_every: u32,
-    /// Checkpoints are also appended here, which should be another disk or machine.
-    pub checkpoint_file: Option<PathBuf>,
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        Self {
-            path: PathBuf::from("isotherm-audit.db"),
-            key: PathBuf::from("isotherm-audit.key"),
-            checkpoint_every: 256,
-            checkpoint_file: None,
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Console {
-    /// Loopback unless told otherwise; `off` serves nothing.
-    pub listen: String,
-    /// Unix socket on which `isotherm operator …` reaches the running agent.
-    pub control_socket: PathBuf,
-}
-
-impl Default for Console {
-    fn default() -> Self {
-        Self { listen: "127.0.0.1:8455".to_owned(), control_socket: PathBuf::from("isotherm.sock") }
-    }
 }
 
 mod defaults {

@@ -1,0 +1,145 @@
+//! How the agent itself is set up: model, fallback, audit log, console.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::Finite;
+
+/// Where proposals come from.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Model {
+    pub backend: Backend,
+    /// GGUF file of the local backend.
+    pub path: Option<PathBuf>,
+    /// Refuse any other file: lower-case hex.
+    pub sha256: Option<String>,
+    /// Server of the `openai` backend, up to and including `/v1`.
+    pub url: Option<String>,
+    /// Model name the server knows.
+    pub name: Option<String>,
+    /// Environment variable that holds the server's key.
+    pub api_key_env: Option<String>,
+    pub context: u32,
+    pub max_tokens: u32,
+    /// 0: all cores, at most 8.
+    pub threads: u32,
+    /// 0 is greedy.
+    pub temperature: Finite,
+    pub seed: u32,
+    /// A reply later than this is not used.
+    #[schemars(with = "String")]
+    pub deadline: SignedDuration,
+    /// Address-space limit of the reasoner process, MB.
+    pub memory_limit_mb: Option<u64>,
+    /// Prompt folder; the built-in prompts when absent.
+    pub prompts: Option<PathBuf>,
+    /// Tokens the rendered history may take.
+    pub history_tokens: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// llama.cpp in a child process.
+    #[default]
+    Local,
+    /// An OpenAI-compatible server with JSON-schema output.
+    Openai,
+    /// No model: the fallback decides.
+    None,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            backend: Backend::default(),
+            path: None,
+            sha256: None,
+            url: None,
+            name: None,
+            api_key_env: None,
+            context: 2048,
+            max_tokens: 400,
+            threads: 0,
+            temperature: Finite::ZERO,
+            seed: 1,
+            deadline: SignedDuration::from_secs(20),
+            memory_limit_mb: None,
+            prompts: None,
+            history_tokens: 220,
+        }
+    }
+}
+
+/// Trim and respond after Guideline 36-2021's chilled-water plant reset.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fallback {
+    /// The reset starts moving after this.
+    #[schemars(with = "String")]
+    pub delay: SignedDuration,
+    #[schemars(with = "String")]
+    pub step: SignedDuration,
+    pub ignored_requests: u32,
+    /// Percent of the reset a step without requests takes away.
+    pub trim: Finite,
+    /// Percent a request adds.
+    pub respond: Finite,
+    /// Percent a step may add at most.
+    pub respond_max: Finite,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self {
+            delay: SignedDuration::from_mins(15),
+            step: SignedDuration::from_mins(5),
+            ignored_requests: 2,
+            trim: Finite::constant(2.0),
+            respond: Finite::constant(3.0),
+            respond_max: Finite::constant(7.0),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    pub path: PathBuf,
+    /// Ed25519 key that signs checkpoints; made on first use, readable by its owner alone.
+    pub key: PathBuf,
+    /// A signed checkpoint after this many records.
+    pub checkpoint_every: u32,
+    /// Checkpoints are also appended here, which should be another disk or machine.
+    pub checkpoint_file: Option<PathBuf>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("isotherm-audit.db"),
+            key: PathBuf::from("isotherm-audit.key"),
+            checkpoint_every: 256,
+            checkpoint_file: None,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    /// Loopback unless told otherwise; `off` serves nothing.
+    pub listen: String,
+    /// Unix socket on which `isotherm operator …` reaches the running agent.
+    pub control_socket: PathBuf,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8455".to_owned(), control_socket: PathBuf::from("isotherm.sock") }
+    }
+}
