@@ -243,7 +243,7 @@ fn any_sequence_on_a_liquid_plant() {
 
 #[test]
 fn any_sequence_on_an_immersion_plant() {
-    holds("immersion", 300, &[Rule::WriteBudget, Rule::NoWarming]);
+    holds("immersion", 300, &[Rule::NoWarming]);
 }
 
 /// Over a whole day of proposals from one end to the other, what a setpoint travels stays under its rate.
