@@ -20,6 +20,7 @@ pub mod hex;
 pub mod history;
 pub mod ingest;
 pub mod model;
+pub mod policy;
 pub mod prompt;
 pub mod prose;
 pub mod reason;

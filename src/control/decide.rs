@@ -10,6 +10,7 @@ use crate::decision::{self, Claims, Decision, Rejected};
 use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
 use crate::facts::Facts;
 use crate::frame::Frame;
+use crate::policy::Seen;
 use crate::prompt::{Prompt, PromptError, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
 use crate::site::{Backend, Mode, Name, Unverified};
@@ -32,6 +33,10 @@ struct Path {
 
 impl Controller {
     pub(super) fn ask(&mut self, now: Timestamp, cause: Cause, fx: &mut Effects<'_>) {
+        if self.policy.is_some() {
+            self.follow_policy(now, cause, fx);
+            return;
+        }
         if self.setup.site.model.backend == Backend::None {
             let path = Path { replaced: Some(Replaced::NoModel), ..Path::default() };
             self.fall_back(now, now, cause, path, fx);
@@ -57,6 +62,19 @@ impl Controller {
         };
         self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt, facts });
         fx.list.push(Effect::Ask { ask: self.asks, request: Box::new(request) });
+    }
+
+    /// A controller without a language model decides at once.
+    fn follow_policy(&mut self, now: Timestamp, cause: Cause, fx: &mut Effects<'_>) {
+        let limits = self.limits();
+        let (Some(policy), Some(frame)) = (&mut self.policy, &self.frame) else { return };
+        let seen = Seen { site: &self.setup.site, frame, twin: &self.twin, limits: &limits };
+        if let Some(setpoints) = policy.propose(now, &seen) {
+            self.judge_and_act(now, cause, Proposal { by: ProposedBy::Policy, setpoints }, fx);
+        } else {
+            let path = Path { replaced: Some(Replaced::NoProposal), ..Path::default() };
+            self.fall_back(now, now, cause, path, fx);
+        }
     }
 
     fn render(&self, now: Timestamp) -> Option<(Facts, Result<Prompt, PromptError>)> {
@@ -183,8 +201,13 @@ impl Controller {
             // Already where it has to be: nothing new to record at every frame.
             return;
         }
-        if path.replaced.is_none() && verdict.by == ProposedBy::Model {
-            self.fallback.stand_by();
+        match verdict.by {
+            ProposedBy::Model | ProposedBy::Policy => self.fallback.stand_by(),
+            // Something else moves the setpoints.
+            ProposedBy::Fallback | ProposedBy::Operator | ProposedBy::Emergency => {
+                self.policy.iter_mut().for_each(|p| p.stand_by());
+            }
+            ProposedBy::Nobody => {}
         }
         let acts = self.in_charge() && self.mode == Mode::Auto;
         let disposition = match (verdict.action.is_empty(), acts, self.mode) {

@@ -35,6 +35,7 @@ use crate::facts::Facts;
 use crate::fallback::Fallback;
 use crate::frame::Frame;
 use crate::history::History;
+use crate::policy::{self, Policy};
 use crate::prompt::{Prompt, Prompts};
 use crate::reason::{Completion, Failure, Request};
 use crate::site::{Mode, Name, Site};
@@ -176,6 +177,8 @@ pub struct Controller {
     history: History,
     twin: Twin,
     fallback: Fallback,
+    /// `None` where the language model decides.
+    policy: Option<Box<dyn Policy>>,
     mode: Mode,
     charge: Charge,
     plant_up: bool,
@@ -245,6 +248,7 @@ impl Controller {
             history: History::new(site),
             twin: Twin::new(site),
             fallback: Fallback::new(site),
+            policy: policy::of(site),
             mode: site.mode,
             charge: Charge::Released { retake: None },
             plant_up: true,
@@ -371,6 +375,7 @@ impl Controller {
         self.history.push(&frame);
         self.twin.update(&frame);
         self.fallback.observe(&frame);
+        self.policy.iter_mut().for_each(|p| p.observe(&frame));
         self.memory = self.guard.observe(&self.memory, now, &frame);
 
         let in_charge = self.in_charge();
@@ -389,6 +394,7 @@ impl Controller {
         }
         if !self.memory.new_manual_holds().is_empty() {
             self.fallback.stand_by();
+            self.policy.iter_mut().for_each(|p| p.stand_by());
         }
         for setpoint in self.memory.new_manual_holds() {
             fx.event(

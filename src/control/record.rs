@@ -116,6 +116,8 @@ pub enum Replaced {
     ClaimsUnverified,
     LowConfidence,
     NoModel,
+    /// The site's controller could not say.
+    NoProposal,
 }
 
 /// What becomes of the verdict's action.

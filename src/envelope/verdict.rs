@@ -17,6 +17,8 @@ pub struct Proposal {
 #[serde(rename_all = "snake_case")]
 pub enum ProposedBy {
     Model,
+    /// The site's controller, where that is not the model.
+    Policy,
     Fallback,
     Operator,
     /// The guard itself: full cooling.

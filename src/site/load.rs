@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use check::Checker;
 
-use super::Site;
+use super::{Backend, Law, Site};
 
 /// Why a site file was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +79,12 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
 
 /// Parses and checks a site's text; `path` is only for messages.
 pub fn parse(text: &str, path: &Path) -> Result<Site, SiteError> {
-    let site: Site = toml::from_str(text)
+    let mut site: Site = toml::from_str(text)
         .map_err(|e| SiteError::Syntax { path: path.to_owned(), message: e.to_string() })?;
+    if site.controller != Law::Llm {
+        // Nothing would ask it.
+        site.model.backend = Backend::None;
+    }
     let problems = Checker::new(text).run(&site);
     if problems.is_empty() { Ok(site) } else { Err(SiteError::Invalid { path: path.to_owned(), problems }) }
 }

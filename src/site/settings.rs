@@ -1,4 +1,4 @@
-//! How the agent itself is set up: model, fallback, audit log, console.
+//! How the agent itself is set up: controller, model, fallback, audit log, console.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Finite;
 
-/// Where proposals come from.
+/// What decides. Whichever it is, the guard, the records and the writes are the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Law {
+    /// The language model of `[model]`, with the fallback behind it.
+    #[default]
+    Llm,
+    /// Constant setpoints: those the plant had when it was first seen.
+    Fixed,
+    /// Trim and respond, as in `[fallback]`.
+    Trim,
+    /// A cascade of PID loops on the worst temperature margin.
+    Pid,
+}
+
+impl Law {
+    pub const ALL: [Self; 4] = [Self::Llm, Self::Fixed, Self::Trim, Self::Pid];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Llm => "llm",
+            Self::Fixed => "fixed",
+            Self::Trim => "trim",
+            Self::Pid => "pid",
+        }
+    }
+}
+
+/// The language model, where `controller` is `llm`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Model {

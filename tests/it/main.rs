@@ -13,6 +13,7 @@ mod modbus;
 mod mqtt;
 mod outages;
 mod peers;
+mod policies;
 mod reason;
 mod sites;
 mod trace;

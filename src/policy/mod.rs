@@ -1,0 +1,57 @@
+//! Controllers that decide without a language model.
+//!
+//! A [`Policy`] stands where the model stands: what it proposes goes through the same guard, the same
+//! record and the same writer, and `replay` must come to the same proposals. So a policy is pure and
+//! deterministic: no clock, no randomness that is not seeded by the site, nothing but the frames it was
+//! shown and what [`Seen`] holds.
+//!
+//! To add one: a module here, a [`Law`] in the site, and a line in [`of`].
+
+mod fixed;
+mod pid;
+mod trim;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use jiff::Timestamp;
+
+use crate::envelope::Limit;
+use crate::fallback::Fallback;
+use crate::frame::Frame;
+use crate::site::{Law, Name, Site};
+use crate::twin::Twin;
+use crate::units::Finite;
+
+/// What a policy decides from.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub site: &'a Site,
+    pub frame: &'a Frame,
+    pub twin: &'a Twin,
+    /// Operators' overrides and directives. The guard enforces them; a policy that plans may use them.
+    pub limits: &'a [Limit],
+}
+
+/// A controller that proposes setpoints.
+pub trait Policy: Debug + Send {
+    /// Watches every frame, whoever decides.
+    fn observe(&mut self, frame: &Frame);
+
+    /// Something else has moved a setpoint: the next proposal starts from what it left.
+    fn stand_by(&mut self);
+
+    /// The setpoints it would like; those not named stay. `None`: it cannot say, and the fallback acts.
+    fn propose(&mut self, now: Timestamp, seen: &Seen<'_>) -> Option<BTreeMap<Name, Finite>>;
+}
+
+/// The policy that a site has chosen; `None` where the language model decides.
+#[must_use]
+pub fn of(site: &Site) -> Option<Box<dyn Policy>> {
+    match site.controller {
+        Law::Llm => None,
+        Law::Fixed => Some(Box::new(fixed::Fixed::new(site))),
+        Law::Trim => Some(Box::new(Fallback::new(site))),
+        Law::Pid => Some(Box::new(pid::Pid::new(site))),
+    }
+}
