@@ -1,4 +1,6 @@
 //! The measured claims: `isotherm bench …`.
 
+#[cfg(feature = "demo")]
+pub mod control;
 pub mod guard;
 pub mod ingest;

@@ -35,7 +35,8 @@ enum Command {
     /// The audit log.
     Audit(audit::cli::Args),
     /// The measured claims.
-    Bench(BenchArgs),
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Model files.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -111,18 +112,21 @@ enum SchemaOf {
     Frame,
 }
 
-#[derive(Args)]
-struct BenchArgs {
-    #[arg(value_enum)]
-    what: BenchOf,
-    #[arg(long)]
-    json: bool,
+#[derive(Subcommand)]
+enum BenchCommand {
+    /// What comes in a second, and whether any of it is lost.
+    Ingest(Json),
+    /// Nanoseconds a verdict.
+    Guard(Json),
+    /// Controllers against each other on simulated plants.
+    #[cfg(feature = "demo")]
+    Control(bench::control::Args),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum BenchOf {
-    Ingest,
-    Guard,
+#[derive(Args)]
+struct Json {
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -171,7 +175,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check_site(&args),
         Command::Replay(args) => return ExitCode::from(replay::main(&args)),
         Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut std::io::stdout())),
-        Command::Bench(args) => bench(&args),
+        Command::Bench(command) => bench(&command),
         Command::Model(command) => model_command(&command),
         Command::Doctor(args) => examine(&args),
         Command::Schema(args) => schema(&args),
@@ -248,17 +252,26 @@ fn check_site(args: &SiteJson) -> Done {
     }
 }
 
-fn bench(args: &BenchArgs) -> Done {
-    let value = match args.what {
-        BenchOf::Guard => serde_json::to_value(bench::guard::run().map_err(usage)?),
-        BenchOf::Ingest => {
+fn bench(command: &BenchCommand) -> Done {
+    let (value, json) = match command {
+        BenchCommand::Guard(args) => (serde_json::to_value(bench::guard::run().map_err(usage)?), args.json),
+        BenchCommand::Ingest(args) => {
             let report =
                 runtime()?.block_on(bench::ingest::run()).map_err(|e| Failed::Unreachable(e.to_string()))?;
-            serde_json::to_value(report)
+            (serde_json::to_value(report), args.json)
         }
-    }
-    .map_err(usage)?;
-    if args.json {
+        #[cfg(feature = "demo")]
+        BenchCommand::Control(args) => {
+            let report = bench::control::run(args).map_err(usage)?;
+            if args.json {
+                return print_json(&report);
+            }
+            print!("{}", report.markdown());
+            return Ok(());
+        }
+    };
+    let value = value.map_err(usage)?;
+    if json {
         return print_json(&value);
     }
     for (key, value) in value.as_object().into_iter().flatten() {

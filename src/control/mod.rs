@@ -241,6 +241,13 @@ impl Controller {
     /// `first_seq`: the number that the log will give to the first record, the run header.
     #[must_use]
     pub fn new(setup: Arc<Setup>, first_seq: u64) -> Self {
+        let policy = policy::of(&setup.site);
+        Self::with_policy(setup, policy, first_seq)
+    }
+
+    /// The same with a policy that no site file names, as experiments need.
+    #[must_use]
+    pub fn with_policy(setup: Arc<Setup>, policy: Option<Box<dyn Policy>>, first_seq: u64) -> Self {
         let site = &setup.site;
         Self {
             guard: Guard::new(site),
@@ -248,7 +255,7 @@ impl Controller {
             history: History::new(site),
             twin: Twin::new(site),
             fallback: Fallback::new(site),
-            policy: policy::of(site),
+            policy,
             mode: site.mode,
             charge: Charge::Released { retake: None },
             plant_up: true,

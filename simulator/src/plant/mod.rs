@@ -283,6 +283,11 @@ impl Plant {
         Totals { writes_seen: self.supervision.writes(), ..self.totals }
     }
 
+    /// What the machinery did in the last step: true values, not those of sensors.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
     /// Energy in, out and stored, since the machinery was built (settling included).
     pub fn ledger(&self) -> Ledger {
         self.machinery.ledger()

@@ -73,6 +73,7 @@ pub struct Exception(pub u8);
 
 impl Exception {
     pub const ILLEGAL_ADDRESS: Self = Self(2);
+    pub const ILLEGAL_VALUE: Self = Self(3);
     /// Accepted, and not done yet.
     pub const IN_PROGRESS: Self = Self(5);
     /// Come back later: the device may be asked again.

@@ -1,0 +1,1 @@
+//! `isotherm bench log`.
