@@ -212,7 +212,7 @@ impl Machine {
             let most = c.capacity(self.evaporator.temp, entering);
             let share = self.load.step(dt, self.evaporator.temp - setpoint, &c.control);
             self.cooling = (share * c.rated_kw).min(most);
-            self.load.output = self.cooling / c.rated_kw;
+            self.load.track(self.cooling / c.rated_kw);
             let duty = c.duty(self.cooling, self.evaporator.temp, entering);
             self.power = duty.kw;
             self.clamped = duty.clamped;

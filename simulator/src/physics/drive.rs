@@ -3,6 +3,7 @@
 //! Affinity laws: flow ~ speed, pressure ~ speed^2, shaft power ~ speed^3. Wire power adds what the
 //! laws leave out and what makes slow fans look free: a standing loss of drive and motor.
 
+use super::slew;
 use serde::Deserialize;
 
 /// A fan (or set of equal fans).
@@ -108,10 +109,13 @@ pub fn equal_percentage(position: f64) -> f64 {
     (R.powf(position.clamp(0.0, 1.0)) - 1.0) / (R - 1.0)
 }
 
-/// A proportional-integral loop in velocity form, so that it starts bumpless from any output.
+/// A proportional-integral loop in velocity form, so that it starts bumpless from any output. The actuator
+/// travels to the wanted output at its own pace: limiting the change itself would lose what the slew cuts
+/// off, and a loop whose error swings each step would stand still for ever.
 #[derive(Debug, Clone)]
 pub struct Loop {
     pub output: f64,
+    wanted: f64,
     last_error: f64,
 }
 
@@ -133,15 +137,21 @@ pub struct Tuning {
 
 impl Loop {
     pub fn new(output: f64) -> Self {
-        Self { output, last_error: 0.0 }
+        Self { output, wanted: output, last_error: 0.0 }
+    }
+
+    /// Goes on from `output`, which something else has decided.
+    pub fn track(&mut self, output: f64) {
+        self.output = output;
+        self.wanted = output;
     }
 
     /// One step; a positive `error` raises the output.
     pub fn step(&mut self, dt: f64, error: f64, t: &Tuning) -> f64 {
         let change = t.gain * (error - self.last_error + error * dt / t.reset_s);
         self.last_error = error;
-        let limited = change.clamp(-t.slew_per_s * dt, t.slew_per_s * dt);
-        self.output = (self.output + limited).clamp(t.min, 1.0);
+        self.wanted = (self.wanted + change).clamp(t.min, 1.0);
+        self.output = slew(self.output, self.wanted, t.slew_per_s * dt).clamp(t.min, 1.0);
         self.output
     }
 }
@@ -149,6 +159,16 @@ impl Loop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_swings_each_step_does_not_hold_a_loop_still() {
+        let t = Tuning { gain: 0.05, reset_s: 200.0, slew_per_s: 0.01, min: 0.1 };
+        let mut fan = Loop::new(0.2);
+        for second in 0..900 {
+            fan.step(1.0, if second % 2 == 0 { 24.0 } else { 28.0 }, &t);
+        }
+        assert!(fan.output > 0.95, "{}", fan.output);
+    }
 
     #[test]
     fn half_speed_takes_an_eighth_plus_the_standing_loss() {
