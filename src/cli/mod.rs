@@ -121,6 +121,9 @@ enum BenchCommand {
     /// Controllers against each other on simulated plants.
     #[cfg(feature = "demo")]
     Control(bench::control::Args),
+    /// Transitions under mixed behaviour, for learning control offline.
+    #[cfg(feature = "demo")]
+    Log(bench::control::log::Args),
 }
 
 #[derive(Args)]
@@ -267,6 +270,12 @@ fn bench(command: &BenchCommand) -> Done {
                 return print_json(&report);
             }
             print!("{}", report.markdown());
+            return Ok(());
+        }
+        #[cfg(feature = "demo")]
+        BenchCommand::Log(args) => {
+            let rows = bench::control::log::run(args).map_err(usage)?;
+            println!("{rows} rows");
             return Ok(());
         }
     };

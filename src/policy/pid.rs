@@ -3,14 +3,14 @@
 //! ```text
 //!  worst of (inlet, liquid, bath, chip - its target) ─> [room] ─> supply air or liquid temperature
 //!                                                                        │
-//!  worst valve - 85 %, or supply - its setpoint ──────> [water] ─> chilled or facility water, pumps
+//!  worst valve - 92 %, or supply - its setpoint ──────> [water] ─> chilled or facility water, pumps
 //! ```
 //!
 //! The *room* loop holds the worst IT temperature at its target by the supply temperature next to the IT.
 //! The *water* loop gives the machines behind it as much as that supply needs: it holds the most open valve
 //! nearly open, or, without valve positions, the supply temperature just above its setpoint (with neither,
 //! the water follows the supply at the distance found). Pumps and pressures share the loop that has valves
-//! to go by, else the room loop. A loop that wants more cooling first raises its pumps to their middle,
+//! to go by, else the room loop. A loop that wants more cooling first raises its pumps to a fifth of their range,
 //! then lowers temperatures, then takes the rest of the pumps; less cooling goes the same way back, warmth
 //! first. That order is Guideline 36's.
 //!
@@ -31,20 +31,22 @@ use crate::frame::{Frame, Sample};
 use crate::site::{Cools, Name, Role, Setpoint, Site};
 use crate::units::{Finite, Unit};
 
-/// How far below the top of its band the worst IT temperature is held, K.
-const BELOW_TOP_K: f64 = 2.0;
+/// How far below the top of its band the warmest inlet is held, K.
+const INLET_BELOW_TOP_K: f64 = 2.0;
+/// The same for liquid supplies and baths.
+const LIQUID_BELOW_TOP_K: f64 = 4.0;
 /// How far below the emergency the hottest chip is held, K.
 const CHIP_BELOW_K: f64 = 14.0;
 /// Chip temperatures swing with the load: this share of their error counts.
 const CHIP_WEIGHT: f64 = 0.5;
 /// The most open valve is held here, %.
-const VALVE_AT: f64 = 85.0;
+const VALVE_AT: f64 = 92.0;
 /// This many percent of valve count as one kelvin.
 const VALVE_PER_K: f64 = 8.0;
 /// The supply that just cannot be held is this far above its setpoint, K.
 const STARVED_K: f64 = 0.3;
 /// Pumps and pressures are raised to this share of their range before temperatures are lowered.
-const PUMPS_FIRST: f64 = 0.5;
+const PUMPS_FIRST: f64 = 0.2;
 
 const ROOM: Gains = Gains { per_k: 0.35, reset_min: 15.0, rate_min: 1.0 };
 const WATER: Gains = Gains { per_k: 0.25, reset_min: 20.0, rate_min: 0.0 };
@@ -135,12 +137,17 @@ impl Pid {
 
     /// How much too warm the IT is, K; `None` when nothing is known of it.
     fn room_error(&self, site: &Site) -> Option<f64> {
-        let in_band = site.signals.iter().filter_map(|s| match (s.role, s.band) {
-            (Some(Role::ItInlet | Role::LiquidSupply | Role::Bath), Some([_, top])) => {
-                Some(self.mean(&s.name)? - (top.get() - BELOW_TOP_K))
-            }
-            _ => None,
-        });
+        let below = |role: Role, kelvin: f64| {
+            site.with_role(role).filter_map(move |s| {
+                let [_, top] = s.band?;
+                Some(self.mean(&s.name)? - (top.get() - kelvin))
+            })
+        };
+        let liquid = below(Role::LiquidSupply, LIQUID_BELOW_TOP_K);
+        let in_band = liquid.chain(below(Role::Bath, LIQUID_BELOW_TOP_K));
+        // No setpoint of a liquid-cooled plant reaches the air: its inlets would be cooled in vain.
+        let air = site.setpoints.iter().any(|s| matches!(s.role, Some(Role::CrahSupply | Role::Chws)));
+        let in_band = in_band.chain(below(Role::ItInlet, INLET_BELOW_TOP_K).filter(|_| air));
         let chip = || {
             let most = site.envelope.chip_allowable?.get() - CHIP_BELOW_K;
             Some((self.worst(site, Role::ChipTemp)? - most) * CHIP_WEIGHT)

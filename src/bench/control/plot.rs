@@ -90,6 +90,11 @@ fn course(series: &[(Law, Vec<Point>)], panels: &[Panel], title: &str, path: &Pa
     let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE)?;
     let area = root.titled(title, ("sans-serif", 24))?;
+    for (i, (law, _)) in (0i32..).zip(series) {
+        let (x, y) = (80 + 90 * i, 26);
+        root.draw(&PathElement::new([(x, y), (x + 22, y)], color(*law).stroke_width(3)))?;
+        root.draw(&Text::new(law.as_str(), (x + 28, y - 8), ("sans-serif", 16)))?;
+    }
     for (panel, area) in panels.iter().zip(area.split_evenly((panels.len(), 1))) {
         draw(panel, series, &area)?;
     }
@@ -105,7 +110,7 @@ fn draw(panel: &Panel, series: &[(Law, Vec<Point>)], area: &Area<'_>) -> Drawn {
     let pad = 0.06 * (high - low).max(0.1);
     let mut chart = ChartBuilder::on(area)
         .margin(6)
-        .margin_right(110)
+        .margin_right(20)
         .x_label_area_size(22)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..end, low - pad..high + pad)?;
@@ -125,17 +130,8 @@ fn draw(panel: &Panel, series: &[(Law, Vec<Point>)], area: &Area<'_>) -> Drawn {
     for (law, points) in series {
         let line = points.iter().filter_map(|p| Some((p.hours, (panel.value)(p)?)));
         let style = color(*law).stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(line, style))?
-            .label(law.as_str())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        chart.draw_series(LineSeries::new(line, style))?;
     }
-    // Beside the lines, not over them.
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(i32::try_from(WIDTH)? - 174, 4))
-        .background_style(WHITE)
-        .draw()?;
     Ok(())
 }
 
@@ -163,7 +159,10 @@ fn scatter(report: &Report, path: &Path) -> Drawn {
     let root = SVGBackend::new(path, (900, 640)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption("Cooling energy against stability (circle air, square liquid, triangle immersion)", ("sans-serif", 18))
+        .caption(
+            "Cooling energy against stability (circle air, square liquid, triangle immersion)",
+            ("sans-serif", 18),
+        )
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(56)
@@ -185,7 +184,9 @@ fn scatter(report: &Report, path: &Path) -> Drawn {
             let at = (*x, *y);
             match row.plant.as_str() {
                 "air" => chart.draw_series([Circle::new(at, 5, style)])?,
-                "liquid" => chart.draw_series([EmptyElement::at(at) + Rectangle::new([(-5, -5), (5, 5)], style)])?,
+                "liquid" => {
+                    chart.draw_series([EmptyElement::at(at) + Rectangle::new([(-5, -5), (5, 5)], style)])?
+                }
                 _ => chart.draw_series([TriangleMarker::new(at, 6, style)])?,
             };
         }

@@ -45,6 +45,9 @@ impl Store {
         let text = fs::read_to_string(folder.join(RUNS)).unwrap_or_default();
         let lines = text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok());
         store.lines = lines.map(|l| (l.key.clone(), l)).collect();
+        if !text.is_empty() && !text.ends_with('\n') {
+            store.write(RUNS, &format!("{text}\n"))?;
+        }
         Ok(store)
     }
 

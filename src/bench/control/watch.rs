@@ -49,8 +49,7 @@ impl Watch {
             };
             (s.name.to_string(), bounds)
         });
-        let mut watch =
-            Self { bounds: bounds.collect(), last: BTreeMap::new(), violations: 0, travel: 0.0 };
+        let mut watch = Self { bounds: bounds.collect(), last: BTreeMap::new(), violations: 0, travel: 0.0 };
         for s in &plant.supervision().setpoints {
             watch.last.insert(s.spec.name.to_owned(), At { value: s.requested, hours: plant.hours() });
         }
