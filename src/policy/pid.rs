@@ -8,11 +8,11 @@
 //!
 //! The *room* loop holds the worst IT temperature at its target by the supply temperature next to the IT.
 //! The *water* loop gives the machines behind it as much as that supply needs: it holds the most open valve
-//! nearly open, or, without valve positions, the supply temperature just above its setpoint (with neither,
-//! the water follows the supply at the distance found). Pumps and pressures share the loop that has valves
-//! to go by, else the room loop. A loop that wants more cooling first raises its pumps to a fifth of their range,
-//! then lowers temperatures, then takes the rest of the pumps; less cooling goes the same way back, warmth
-//! first. That order is Guideline 36's.
+//! nearly open; without valve positions the water goes where the supply goes, at the distance found, and as
+//! much further as leaves the supply just above its setpoint, where that is measured. Pumps and pressures
+//! share the loop that has valves to go by, else the room loop. A loop that wants more cooling first raises
+//! its pumps to a fifth of their range, then lowers temperatures, then takes the rest of the pumps; less
+//! cooling goes the same way back, warmth first. That order is Guideline 36's.
 //!
 //! Velocity form: each loop computes a *change*, so taking over is bumpless, and every setpoint's wish is
 //! kept within one writable move of where the plant really is: what the guard, an operator or a machine
@@ -211,7 +211,7 @@ impl Pid {
         }
     }
 
-    /// Without a measure of what the water has to give, it follows the supply at the distance found.
+    /// Where no valve says what the water has to give, it first goes where the supply goes.
     fn follow(&mut self, site: &Site, before: &BTreeMap<Name, f64>) {
         let change = |s: &Setpoint| Some((self.wishes.get(&s.name)? - before.get(&s.name)?) * span(s));
         let colder = site.setpoints.iter().filter(|s| part(s) == Part::Supply).find_map(change);
@@ -255,13 +255,12 @@ impl Policy for Pid {
         };
         let colder = self.room.step(ROOM, room, minutes);
         self.spend(site, colder, room_parts);
-        match water {
-            _ if water_parts.is_empty() => {}
-            Some(error) => {
-                let colder = self.water.step(WATER, error, minutes);
-                self.spend(site, colder, water_parts);
-            }
-            None => self.follow(site, &before),
+        if has_supply && !by_valve {
+            self.follow(site, &before);
+        }
+        if let Some(error) = water {
+            let colder = self.water.step(WATER, error, minutes);
+            self.spend(site, colder, water_parts);
         }
         let value = |s: &Setpoint| {
             let wish = *self.wishes.get(&s.name)?;
