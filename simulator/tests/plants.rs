@@ -85,8 +85,9 @@ fn immersion_directions() {
 /// heat is never below what thermodynamics and the affinity laws ask for.
 #[test]
 fn no_corner_is_free() {
-    // Half of the IT load at least passes the water in question.
-    for (name, loads, floor) in [("air", 2, 0.06), ("liquid", 1, 0.04), ("immersion", 2, 0.01)] {
+    // Half of the IT load at least passes the water in question. Baths at 48 degC need next to no fan on such
+    // a day: two pumps and two standing losses remain.
+    for (name, loads, floor) in [("air", 2, 0.06), ("liquid", 1, 0.04), ("immersion", 2, 0.006)] {
         let text = format!(
             "base = {name:?}\nstart = \"2025-07-15T10:00:00Z\"\n{}",
             "[[workload]]\nkind = \"constant\"\nshare = 0.9\n".repeat(loads)

@@ -167,7 +167,8 @@ mod tests {
         for second in 0..900 {
             fan.step(1.0, if second % 2 == 0 { 24.0 } else { 28.0 }, &t);
         }
-        assert!(fan.output > 0.95, "{}", fan.output);
+        // Within the swing of its proportional part (gain 0.05 times 4 K) of full speed.
+        assert!(fan.output > 0.75, "{}", fan.output);
     }
 
     #[test]

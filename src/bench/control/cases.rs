@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn every_case_parses_and_quick_names_cases() {
-        for case in select(&[], &[]).unwrap() {
+        let all = select(&[], &[]).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulator/scenarios/bench");
+        assert_eq!(all.len(), std::fs::read_dir(folder).unwrap().count(), "a file that is not run");
+        for case in all {
             case.site().unwrap();
             case.scenario([18.0, 27.0]).unwrap();
         }

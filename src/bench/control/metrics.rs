@@ -138,7 +138,8 @@ mod tests {
     fn every_number_of_a_run_is_a_column() {
         let json = serde_json::json!({});
         assert!(serde_json::from_value::<Metrics>(json).is_err());
-        let metrics: serde_json::Value = COLUMNS.iter().map(|(n, _)| ((*n).to_owned(), 1.0.into())).collect();
+        let metrics: serde_json::Value =
+            COLUMNS.iter().map(|(n, _)| ((*n).to_owned(), serde_json::json!(1.0))).collect();
         let read: Metrics = serde_json::from_value(metrics.clone()).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), metrics);
     }

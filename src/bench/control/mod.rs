@@ -221,7 +221,9 @@ fn in_parallel(
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-        workers.into_iter().map(|w| w.join().unwrap_or(Err(BenchError::Panic))).collect()
+        // Every thread is waited for, whatever became of the others.
+        let ended: Vec<_> = workers.into_iter().map(|w| w.join().unwrap_or(Err(BenchError::Panic))).collect();
+        ended.into_iter().collect()
     })
 }
 

@@ -18,11 +18,13 @@ const TITLE: u32 = 44;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
+type Value = dyn Fn(&Point) -> Option<f64>;
+
 /// Lines of one panel: a name, the bounds to show, and a value of each point.
 struct Panel {
     title: String,
     bounds: Vec<f64>,
-    value: Box<dyn Fn(&Point) -> Option<f64>>,
+    value: Box<Value>,
 }
 
 pub(super) fn all(store: &Store, report: &Report, jobs: &[Job], folder: &Path) -> Result<(), BenchError> {
@@ -106,7 +108,7 @@ fn draw(panel: &Panel, series: &[(Law, Vec<Point>)], area: &Area<'_>) -> Drawn {
     let values = || series.iter().flat_map(|(_, points)| points.iter().filter_map(&panel.value));
     let low = values().chain(panel.bounds.iter().copied()).fold(f64::MAX, f64::min);
     let high = values().chain(panel.bounds.iter().copied()).fold(f64::MIN, f64::max);
-    let end = series.iter().flat_map(|(_, p)| p.last()).map(|p| p.hours).fold(1.0, f64::max);
+    let end = series.iter().filter_map(|(_, p)| p.last()).map(|p| p.hours).fold(1.0, f64::max);
     let pad = 0.06 * (high - low).max(0.1);
     let mut chart = ChartBuilder::on(area)
         .margin(6)

@@ -138,7 +138,9 @@ impl<'a> Rig<'a> {
                     origin: Origin { timed: true, ..Origin::default() },
                 })
             };
-            reading().iter().for_each(|r| self.assembler.push(r));
+            if let Some(reading) = reading() {
+                self.assembler.push(&reading);
+            }
         }
         self.poll(now, &mut decided)?;
         let frame = self.assembler.snapshot(now);
@@ -158,7 +160,9 @@ impl<'a> Rig<'a> {
 
     fn poll(&mut self, now: Timestamp, decided: &mut Option<Decided>) -> Result<(), BenchError> {
         if let Some(readings) = wire::poll(&self.plant, &self.setup.site, now) {
-            readings.iter().for_each(|r| self.assembler.push(r));
+            for reading in &readings {
+                self.assembler.push(reading);
+            }
             self.failed_polls = 0;
             if !self.plant_up {
                 self.plant_up = true;
