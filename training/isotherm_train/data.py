@@ -22,10 +22,11 @@ class Example:
 
 def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
     """Reads lines of {"prompt", "answer", "weight"?}. Prompt and answer become tokens apart, as they do when
-    the model is asked; the answer ends with the end of its turn."""
+    the model is asked; the answer ends with the end of its turn. Lines of {"text", "weight"?} are learned
+    from beginning to end."""
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    prompts = tokenizer.encode_batch([line["prompt"] for line in lines])
-    answers = tokenizer.encode_batch([line["answer"] + END for line in lines])
+    prompts = tokenizer.encode_batch([line.get("prompt", "") for line in lines])
+    answers = tokenizer.encode_batch([line["text"] if "text" in line else line["answer"] + END for line in lines])
     examples = []
     for number, (line, prompt, answer) in enumerate(zip(lines, prompts, answers), 1):
         tokens = np.array(prompt.ids + answer.ids, dtype=np.int32)

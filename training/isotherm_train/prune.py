@@ -2,6 +2,10 @@
 
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+from torch.nn import ModuleList
+
 from .gguf_io import Loaded
 from .mla import Model
 
@@ -32,3 +36,26 @@ def vocabulary(loaded: Loaded, count: int) -> Loaded:
 def evenly(total: int, keep: int) -> list[int]:
     """`keep` of `total` layers: the first, the last, and evenly between them."""
     return [round(i * (total - 1) / (keep - 1)) for i in range(keep)]
+
+
+@torch.no_grad()
+def least_needed(loaded: Loaded, keep: int, tokens: Tensor, at_once: int = 4) -> list[int]:
+    """Takes away layers in rounds, each time those without which the loss on `tokens` is lowest, until `keep`
+    are left. `at_once`: most of a round, and no more than a fifth of what is left."""
+    blocks = list(loaded.model.blocks)
+    left = list(range(len(blocks)))
+    ones = torch.ones(tokens.shape)
+
+    def loss(kept: list[int]) -> float:
+        loaded.model.blocks = ModuleList(blocks[i] for i in kept)
+        with torch.autocast("cpu", torch.bfloat16):
+            return loaded.model.loss(tokens, ones).item()
+
+    while len(left) > keep:
+        trials = sorted((loss([k for k in left if k != gone]), gone) for gone in left)
+        count = max(1, min(at_once, len(left) // 5, len(left) - keep))
+        gone = {layer for _, layer in trials[:count]}
+        left = [k for k in left if k not in gone]
+        print(f"{len(left)} layers: loss {loss(left):.3f} without {sorted(gone)}; kept {left}", flush=True)
+    loaded.model.blocks = ModuleList(blocks)
+    return left

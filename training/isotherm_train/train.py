@@ -165,6 +165,8 @@ class Run:
         if self.held_out:
             self.log(**held_out(self.model, self.held_out, args.batch))
         self.store()
+        # What compression lost has been learned again, as far as the log says.
+        self.loaded.about.pop("isotherm.mla.needs_training", None)
         gguf_io.write(self.folder / "model.gguf", self.loaded, "f32")
 
 
