@@ -65,12 +65,12 @@ pub(super) fn compress(
         left[(i / nope * dims + first + i % nope, j)]
     });
 
-    // Keys and values count alike, whatever their size.
+    // What is minimized is what is reported: the errors of keys and values, each relative to its own size.
     let even = |m: MatRef<'_, f64>| match energy(m, covariance) {
         e if e > 0.0 => 1.0 / e.sqrt(),
         _ => 1.0,
     };
-    let (key_weight, value_weight) = (even(keys.as_ref()), even(v));
+    let (key_weight, value_weight) = (even(k), even(v));
     let split = keys.nrows();
     let joint = Mat::from_fn(split + v.nrows(), shape.hidden, |i, j| {
         if i < split { keys[(i, j)] * key_weight } else { v[(i - split, j)] * value_weight }
