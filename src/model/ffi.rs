@@ -36,7 +36,9 @@ pub(crate) fn dequantize(kind: u32, bytes: &[u8], numbers: &mut [f32]) -> bool {
         return false;
     };
     let Ok(block) = usize::try_from(traits.blck_size) else { return false };
-    if block == 0 || !numbers.len().is_multiple_of(block) || bytes.len() != numbers.len() / block * traits.type_size
+    if block == 0
+        || !numbers.len().is_multiple_of(block)
+        || bytes.len() != numbers.len() / block * traits.type_size
     {
         return false;
     }

@@ -79,7 +79,8 @@ impl Stream {
     /// What the model would say behind every token, with the embedding as output.
     #[cfg(test)]
     pub(super) fn outputs(&self, embedding: &Matrix, norm: &[f32]) -> Vec<f32> {
-        let columns = |m: Mat<f32>| (0..m.ncols()).flat_map(move |t| m.col_as_slice(t).to_vec()).collect::<Vec<_>>();
+        let columns =
+            |m: Mat<f32>| (0..m.ncols()).flat_map(move |t| m.col_as_slice(t).to_vec()).collect::<Vec<_>>();
         let windows = self.windows.iter().map(|w| times(embedding, self.norm(w.as_ref(), norm).as_ref()));
         windows.flat_map(columns).collect()
     }

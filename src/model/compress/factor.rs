@@ -153,7 +153,8 @@ fn decompose(
     };
     let direction = |row: usize, i: usize| if size(i) > 0.0 { vectors[(row, rows - 1 - i)] } else { 0.0 };
     let up = Mat::from_fn(rows, rank, |row, i| direction(row, i) * size(i));
-    let inverse = Mat::from_fn(rank, rows, |i, row| if size(i) > 0.0 { direction(row, i) / size(i) } else { 0.0 });
+    let inverse =
+        Mat::from_fn(rank, rows, |i, row| if size(i) > 0.0 { direction(row, i) / size(i) } else { 0.0 });
     Ok((inverse * matrix, up))
 }
 

@@ -142,11 +142,9 @@ fn into_file(input: &Path, output: &Path, options: &Options) -> Result<Vec<Layer
 
 fn target(shape: &Shape, options: &Options) -> Result<Target, CompressError> {
     let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-    let target = Target {
-        rank: size(options.rank),
-        rope_dims: options.rope_dims.map_or(shape.head_dims / 2, size),
-    };
-    if target.rope_dims < 2 || target.rope_dims % 2 != 0 || target.rope_dims > shape.head_dims {
+    let target =
+        Target { rank: size(options.rank), rope_dims: options.rope_dims.map_or(shape.head_dims / 2, size) };
+    if target.rope_dims < 2 || !target.rope_dims.is_multiple_of(2) || target.rope_dims > shape.head_dims {
         return Err(CompressError::Target(format!(
             "--rope-dims: expected an even number from 2 to {}, found {}",
             shape.head_dims, target.rope_dims
@@ -321,7 +319,9 @@ fn write_layer(
         ("ffn_up", &layer.up.numbers),
         ("ffn_down", &scaled(&layer.down.numbers, STREAM_SCALE)),
     ];
-    tensors.into_iter().try_for_each(|(name, numbers)| writer.tensor(&format!("blk.{number}.{name}.weight"), numbers))
+    tensors
+        .into_iter()
+        .try_for_each(|(name, numbers)| writer.tensor(&format!("blk.{number}.{name}.weight"), numbers))
 }
 
 fn row_major(m: MatRef<'_, f64>) -> Vec<f32> {

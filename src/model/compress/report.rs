@@ -78,7 +78,11 @@ impl std::fmt::Display for Report {
         writeln!(f, "layer   keys kept  values kept   key error  value error")?;
         let mut line = |name: String, l: &LayerReport| {
             let (keys, values) = (100.0 * l.key_energy, 100.0 * l.value_energy);
-            writeln!(f, "{name:>5}  {keys:>8.2} %   {values:>8.2} %   {:>9.4}    {:>9.4}", l.key_error, l.value_error)
+            writeln!(
+                f,
+                "{name:>5}  {keys:>8.2} %   {values:>8.2} %   {:>9.4}    {:>9.4}",
+                l.key_error, l.value_error
+            )
         };
         for (i, layer) in self.layers.iter().enumerate() {
             line(i.to_string(), layer)?;
@@ -86,8 +90,16 @@ impl std::fmt::Display for Report {
         line("mean".to_owned(), &self.mean)?;
         writeln!(f)?;
         writeln!(f, "cache, bytes a token in f16")?;
-        writeln!(f, "  every head's keys and values  {:>8}  ({} heads)", self.mha_bytes_per_token, self.heads)?;
-        writeln!(f, "  before                        {:>8}  ({} heads)", self.before_bytes_per_token, self.kv_heads)?;
+        writeln!(
+            f,
+            "  every head's keys and values  {:>8}  ({} heads)",
+            self.mha_bytes_per_token, self.heads
+        )?;
+        writeln!(
+            f,
+            "  before                        {:>8}  ({} heads)",
+            self.before_bytes_per_token, self.kv_heads
+        )?;
         writeln!(
             f,
             "  after                         {:>8}  (1 head: rank {} and {} rotary dimensions)",

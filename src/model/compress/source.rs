@@ -11,9 +11,8 @@ use crate::model::ffi;
 use crate::model::gguf::{Gguf, Layout, Tensor};
 
 /// What a layer must hold, and may not hold more than.
-const LAYER: [&str; 9] = [
-    "attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down",
-];
+const LAYER: [&str; 9] =
+    ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"];
 
 /// Sizes of a Llama-family model.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -92,7 +91,12 @@ impl Source {
     }
 
     /// A tensor of `rows` by `columns`.
-    pub(super) fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, CompressError> {
+    pub(super) fn matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Matrix, CompressError> {
         let tensor = self.tensor(name)?;
         let wanted = [columns as u64, rows as u64];
         let same = tensor.shape == wanted || (rows == 1 && tensor.shape == wanted[..1]);
@@ -103,8 +107,12 @@ impl Source {
             )));
         }
         let unreadable = || {
-            let kind = Layout::of(tensor.kind).map_or_else(|| format!("type {}", tensor.kind), |l| l.name.to_owned());
-            CompressError::Unsupported(format!("tensor {:?} is stored as {kind}, which cannot be read", tensor.name))
+            let kind = Layout::of(tensor.kind)
+                .map_or_else(|| format!("type {}", tensor.kind), |l| l.name.to_owned());
+            CompressError::Unsupported(format!(
+                "tensor {:?} is stored as {kind}, which cannot be read",
+                tensor.name
+            ))
         };
         let layout = Layout::of(tensor.kind).ok_or_else(unreadable)?;
         let size = usize::try_from(layout.bytes(tensor.elements)).map_err(|_| unreadable())?;
@@ -116,7 +124,10 @@ impl Source {
             return Err(unreadable());
         }
         if !numbers.iter().all(|n| n.is_finite()) {
-            return Err(CompressError::Unsupported(format!("tensor {:?} holds numbers that are not finite", tensor.name)));
+            return Err(CompressError::Unsupported(format!(
+                "tensor {:?} holds numbers that are not finite",
+                tensor.name
+            )));
         }
         Ok(Matrix { rows, columns, numbers })
     }
@@ -149,16 +160,19 @@ fn shape(gguf: &Gguf) -> Result<Shape, CompressError> {
         Ok(gguf.number(&format!("llama.{key}"))?.and_then(|n| usize::try_from(n).ok()))
     };
     let need = |key: &str| {
-        optional(key)?.filter(|n| *n > 0).ok_or_else(|| {
-            CompressError::Unsupported(format!("the metadata has no llama.{key}, or it is 0"))
-        })
+        optional(key)?
+            .filter(|n| *n > 0)
+            .ok_or_else(|| CompressError::Unsupported(format!("the metadata has no llama.{key}, or it is 0")))
     };
     if let Some(kind) = gguf.text("llama.rope.scaling.type")
         && kind != "none"
     {
-        return unsupported(format!("its rotation is scaled ({kind}), which the latent form has no place for"));
+        return unsupported(format!(
+            "its rotation is scaled ({kind}), which the latent form has no place for"
+        ));
     }
-    let (layers, hidden, heads) = (need("block_count")?, need("embedding_length")?, need("attention.head_count")?);
+    let (layers, hidden, heads) =
+        (need("block_count")?, need("embedding_length")?, need("attention.head_count")?);
     let kv_heads = optional("attention.head_count_kv")?.unwrap_or(heads);
     let head_dims = optional("attention.key_length")?.unwrap_or(hidden / heads);
     let same = [optional("attention.value_length")?, optional("rope.dimension_count")?];
