@@ -34,11 +34,11 @@ class Rope(nn.Module):
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: batch, heads, tokens, dims."""
+        """x: batch, heads, tokens, dims. Computed in f32: half precision would blur positions."""
         tokens = x.shape[-2]
-        cos, sin = self.cos[:tokens].to(x.dtype), self.sin[:tokens].to(x.dtype)
-        even, odd = x[..., 0::2], x[..., 1::2]
-        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+        cos, sin = self.cos[:tokens], self.sin[:tokens]
+        even, odd = x[..., 0::2].float(), x[..., 1::2].float()
+        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2).to(x.dtype)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -91,7 +91,7 @@ class LatentAttention(nn.Module):
     def latent(self, compressed: Tensor) -> Tensor:
         eps = self.shape.latent_eps
         power = compressed.float().square().mean(-1, keepdim=True)
-        return compressed * torch.rsqrt(power / eps + 1.0)
+        return (compressed * torch.rsqrt(power / eps + 1.0)).to(compressed.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         s = self.shape
@@ -101,9 +101,9 @@ class LatentAttention(nn.Module):
         k_nope = split_heads(F.linear(latent, self.k_b), s.heads)
         v = split_heads(F.linear(latent, self.v_b), s.heads)
         k_rope = self.rope(k_rope.unsqueeze(1)).expand(-1, s.heads, -1, -1)
-        q = torch.cat((q_nope, self.rope(q_rope).to(q_nope.dtype)), -1)
-        k = torch.cat((k_nope, k_rope.to(k_nope.dtype)), -1)
-        return self.output(join_heads(F.scaled_dot_product_attention(q, k, v.to(k.dtype), is_causal=True)))
+        q = torch.cat((q_nope, self.rope(q_rope)), -1)
+        k = torch.cat((k_nope, k_rope), -1)
+        return self.output(join_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
 
 
 class Block(nn.Module):
