@@ -55,7 +55,7 @@ fn carry_out(plant: &mut Plant, write: &SafeWrite) -> (Written, Option<Words>) {
 }
 
 /// The setpoints as their registers show them; `None` when nothing answers.
-pub(super) fn poll(plant: &Plant, site: &Site, now: Timestamp) -> Option<Vec<Reading>> {
+pub(in crate::bench) fn poll(plant: &Plant, site: &Site, now: Timestamp) -> Option<Vec<Reading>> {
     if plant.disturbance().modbus_out {
         return None;
     }
