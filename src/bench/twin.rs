@@ -223,6 +223,7 @@ impl Job {
             twin.update(&frame);
             found.update.0 += watch.elapsed().as_secs_f64();
             found.update.1 += 1.0;
+            drive.observe(&frame);
             if (i * sample) % (60 * EVERY_MIN) != 0 {
                 continue;
             }
@@ -278,6 +279,11 @@ impl Job {
                 let (Some(then), Some(now)) = (good(&window.frame), good(frame)) else { continue };
                 let Some(path) = path else { continue };
                 let Some(predicted) = path.values.get(steps - 1) else { continue };
+                if std::env::var("TWDBG").is_ok() && minutes == 15 && self.parameters == Parameters::Shipped {
+                    let g = |n: &str| frame.good(&n.parse().unwrap()).map_or(-1.0, Finite::get);
+                    let sps: Vec<String> = window.rows.last().unwrap().iter().map(|v| format!("{v:.1}")).collect();
+                    eprintln!("{} {:?} s{} {} {} then {then:.2} now {now:.2} pred {predicted:.2} sig {:.2} | sp {} | load {:.0} units {} valve {:.0} amb {:.1}", self.case.scenario, self.behaviour, self.seed, frame.time, output.name, path.sigma(steps-1), sps.join(","), g("it_load"), g("chillers_on"), g("crah_valve_max"), g("outdoor_wetbulb"));
+                }
                 let (error, stays) = ((predicted - now).abs(), (then - now).abs());
                 let sigma = path.sigma(steps - 1);
                 let flag = |yes: bool| f64::from(u8::from(yes));
@@ -363,9 +369,16 @@ impl Drive {
         Self { mover, now: Vec::new(), still: u32::MAX }
     }
 
+    fn observe(&mut self, frame: &Frame) {
+        if let Mover::Trim(fallback) = &mut self.mover {
+            fallback.observe(frame);
+        }
+    }
+
     fn step(&mut self, site: &Site, frame: &Frame) -> Vec<f64> {
         let present = |s: &Setpoint| frame.good(&s.name).map_or(s.safe.get(), Finite::get);
         let before: Vec<f64> = site.setpoints.iter().map(present).collect();
+        let steps = matches!(self.mover, Mover::Steps { .. });
         let wanted: Vec<f64> = match &mut self.mover {
             Mover::Trim(fallback) => {
                 let wish = fallback.step(frame.time, frame).setpoints;
@@ -389,7 +402,8 @@ impl Drive {
         let limited = |((s, now), goal): ((&Setpoint, &f64), &f64)| {
             let reach = s.rate_per_min.get() * EVERY_MIN as f64;
             let to = goal.clamp(now - reach, now + reach).clamp(s.min.get(), s.max.get());
-            let step = s.step.get();
+            // Trim and respond moves by less than a step; random moves are whole steps.
+            let step = if steps { s.step.get() } else { 0.1 };
             let to = s.min.get() + ((to - s.min.get()) / step).round() * step;
             if (to - now).abs() > reach + 1e-9 { *now } else { to.min(s.max.get()) }
         };

@@ -18,6 +18,12 @@ pub struct Output {
     pub(super) range: [f64; 2],
 }
 
+impl Output {
+    pub(super) fn is_water(&self) -> bool {
+        matches!(self.role, Role::Chws | Role::FacilitySupply)
+    }
+}
+
 /// What comes of one choice, by output.
 #[derive(Clone, Debug)]
 pub struct Trajectory {
@@ -70,7 +76,7 @@ impl<'a> Lookahead<'a> {
     pub(super) fn new(twin: &'a Twin, frame: &Frame) -> Option<Self> {
         let (core, inputs) = (twin.core.as_ref()?, twin.present.as_ref()?);
         let now = twin.outputs.iter().map(|o| frame.good(&o.name).map(Finite::get)).collect();
-        let hold = core.courses(&twin.layout, inputs, &[]);
+        let hold = core.courses(&twin.layout, &twin.outputs, inputs, &[]);
         Some(Self { twin, core, inputs, now, hold })
     }
 
@@ -89,7 +95,7 @@ impl<'a> Lookahead<'a> {
     /// for the rest. A signal is absent where its model cannot say.
     #[must_use]
     pub fn run(&self, rows: &[Vec<f64>]) -> Trajectory {
-        let courses = self.core.courses(&self.twin.layout, self.inputs, rows);
+        let courses = self.core.courses(&self.twin.layout, &self.twin.outputs, self.inputs, rows);
         let mut signals: Vec<Option<Path>> = self
             .core
             .models

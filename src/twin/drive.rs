@@ -7,7 +7,7 @@
 //!
 //! A supply follows its setpoint only down to where its valve is open: it then stands above the water by an
 //! approach that grows with the heat (an exchanger's effectiveness is nearly constant at full flow). Water
-//! without a machine behind it stands above outdoor air in the same way. Such a [`Floor`] is learned while a
+//! without a chiller behind it stands above outdoor air in the same way. Such a [`Floor`] is learned while a
 //! temperature is seen to rest above its setpoint, and taken back when it is seen lower than that.
 
 use crate::frame::{Frame, Sample};
@@ -61,7 +61,7 @@ pub(super) struct Inputs {
     pub(super) ambient: Option<f64>,
     /// Chillers running.
     pub(super) units: Option<f64>,
-    water: Option<f64>,
+    pub(super) water: Option<f64>,
     supply: Option<f64>,
     inlet: Option<f64>,
     valve: Option<f64>,
@@ -154,32 +154,45 @@ impl Inputs {
 }
 
 /// A temperature's least distance above what cools it, K at the reference load.
-#[derive(Clone, Debug, Default)]
-struct Floor(Option<f64>);
+#[derive(Clone, Debug)]
+struct Floor {
+    distance: Option<f64>,
+    /// How long it has been starved, and after what time that counts.
+    minutes: f64,
+    patience: f64,
+    /// Above its setpoint by more than this it is starved, K.
+    starved_k: f64,
+}
 
-/// A temperature this far above its setpoint does not follow it, K.
-const STARVED_K: f64 = 0.5;
 /// How fast a floor is learned, a minute.
-const FLOOR_GAIN: f64 = 0.2;
-/// A setpoint has been left alone when its lagged value is this near, K.
-const SETTLED_K: f64 = 0.15;
-/// That lag, minutes.
+const FLOOR_GAIN: f64 = 0.3;
+/// Exchangers keep at least about this distance at the reference load, K.
+const LEAST_K: f64 = 1.0;
+/// Temperatures have come where setpoints and water were this long ago, minutes.
 const SETTLING_MIN: f64 = 4.0;
 /// Valves this far open pass all they can, %; below the other they have something left.
 const VALVE_OPEN: f64 = 98.5;
 const VALVE_FREE: f64 = 95.0;
 
 impl Floor {
-    fn learn(&mut self, starved: bool, distance: f64) {
-        self.0 = match self.0 {
-            None => starved.then_some(distance),
-            Some(k) if starved => Some(k + FLOOR_GAIN * (distance - k)),
-            Some(k) => Some(k.min(distance)),
-        };
+    /// `value` between its setpoint, now and lagged, and its source, both as lately.
+    fn learn(&mut self, value: f64, setpoint: [f64; 2], source: [f64; 2], load: f64, minutes: f64) {
+        let highest = |[a, b]: [f64; 2]| a.max(b);
+        let starved = value > highest(setpoint) + self.starved_k;
+        self.minutes = if starved { self.minutes + minutes } else { 0.0 };
+        if self.minutes > self.patience {
+            let distance = (value - source[1]) / load;
+            let k = self.distance.get_or_insert(distance);
+            *k += FLOOR_GAIN * (distance - *k);
+        } else if !starved {
+            // It got this near, so its floor is no higher.
+            let distance = (value - source[0].min(source[1])) / load;
+            self.distance = self.distance.map(|k| k.min(distance));
+        }
     }
 
     fn raise(&self, setpoint: f64, source: f64, load: f64) -> f64 {
-        self.0.map_or(setpoint, |k| setpoint.max(source + k * load))
+        self.distance.map_or(setpoint, |k| setpoint.max(source + k * load))
     }
 }
 
@@ -188,7 +201,9 @@ impl Floor {
 pub(super) struct Machines {
     supply: Floor,
     water: Floor,
+    /// Setpoints, and the water's temperature, some minutes ago.
     lagged: Vec<f64>,
+    lagged_water: Option<f64>,
     /// Where the supply is not measured: the inlet's distance above it, K at the reference load.
     inlet_above: Option<f64>,
     /// The reference load, kW.
@@ -210,10 +225,14 @@ pub(super) struct Conditions {
 
 impl Machines {
     pub(super) fn new(inputs: &Inputs) -> Self {
+        // A chiller or a dry cooler gets time to start before its water counts as starved.
+        let water = Floor { distance: None, minutes: 0.0, patience: 8.0, starved_k: 1.2 };
+        let supply = Floor { distance: Some(LEAST_K), minutes: 0.0, patience: 3.0, starved_k: 0.7 };
         Self {
-            supply: Floor::default(),
-            water: Floor::default(),
+            supply,
+            water,
             lagged: inputs.setpoints.clone(),
+            lagged_water: inputs.water,
             inlet_above: None,
             load: inputs.load.abs().max(1.0),
         }
@@ -221,6 +240,7 @@ impl Machines {
 
     pub(super) fn settle(&mut self, inputs: &Inputs) {
         self.lagged.clone_from(&inputs.setpoints);
+        self.lagged_water = inputs.water;
     }
 
     pub(super) fn learn(&mut self, layout: &Layout, inputs: &Inputs, minutes: f64) {
@@ -228,42 +248,52 @@ impl Machines {
         for (lag, now) in self.lagged.iter_mut().zip(&inputs.setpoints) {
             *lag += pass * (now - *lag);
         }
-        let settled = |part| {
-            layout.of(part).all(|i| (self.lagged[i] - inputs.setpoints[i]).abs() < SETTLED_K)
-        };
         let load = (inputs.load / self.load).max(0.1);
-        let water_sp = layout.mean(Part::Water, &inputs.setpoints);
+        let setpoint = |part| {
+            Some([layout.mean(part, &inputs.setpoints)?, layout.mean(part, &self.lagged)?])
+        };
+        let (water_sp, supply_sp) = (setpoint(Part::Water), setpoint(Part::Supply));
+        if let (Some(water), Some(before)) = (inputs.water, self.lagged_water) {
+            self.lagged_water = Some(before + pass * (water - before));
+        } else {
+            self.lagged_water = inputs.water;
+        }
         if let (Some(sp), Some(water), Some(ambient)) = (water_sp, inputs.water, inputs.ambient)
-            && settled(Part::Water)
+            && layout.plant != PlantKind::Air
         {
-            self.water.learn(water - sp > STARVED_K, (water - ambient) / load);
+            self.water.learn(water, sp, [ambient; 2], load, minutes);
         }
-        let source = inputs.water.or(water_sp);
-        let Some(sp) = layout.mean(Part::Supply, &inputs.setpoints) else { return };
-        if !settled(Part::Supply) || !settled(Part::Water) {
-            return;
-        }
-        let open = inputs.valve.is_some_and(|v| v > VALVE_OPEN);
+        let source = inputs.water.zip(self.lagged_water).map(|(a, b)| [a, b]).or(water_sp);
+        let Some(sp) = supply_sp else { return };
         let supply = inputs.supply.or_else(|| {
             let (inlet, valve) = (inputs.inlet?, inputs.valve?);
             if valve < VALVE_FREE {
-                let above = (inlet - sp) / load;
+                let above = (inlet - sp[1]) / load;
                 let mean = self.inlet_above.get_or_insert(above);
                 *mean += 0.02 * (above - *mean);
-                return Some(sp);
+                return Some(sp[1]);
             }
-            open.then_some(inlet - self.inlet_above? * load)
+            (valve > VALVE_OPEN).then_some(inlet - self.inlet_above? * load)
         });
         if let (Some(supply), Some(source)) = (supply, source) {
-            self.supply.learn(supply - sp > STARVED_K, (supply - source) / load);
+            self.supply.learn(supply, sp, source, load, minutes);
         }
     }
 
-    /// The conditions that `setpoints` lead to, with the other drivers as given.
-    pub(super) fn follow(&self, layout: &Layout, setpoints: &[f64], inputs: &Inputs, c: &mut Conditions) {
+    /// The conditions that `setpoints` lead to, with the other drivers as given. `water`: measured or
+    /// predicted, where it is.
+    pub(super) fn follow(
+        &self,
+        layout: &Layout,
+        setpoints: &[f64],
+        inputs: &Inputs,
+        load: f64,
+        water: Option<f64>,
+        c: &mut Conditions,
+    ) {
         c.at.clear();
         c.at.extend_from_slice(setpoints);
-        c.load = inputs.load / self.load;
+        c.load = load / self.load;
         c.ambient = inputs.ambient;
         c.units = inputs.units.unwrap_or(0.0);
         if let Some(ambient) = inputs.ambient {
@@ -271,7 +301,7 @@ impl Machines {
                 c.at[i] = self.water.raise(c.at[i], ambient, c.load);
             }
         }
-        c.water = layout.mean(Part::Water, &c.at).or(inputs.water);
+        c.water = water.or_else(|| layout.mean(Part::Water, &c.at)).or(inputs.water);
         if let Some(water) = c.water {
             for i in layout.of(Part::Supply) {
                 c.at[i] = self.supply.raise(c.at[i], water, c.load);

@@ -1,11 +1,11 @@
-//! A linear regression learned online, with prior knowledge: a Kalman filter over its coefficients and a
-//! wandering offset (Ljung, *System Identification*, ch. 11; Harvey, *Forecasting, Structural Time Series
-//! Models*, ch. 3).
+//! A linear regression learned online, with prior knowledge: a Kalman filter over its coefficients and two
+//! offsets (Ljung, *System Identification*, ch. 11; Harvey, *Forecasting, Structural Time Series Models*,
+//! ch. 2 and 3).
 //!
-//! `y = c·x + b + noise`. The coefficients start at what physics says, each with a standard deviation, and
+//! `y = c·x + f + s + noise`. The coefficients start at what physics says, each with a standard deviation, and
 //! what never moves keeps exactly that. They may drift slowly, but are never less certain than before the
-//! first measurement, so a direction that is not excited cannot blow up. `b` takes what the inputs do not
-//! explain and fades; how much it wanders is learned from the surprises.
+//! first measurement, so a direction that is not excited cannot blow up. The offsets take what the inputs do
+//! not explain: `f` fades within minutes, `s` within hours. How much they wander is learned from the surprises.
 
 /// A coefficient may lose what was learned of it over this time, minutes.
 const DRIFT_MIN: f64 = 24.0 * 60.0;
@@ -13,6 +13,7 @@ const DRIFT_MIN: f64 = 24.0 * 60.0;
 const MOST_SURPRISE: f64 = 3.5;
 /// How fast the wandering is adapted to the surprises.
 const ADAPT: f64 = 0.02;
+const WANDER: [f64; 2] = [1e-3, 1e2];
 /// A coefficient with a sign that cannot be is drawn to zero with this share of its prior's deviation.
 const SIGN_GRIP: f64 = 0.1;
 
@@ -25,60 +26,57 @@ pub(super) struct Prior {
     pub(super) sign: f64,
 }
 
+/// What the inputs do not explain: it fades by `exp(-t / fade_min)`, and has this deviation in the long run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offset {
+    pub(super) sd: f64,
+    pub(super) fade_min: f64,
+}
+
+const OFFSETS: usize = 2;
+
 #[derive(Clone, Debug)]
 pub(super) struct Estimate {
     priors: Vec<Prior>,
-    /// The coefficients, and the offset last.
+    offsets: [Offset; OFFSETS],
+    /// The coefficients, and the offsets last.
     mean: Vec<f64>,
     /// Covariance, row by row.
     cov: Vec<f64>,
-    /// The offset's growth in variance a minute, with its bounds.
+    /// By how much the offsets wander more than was thought, as a factor on their variance.
     wander: f64,
-    wander_bounds: [f64; 2],
-    /// The offset halves the way to zero that `exp(-t / fade)` does.
-    fade_min: f64,
 }
 
 impl Estimate {
-    /// `wander`: the standard deviation that the offset gains in an hour, to begin with.
-    pub(super) fn new(priors: Vec<Prior>, wander: f64, fade_min: f64) -> Self {
-        let n = priors.len() + 1;
+    pub(super) fn new(priors: Vec<Prior>, offsets: [Offset; OFFSETS]) -> Self {
+        let n = priors.len() + OFFSETS;
         let mut cov = vec![0.0; n * n];
-        for (i, variance) in priors.iter().map(|p| p.sd * p.sd).chain([wander * wander]).enumerate() {
-            cov[i * n + i] = variance;
+        let deviations = priors.iter().map(|p| p.sd).chain(offsets.iter().map(|o| o.sd));
+        for (i, sd) in deviations.enumerate() {
+            cov[i * n + i] = sd * sd;
         }
-        let mean = priors.iter().map(|p| p.mean).chain([0.0]).collect();
-        let wander = wander * wander / 60.0;
-        Self { priors, mean, cov, wander, wander_bounds: [wander / 3e3, wander * 3e2], fade_min }
+        let mean = priors.iter().map(|p| p.mean).chain([0.0; OFFSETS]).collect();
+        Self { priors, offsets, mean, cov, wander: 1.0 }
     }
 
-    fn size(&self) -> usize {
-        self.mean.len()
-    }
-
-    /// What the coefficients make of `x`, and the offset.
-    pub(super) fn expect(&self, x: &[f64]) -> (f64, f64) {
-        let (offset, coefficients) = self.mean.split_last().map_or((0.0, &[][..]), |(b, c)| (*b, c));
-        (dot(coefficients, x), offset)
-    }
-
-    /// What is left of the offset after some minutes.
-    pub(super) fn fade(&self, minutes: f64) -> f64 {
-        (-minutes / self.fade_min).exp()
+    /// What is expected at `x`, some minutes after the last measurement.
+    pub(super) fn expect(&self, x: &[f64], minutes: f64) -> f64 {
+        let (coefficients, offsets) = self.mean.split_at(self.priors.len());
+        let left = offsets.iter().zip(&self.offsets).map(|(b, o)| b * (-minutes / o.fade_min).exp());
+        dot(coefficients, x) + left.sum::<f64>()
     }
 
     /// Variance of what the coefficients make of the difference `dx`.
     pub(super) fn variance(&self, dx: &[f64]) -> f64 {
-        let n = self.size();
-        let rows = self.cov.chunks_exact(n).zip(dx);
+        let rows = self.cov.chunks_exact(self.mean.len()).zip(dx);
         rows.filter(|(_, d)| **d != 0.0).map(|(row, d)| d * dot(row, dx)).sum::<f64>().max(0.0)
     }
 
     /// Learns that `minutes` after the last time `x` gave `y`, measured with variance `noise`.
     pub(super) fn learn(&mut self, minutes: f64, x: &[f64], y: f64, noise: f64) {
-        let n = self.size();
+        let n = self.mean.len();
         self.pass(minutes);
-        let full: Vec<f64> = x.iter().copied().chain([1.0]).collect();
+        let full: Vec<f64> = x.iter().copied().chain([1.0; OFFSETS]).collect();
         let gain: Vec<f64> = self.cov.chunks_exact(n).map(|row| dot(row, &full)).collect();
         let spread = dot(&gain, &full) + noise;
         let surprise = y - dot(&self.mean, &full);
@@ -87,8 +85,8 @@ impl Estimate {
         }
         let most = MOST_SURPRISE * spread.sqrt();
         let relative = (surprise * surprise / spread).min(MOST_SURPRISE * MOST_SURPRISE);
-        self.wander = (self.wander * (ADAPT * (relative - 1.0)).exp())
-            .clamp(self.wander_bounds[0], self.wander_bounds[1]);
+        let [least, most_wander] = WANDER;
+        self.wander = (self.wander * (ADAPT * (relative - 1.0)).exp()).clamp(least, most_wander);
         self.take(&gain, spread, surprise.clamp(-most, most));
         for i in 0..self.priors.len() {
             let Prior { sd, sign, .. } = self.priors[i];
@@ -101,15 +99,17 @@ impl Estimate {
     }
 
     fn pass(&mut self, minutes: f64) {
-        let n = self.size();
-        let fade = self.fade(minutes);
-        let last = n - 1;
-        self.mean[last] *= fade;
-        for i in 0..n {
-            self.cov[i * n + last] *= fade;
-            self.cov[last * n + i] *= fade;
+        let n = self.mean.len();
+        for (k, o) in self.offsets.iter().enumerate() {
+            let i = self.priors.len() + k;
+            let fade = (-minutes / o.fade_min).exp();
+            self.mean[i] *= fade;
+            for j in 0..n {
+                self.cov[i * n + j] *= fade;
+                self.cov[j * n + i] *= fade;
+            }
+            self.cov[i * n + i] += self.wander * o.sd * o.sd * (1.0 - fade * fade);
         }
-        self.cov[last * n + last] += self.wander * minutes;
         for (i, p) in self.priors.iter().enumerate() {
             let most = p.sd * p.sd;
             let variance = &mut self.cov[i * n + i];
@@ -120,7 +120,7 @@ impl Estimate {
     }
 
     fn take(&mut self, gain: &[f64], spread: f64, surprise: f64) {
-        let n = self.size();
+        let n = self.mean.len();
         for (m, g) in self.mean.iter_mut().zip(gain) {
             *m += g * surprise / spread;
         }
@@ -131,11 +131,13 @@ impl Estimate {
         }
     }
 
-    /// After a gap the offset is anyone's guess again.
-    pub(super) fn gap(&mut self, variance: f64) {
-        let last = self.size() - 1;
-        let at = last * self.size() + last;
-        self.cov[at] = self.cov[at].max(variance);
+    /// After a gap the offsets are anyone's guess again.
+    pub(super) fn gap(&mut self) {
+        let n = self.mean.len();
+        for (k, o) in self.offsets.iter().enumerate() {
+            let i = self.priors.len() + k;
+            self.cov[i * n + i] = self.cov[i * n + i].max(self.wander * o.sd * o.sd);
+        }
     }
 }
 

@@ -198,7 +198,7 @@ impl Twin {
         let Some(core) = &mut self.core else { return };
         core.machines.settle(inputs);
         let mut c = Conditions::default();
-        core.machines.follow(&self.layout, &inputs.setpoints, inputs, &mut c);
+        core.machines.follow(&self.layout, &inputs.setpoints, inputs, inputs.load, inputs.water, &mut c);
         core.models.iter_mut().flatten().for_each(|m| m.settle(&c, &core.flows));
     }
 
@@ -225,7 +225,7 @@ impl Twin {
         });
         core.machines.learn(&self.layout, inputs, minutes);
         let mut c = Conditions::default();
-        core.machines.follow(&self.layout, &inputs.setpoints, inputs, &mut c);
+        core.machines.follow(&self.layout, &inputs.setpoints, inputs, inputs.load, inputs.water, &mut c);
         let load = core.machines.load;
         for (i, (slot, (sum, n, _))) in core.models.iter_mut().zip(&minute.readings).enumerate() {
             let value = (*n > 0).then(|| (sum / f64::from(*n), *n));
@@ -262,7 +262,7 @@ impl Twin {
         let Some(core) = &mut self.core else { return };
         for (then, inputs, rows) in &self.past {
             let Some(mark) = model::MARKS.iter().position(|m| m + 1 == rows.len()) else { continue };
-            let courses = then.courses(&self.layout, inputs, rows);
+            let courses = then.courses(&self.layout, &self.outputs, inputs, rows);
             for ((model, course), (_, n, last)) in core.models.iter_mut().zip(&courses).zip(&minute.readings) {
                 if let (Some(model), Some(course), true) = (model, course, *n > 0)
                     && let Some(predicted) = course.values.get(rows.len() - 1)
@@ -328,21 +328,45 @@ impl Twin {
 }
 
 impl Core {
-    /// What comes of setpoints, one row a step and the last one for the rest, by model.
-    fn courses(&self, layout: &Layout, inputs: &Inputs, rows: &[Vec<f64>]) -> Vec<Option<model::Course>> {
+    /// What comes of setpoints, one row a step and the last one for the rest, by model: first the load, then
+    /// the water, then what depends on them.
+    fn courses(
+        &self,
+        layout: &Layout,
+        outputs: &[Output],
+        inputs: &Inputs,
+        rows: &[Vec<f64>],
+    ) -> Vec<Option<model::Course>> {
         let mut path: [Conditions; STEPS] = Default::default();
+        let row = |k: usize| rows.get(k).or(rows.last()).unwrap_or(&inputs.setpoints);
         for (k, c) in path.iter_mut().enumerate() {
-            let row = rows.get(k).or(rows.last()).unwrap_or(&inputs.setpoints);
-            self.machines.follow(layout, row, inputs, c);
+            self.machines.follow(layout, row(k), inputs, inputs.load, None, c);
         }
-        let course = |m: &Option<Model>, path: &_| m.as_ref().map(|m| m.course(path, &self.flows));
-        let load = self.models.first().and_then(|m| course(m, &path));
-        if let Some(load) = &load {
-            for (c, value) in path.iter_mut().zip(&load.values) {
-                c.load = value.max(0.0) / self.machines.load;
+        let course = |i: usize, path: &_| Some(self.models.get(i)?.as_ref()?.course(path, &self.flows));
+        let mut courses = vec![None; self.models.len()];
+        courses[0] = course(0, &path);
+        let load = |k: usize, courses: &[Option<model::Course>]| {
+            courses.first().and_then(|c| c.as_ref()?.values.get(k)).map_or(inputs.load, |v| v.max(0.0))
+        };
+        for (k, c) in path.iter_mut().enumerate() {
+            c.load = load(k, &courses) / self.machines.load;
+        }
+        let waters: Vec<usize> = outputs.iter().enumerate().filter(|(_, o)| o.is_water()).map(|(i, _)| i + 1).collect();
+        for &i in &waters {
+            courses[i] = course(i, &path);
+        }
+        for (k, c) in path.iter_mut().enumerate() {
+            let water: Vec<f64> =
+                waters.iter().filter_map(|i| Some(*courses[*i].as_ref()?.values.get(k)?)).collect();
+            let water = (!water.is_empty()).then(|| water.iter().sum::<f64>() / water.len() as f64);
+            self.machines.follow(layout, row(k), inputs, load(k, &courses), water, c);
+        }
+        for i in 1..self.models.len() {
+            if !waters.contains(&i) {
+                courses[i] = course(i, &path);
             }
         }
-        std::iter::once(load).chain(self.models.iter().skip(1).map(|m| course(m, &path))).collect()
+        courses
     }
 }
 

@@ -2,7 +2,7 @@
 //! has done.
 
 use super::drive::{Conditions, Layout};
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Offset};
 use super::feature::{Regressor, Target, regressors};
 use crate::site::Role;
 
@@ -47,14 +47,21 @@ pub(super) struct Course {
     at: [Vec<f64>; 4],
 }
 
-/// Deviation to begin with: at each mark, in the model's units; the offset's wandering in an hour; its fading.
-fn before(target: Target) -> ([f64; 3], f64, f64) {
+/// Deviation to begin with, at each mark, in the model's units; and what the offsets are like.
+fn before(target: Target) -> ([f64; 3], [Offset; 2]) {
+    let offsets = |fast, fade_min, slow| {
+        [Offset { sd: fast, fade_min }, Offset { sd: slow, fade_min: 360.0 }]
+    };
     match target {
-        Target::Temperature(Role::ChipTemp) => ([2.0, 2.5, 3.0], 3.0, 180.0),
-        Target::Temperature(_) => ([0.3, 0.5, 0.7], 0.5, 180.0),
-        Target::Load => ([0.5, 0.8, 1.1], 1.5, 150.0),
-        Target::CoolingPower | Target::FacilityPower => ([0.15, 0.25, 0.35], 0.3, 180.0),
-        Target::OtherPower => ([0.05, 0.05, 0.05], 0.05, 180.0),
+        Target::Temperature(Role::ChipTemp) => ([2.0, 2.5, 3.0], offsets(3.0, 6.0, 3.0)),
+        // Loops with an integral bring these back to their setpoint.
+        Target::Temperature(
+            Role::Chws | Role::FacilitySupply | Role::CrahSupply | Role::LiquidSupply,
+        ) => ([0.3, 0.5, 0.7], offsets(0.5, 10.0, 0.3)),
+        Target::Temperature(_) => ([0.3, 0.5, 0.7], offsets(0.5, 15.0, 1.0)),
+        Target::Load => ([0.5, 0.8, 1.1], offsets(0.7, 10.0, 2.0)),
+        Target::CoolingPower | Target::FacilityPower => ([0.15, 0.25, 0.35], offsets(0.1, 10.0, 0.3)),
+        Target::OtherPower => ([0.05, 0.05, 0.05], offsets(0.05, 5.0, 0.05)),
     }
 }
 
@@ -68,14 +75,14 @@ impl Model {
         value: f64,
     ) -> Self {
         let (regressors, priors): (Vec<_>, Vec<_>) = regressors(target, layout).into_iter().unzip();
-        let (deviations, wander, fade) = before(target);
+        let (deviations, offsets) = before(target);
         let reference: Vec<f64> =
             regressors.iter().map(|r| r.feature.of(conditions, &conditions.at)).collect();
         let keep = |r: &Regressor| if r.lag > 0.0 { (-STEP_MIN / r.lag).exp() } else { 0.0 };
         let scale = if matches!(target, Target::Temperature(_)) { 1.0 } else { load / 10.0 };
         Self {
             keeps: regressors.iter().map(keep).collect(),
-            estimate: Estimate::new(priors, wander, fade),
+            estimate: Estimate::new(priors, offsets),
             lagged: reference.clone(),
             reference,
             regressors,
@@ -94,7 +101,7 @@ impl Model {
         for (lagged, r) in self.lagged.iter_mut().zip(&self.regressors) {
             *lagged = r.feature.of(c, flows);
         }
-        self.estimate.gap(self.errors[2]);
+        self.estimate.gap();
         self.last = None;
     }
 
@@ -166,8 +173,7 @@ impl Model {
     }
 
     fn value(&self, x: &[f64], minutes: f64) -> f64 {
-        let (explained, offset) = self.estimate.expect(x);
-        self.origin + self.scale * (explained + offset * self.estimate.fade(minutes))
+        self.origin + self.scale * self.estimate.expect(x, minutes)
     }
 
     /// Standard deviations at the marks and at rest: measured error, and what is not known of the difference
