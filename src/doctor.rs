@@ -257,6 +257,12 @@ fn model_file(site: &Site) -> Finding {
             );
             match need.check(&limits) {
                 Err(e) => Finding::new("model", Level::Fail, found, e.to_string()),
+                Ok(()) if facts.needs_training => Finding::new(
+                    "model",
+                    Level::Warn,
+                    found,
+                    "its attention was compressed and not trained since, so its replies are not to be relied on: train it, or use another model",
+                ),
                 Ok(()) => Finding::new(
                     "model",
                     Level::Ok,

@@ -151,7 +151,43 @@ enum ModelCommand {
         #[arg(long, default_value = "q8_0")]
         to: model::requantize::Quantization,
     },
+    /// Makes the attention of a Llama-family GGUF file latent: one small cache for all heads of a layer.
+    #[cfg(feature = "llama")]
+    Compress(CompressArgs),
 }
+
+#[cfg(feature = "llama")]
+#[derive(Args)]
+struct CompressArgs {
+    input: PathBuf,
+    output: PathBuf,
+    /// Numbers of the latent that all heads of a layer share.
+    #[arg(long)]
+    rank: u32,
+    /// Dimensions of the rotary key that all heads of a layer share; half a head's when absent.
+    #[arg(long)]
+    rope_dims: Option<u32>,
+    #[arg(long, value_enum, default_value = "f16")]
+    to: model::compress::Stored,
+    /// Text to measure the layers' inputs on, like what the model will read; this program's own manual
+    /// when absent.
+    #[arg(long, conflicts_with = "weights_only")]
+    text: Option<PathBuf>,
+    /// Measure on no text: every direction of the input counts alike.
+    #[arg(long)]
+    weights_only: bool,
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plain English and tables of numbers, about what the model will be asked.
+#[cfg(feature = "llama")]
+const MANUAL: &str = concat!(
+    include_str!("../../README.md"),
+    include_str!("../../docs/audit.md"),
+    include_str!("../../docs/errors.md"),
+    include_str!("../../docs/traces.md"),
+);
 
 fn version() -> &'static str {
     static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
@@ -317,7 +353,28 @@ fn model_command(command: &ModelCommand) -> Done {
             println!("{}  {}", made.sha256, output.display());
             Ok(())
         }
+        #[cfg(feature = "llama")]
+        ModelCommand::Compress(args) => compress(args),
     }
+}
+
+#[cfg(feature = "llama")]
+fn compress(args: &CompressArgs) -> Done {
+    let text = match &args.text {
+        _ if args.weights_only => None,
+        Some(path) => {
+            Some(std::fs::read_to_string(path).map_err(|e| usage(format!("{}: {e}", path.display())))?)
+        }
+        None => Some(MANUAL.to_owned()),
+    };
+    let (rank, rope_dims, stored) = (args.rank, args.rope_dims, args.to);
+    let options = model::compress::Options { rank, rope_dims, stored, text };
+    let report = model::compress::compress(&args.input, &args.output, &options).map_err(usage)?;
+    if args.json {
+        return print_json(&report);
+    }
+    println!("{report}");
+    Ok(())
 }
 
 fn examine(args: &DoctorArgs) -> Done {

@@ -15,18 +15,22 @@
 //! ```
 
 pub mod act;
+mod charge;
 mod decide;
+mod effects;
 mod operate;
 pub mod record;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 pub use act::{Act, What};
+use charge::Charge;
+use effects::Effects;
 pub use record::{Body, RunHeader};
-use record::{Cause, Event, EventRecord, FrameRecord, OutcomeRecord, StopRecord};
+use record::{Cause, Event, EventRecord, FrameRecord, StopRecord};
 
 use crate::actuate::Outcome;
 use crate::directive::Directive;
@@ -127,18 +131,6 @@ pub struct Setup {
     pub schema: serde_json::Value,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Charge {
-    Released {
-        /// Not before this time; `None`: as soon as possible.
-        retake: Option<Timestamp>,
-    },
-    Taking {
-        intent: u64,
-    },
-    Held,
-}
-
 /// A question on its way.
 #[derive(Debug)]
 struct Pending {
@@ -163,11 +155,6 @@ struct Override {
     value: Finite,
     until: Option<Timestamp>,
 }
-
-/// After a failed write control is not taken again before this.
-const RETAKE_AFTER: SignedDuration = SignedDuration::from_mins(10);
-/// Decisions in a row without valid inputs before control is released.
-const MISSES_TO_RELEASE: u32 = 3;
 
 #[derive(Debug)]
 pub struct Controller {
@@ -195,46 +182,6 @@ pub struct Controller {
     asks: u64,
     /// The sequence number the next record will have in the log.
     next_seq: u64,
-}
-
-/// Effects being collected for one input.
-struct Effects<'a> {
-    list: Vec<Effect>,
-    next_seq: &'a mut u64,
-}
-
-impl Effects<'_> {
-    /// Returns the record's sequence number.
-    fn record(&mut self, body: Body) -> u64 {
-        let seq = *self.next_seq;
-        *self.next_seq += 1;
-        self.list.push(Effect::Record(body));
-        seq
-    }
-
-    fn event(&mut self, event: Event, detail: impl Into<String>) -> u64 {
-        self.record(Body::Event(EventRecord {
-            event,
-            detail: detail.into(),
-            action: None,
-            intents: Vec::new(),
-        }))
-    }
-
-    /// An event that is itself the intent of a write. Returns its sequence number.
-    fn event_and_write(&mut self, event: Event, detail: impl Into<String>, action: SafeAction) -> u64 {
-        let shown = serde_json::to_value(&action).ok();
-        let seq = self.record(Body::Event(EventRecord {
-            event,
-            detail: detail.into(),
-            action: shown,
-            intents: Vec::new(),
-        }));
-        if !action.is_empty() {
-            self.list.push(Effect::Write { intent: seq, action });
-        }
-        seq
-    }
 }
 
 impl Controller {
@@ -433,80 +380,6 @@ impl Controller {
         }
     }
 
-    fn maybe_take(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
-        let Charge::Released { retake } = self.charge else { return };
-        let due = retake.is_none_or(|at| now >= at);
-        if self.mode == Mode::Auto && self.plant_up && self.source_up && due && self.inputs_are_good() {
-            let action = self.guard.take_control();
-            let empty = action.is_empty();
-            let intent =
-                fx.event_and_write(Event::TakeControl, "mode auto, plant reachable, inputs good", action);
-            self.charge = if empty { Charge::Held } else { Charge::Taking { intent } };
-        }
-    }
-
-    /// Control is taken only with eyes open: every required signal and every setpoint good.
-    fn inputs_are_good(&self) -> bool {
-        let site = &self.setup.site;
-        let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
-        let needed = required.chain(site.setpoints.iter().map(|s| &s.name));
-        self.frame.as_ref().is_some_and(|frame| needed.into_iter().all(|name| frame.good(name).is_some()))
-    }
-
-    /// Hands the plant back to its own controller, if this agent has it.
-    fn release(&mut self, why: &str, retake: Option<Timestamp>, fx: &mut Effects<'_>) {
-        if !matches!(self.charge, Charge::Released { .. }) {
-            let action = if self.plant_up { self.guard.release() } else { SafeAction::default() };
-            fx.event_and_write(Event::Release, why, action);
-        }
-        self.charge = Charge::Released { retake };
-    }
-
-    fn on_outcome(&mut self, now: Timestamp, intent: u64, outcome: Outcome, fx: &mut Effects<'_>) {
-        let applied = !outcome.release_needed;
-        self.memory = self.guard.after(&self.memory, now, &outcome);
-        let summary = outcome.trouble();
-        fx.record(Body::Outcome(OutcomeRecord { intent, outcome }));
-        if self.charge == (Charge::Taking { intent }) {
-            self.charge =
-                if applied { Charge::Held } else { Charge::Released { retake: Some(now + RETAKE_AFTER) } };
-        } else if !applied {
-            fx.event(Event::WriteFailed, summary);
-            self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);
-        }
-    }
-
-    fn on_link(&mut self, link: Link, up: bool, why: &str, fx: &mut Effects<'_>) {
-        let event = if up { Event::LinkUp } else { Event::LinkDown };
-        fx.event(event, format!("{}: {why}", link.as_str()));
-        match link {
-            Link::Plant => self.plant_up = up,
-            Link::Source => self.source_up = up,
-        }
-        if !up {
-            self.release("the link is lost", None, fx);
-        }
-    }
-
-    fn check_emergency(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
-        let emergency = self.memory.emergency().map(ToOwned::to_owned);
-        match (&emergency, self.emergency) {
-            (Some(why), false) => {
-                fx.event(Event::Emergency, why.clone());
-                // A reply still to come would be about a world that no longer is.
-                self.pending = None;
-            }
-            (None, true) => {
-                fx.event(Event::EmergencyOver, "temperatures are back below their hand-back limits");
-            }
-            (Some(_), true) | (None, false) => {}
-        }
-        self.emergency = emergency.is_some();
-        if self.emergency && self.in_charge() {
-            self.judge_and_act(now, Cause::Emergency, self.guard.full_cooling(), fx);
-        }
-    }
-
     /// Ends what has run out.
     fn expire(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
         if let Some(advice) = self.advice.take_if(|a| now >= a.expires) {
@@ -529,14 +402,6 @@ impl Controller {
             }
             !over
         });
-    }
-
-    /// Counts decisions for which the guard had no valid inputs.
-    fn count_misses(&mut self, touched_by_input_validity: bool, fx: &mut Effects<'_>) {
-        self.misses = if touched_by_input_validity { self.misses + 1 } else { 0 };
-        if self.misses >= MISSES_TO_RELEASE {
-            self.release("three decisions in a row without valid inputs", None, fx);
-        }
     }
 }
 

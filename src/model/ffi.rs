@@ -1,5 +1,5 @@
 //! The llama.cpp functions that the bindings leave raw.
-#![allow(unsafe_code, reason = "llama_model_quantize and the build strings have no safe binding")]
+#![allow(unsafe_code, reason = "quantization, number formats and the build strings have no safe binding")]
 
 use std::ffi::{CStr, c_char};
 
@@ -23,6 +23,46 @@ pub(crate) fn quantize(
         0 => Ok(()),
         code => Err(code),
     }
+}
+
+/// Turns stored weights of type `kind` into numbers, as many as `numbers` holds. `false`: `bytes` are not
+/// that many, or the type has no such form.
+pub(crate) fn dequantize(kind: u32, bytes: &[u8], numbers: &mut [f32]) -> bool {
+    if kind >= llama_cpp_sys_2::GGML_TYPE_COUNT {
+        return false;
+    }
+    // SAFETY: `kind` is one of ggml's types, and the traits are a static table.
+    let Some(traits) = (unsafe { llama_cpp_sys_2::ggml_get_type_traits(kind).as_ref() }) else {
+        return false;
+    };
+    let Ok(block) = usize::try_from(traits.blck_size) else { return false };
+    if block == 0
+        || !numbers.len().is_multiple_of(block)
+        || bytes.len() != numbers.len() / block * traits.type_size
+    {
+        return false;
+    }
+    if kind == llama_cpp_sys_2::GGML_TYPE_F32 {
+        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *number = f32::from_le_bytes(*bytes);
+        }
+        return true;
+    }
+    let (Some(to_float), Ok(count)) = (traits.to_float, i64::try_from(numbers.len())) else { return false };
+    // SAFETY: `bytes` hold exactly the blocks of `count` numbers, and `numbers` has room for them. ggml reads
+    // blocks through packed 2-byte fields; the buffer of a `Vec<u8>` is aligned at least that far.
+    unsafe { to_float(bytes.as_ptr().cast(), numbers.as_mut_ptr(), count) };
+    true
+}
+
+/// `numbers` as IEEE half-precision numbers.
+pub(crate) fn to_f16(numbers: &[f32]) -> Vec<u16> {
+    let mut halves = vec![0; numbers.len()];
+    // SAFETY: both hold as many numbers as the count says, which fits: slices are no longer than `isize`.
+    unsafe {
+        llama_cpp_sys_2::ggml_fp32_to_fp16_row(numbers.as_ptr(), halves.as_mut_ptr(), numbers.len() as i64);
+    }
+    halves
 }
 
 /// The llama.cpp release.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Seek};
+use std::ops::Range;
 
 /// Longest text kept; chat templates are the longest in practice, at some tens of kB.
 const LONGEST_TEXT: u64 = 16 << 20;
@@ -15,6 +16,10 @@ const LONGEST_LIST: u64 = 4096;
 pub struct Gguf {
     pub metadata: BTreeMap<String, Value>,
     pub tensors: Vec<Tensor>,
+    /// Where in the file each value is, its type in front, so that it can be copied as it is.
+    pub spans: BTreeMap<String, Range<u64>>,
+    /// Where in the file the weights begin.
+    pub data_start: u64,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -35,9 +40,13 @@ pub enum Value {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tensor {
     pub name: String,
+    /// Sizes of its dimensions, the contiguous one first.
+    pub shape: Vec<u64>,
     pub elements: u64,
     /// ggml's number for the type of its elements.
     pub kind: u32,
+    /// Where its weights begin, counted from the start of all weights.
+    pub offset: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,10 +83,13 @@ impl Gguf {
         let entry_count = cursor.count("a number of metadata entries", 13)?;
 
         let mut metadata = BTreeMap::new();
+        let mut spans = BTreeMap::new();
         for _ in 0..entry_count {
             let key = cursor.text("a metadata key")?;
+            let start = cursor.at;
             let kind = cursor.u32("the type of a metadata value")?;
             let value = cursor.value(kind)?;
+            spans.insert(key.clone(), start..cursor.at);
             metadata.insert(key, value);
         }
 
@@ -98,13 +110,22 @@ impl Gguf {
             let expected = format!("weights up to byte {wanted}");
             return Err(GgufError::Truncated { offset: data_start, expected, end });
         }
-        Ok(Self { metadata, tensors })
+        Ok(Self { metadata, tensors, spans, data_start })
     }
 
     pub fn text(&self, key: &str) -> Option<&str> {
         match self.metadata.get(key) {
             Some(Value::Text(text)) => Some(text),
             _ => None,
+        }
+    }
+
+    /// A number with a fraction, or `None` when the key is absent.
+    pub fn float(&self, key: &str) -> Result<Option<f64>, GgufError> {
+        match self.metadata.get(key) {
+            None => Ok(None),
+            Some(Value::Float(x)) => Ok(Some(*x)),
+            Some(other) => Err(unexpected(key, "a number with a fraction", other)),
         }
     }
 
@@ -286,8 +307,10 @@ impl<R: Read + Seek> Cursor<R> {
             return Err(malformed(self.at - 4, "at most 4 dimensions", dimensions.to_string()));
         }
         let mut elements: u64 = 1;
+        let mut shape = Vec::new();
         for _ in 0..dimensions {
             let size = self.u64("a dimension of a tensor")?;
+            shape.push(size);
             elements = elements.checked_mul(size).ok_or_else(|| {
                 malformed(self.at - 8, "a tensor of less than 2^64 elements", size.to_string())
             })?;
@@ -295,7 +318,7 @@ impl<R: Read + Seek> Cursor<R> {
         let kind = self.u32("the type of a tensor")?;
         let offset = self.u64("the place of a tensor's weights")?;
         let bytes = Layout::of(kind).map_or(0, |l| l.bytes(elements));
-        Ok((Tensor { name, elements, kind }, offset.saturating_add(bytes)))
+        Ok((Tensor { name, shape, elements, kind, offset }, offset.saturating_add(bytes)))
     }
 }
 
@@ -350,7 +373,7 @@ impl Layout {
         Some(Self { name, block, block_bytes })
     }
 
-    fn bytes(self, elements: u64) -> u64 {
+    pub fn bytes(self, elements: u64) -> u64 {
         elements.div_ceil(self.block).saturating_mul(self.block_bytes)
     }
 }

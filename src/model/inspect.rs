@@ -6,7 +6,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::gguf::{Gguf, GgufError, Layout};
+use super::gguf::{Gguf, GgufError, Layout, Value};
+
+/// What a file says of itself that was compressed and not trained since.
+pub(crate) const NEEDS_TRAINING: &str = "isotherm.mla.needs_training";
 
 /// Bytes of one cached number: llama.cpp's default cache is f16.
 const F16: u64 = 2;
@@ -47,6 +50,8 @@ pub struct Inspection {
     pub kv_bytes_per_token_gqa: u64,
     /// The same if every query head had keys and values of its own.
     pub kv_bytes_per_token_mha: u64,
+    /// Its attention was compressed and not trained since, so its text is not to be relied on.
+    pub needs_training: bool,
 }
 
 /// How it remembers.
@@ -155,6 +160,7 @@ pub fn describe(gguf: &Gguf, file_bytes: u64, sha256: String) -> Result<Inspecti
         kv_bytes_per_token: cache_bytes(&kv_heads, cached),
         kv_bytes_per_token_gqa: cache_bytes(&grouped, head),
         kv_bytes_per_token_mha: cache_bytes(&heads, head),
+        needs_training: gguf.metadata.get(NEEDS_TRAINING) == Some(&Value::Bool(true)),
         architecture,
     })
 }
@@ -206,6 +212,12 @@ impl std::fmt::Display for Inspection {
         writeln!(f, "sha256        {}", self.sha256)?;
         writeln!(f, "cache         {} bytes a token (f16)", self.kv_bytes_per_token)?;
         writeln!(f, "  grouped     {} bytes a token for the same shape", self.kv_bytes_per_token_gqa)?;
-        write!(f, "  full        {} bytes a token for the same shape", self.kv_bytes_per_token_mha)
+        let ratio = self.kv_bytes_per_token_mha as f64 / self.kv_bytes_per_token.max(1) as f64;
+        let full = self.kv_bytes_per_token_mha;
+        write!(f, "  full        {full} bytes a token for the same shape: {ratio:.1} times as many")?;
+        if self.needs_training {
+            write!(f, "\ntraining      needed: its attention was compressed and not trained since")?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! Model files: what is in one, and making one.
 
 #[cfg(feature = "llama")]
+pub mod compress;
+#[cfg(feature = "llama")]
 pub(crate) mod ffi;
 pub mod gguf;
 pub mod inspect;

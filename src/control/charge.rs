@@ -1,0 +1,111 @@
+//! Who has the plant: taking control, holding it, handing it back, and the emergency that overrides all.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::effects::Effects;
+use super::record::{Body, Cause, Event, OutcomeRecord};
+use super::{Controller, Link};
+use crate::actuate::Outcome;
+use crate::envelope::SafeAction;
+use crate::site::Mode;
+
+/// After a failed write control is not taken again before this.
+const RETAKE_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// Decisions in a row without valid inputs before control is released.
+const MISSES_TO_RELEASE: u32 = 3;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Charge {
+    Released {
+        /// Not before this time; `None`: as soon as possible.
+        retake: Option<Timestamp>,
+    },
+    Taking {
+        intent: u64,
+    },
+    Held,
+}
+
+impl Controller {
+    pub(super) fn maybe_take(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        let Charge::Released { retake } = self.charge else { return };
+        let due = retake.is_none_or(|at| now >= at);
+        if self.mode == Mode::Auto && self.plant_up && self.source_up && due && self.inputs_are_good() {
+            let action = self.guard.take_control();
+            let empty = action.is_empty();
+            let intent =
+                fx.event_and_write(Event::TakeControl, "mode auto, plant reachable, inputs good", action);
+            self.charge = if empty { Charge::Held } else { Charge::Taking { intent } };
+        }
+    }
+
+    /// Control is taken only with eyes open: every required signal and every setpoint good.
+    pub(super) fn inputs_are_good(&self) -> bool {
+        let site = &self.setup.site;
+        let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
+        let needed = required.chain(site.setpoints.iter().map(|s| &s.name));
+        self.frame.as_ref().is_some_and(|frame| needed.into_iter().all(|name| frame.good(name).is_some()))
+    }
+
+    /// Hands the plant back to its own controller, if this agent has it.
+    pub(super) fn release(&mut self, why: &str, retake: Option<Timestamp>, fx: &mut Effects<'_>) {
+        if !matches!(self.charge, Charge::Released { .. }) {
+            let action = if self.plant_up { self.guard.release() } else { SafeAction::default() };
+            fx.event_and_write(Event::Release, why, action);
+        }
+        self.charge = Charge::Released { retake };
+    }
+
+    pub(super) fn on_outcome(&mut self, now: Timestamp, intent: u64, outcome: Outcome, fx: &mut Effects<'_>) {
+        let applied = !outcome.release_needed;
+        self.memory = self.guard.after(&self.memory, now, &outcome);
+        let summary = outcome.trouble();
+        fx.record(Body::Outcome(OutcomeRecord { intent, outcome }));
+        if self.charge == (Charge::Taking { intent }) {
+            self.charge =
+                if applied { Charge::Held } else { Charge::Released { retake: Some(now + RETAKE_AFTER) } };
+        } else if !applied {
+            fx.event(Event::WriteFailed, summary);
+            self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);
+        }
+    }
+
+    pub(super) fn on_link(&mut self, link: Link, up: bool, why: &str, fx: &mut Effects<'_>) {
+        let event = if up { Event::LinkUp } else { Event::LinkDown };
+        fx.event(event, format!("{}: {why}", link.as_str()));
+        match link {
+            Link::Plant => self.plant_up = up,
+            Link::Source => self.source_up = up,
+        }
+        if !up {
+            self.release("the link is lost", None, fx);
+        }
+    }
+
+    pub(super) fn check_emergency(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        let emergency = self.memory.emergency().map(ToOwned::to_owned);
+        match (&emergency, self.emergency) {
+            (Some(why), false) => {
+                fx.event(Event::Emergency, why.clone());
+                // A reply still to come would be about a world that no longer is.
+                self.pending = None;
+            }
+            (None, true) => {
+                fx.event(Event::EmergencyOver, "temperatures are back below their hand-back limits");
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+        self.emergency = emergency.is_some();
+        if self.emergency && self.in_charge() {
+            self.judge_and_act(now, Cause::Emergency, self.guard.full_cooling(), fx);
+        }
+    }
+
+    /// Counts decisions for which the guard had no valid inputs.
+    pub(super) fn count_misses(&mut self, touched_by_input_validity: bool, fx: &mut Effects<'_>) {
+        self.misses = if touched_by_input_validity { self.misses + 1 } else { 0 };
+        if self.misses >= MISSES_TO_RELEASE {
+            self.release("three decisions in a row without valid inputs", None, fx);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+"""Examples as token batches, in an order that the seed alone decides."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+END = "<|im_end|>"
+
+
+@dataclass(frozen=True)
+class Example:
+    tokens: np.ndarray
+    # Tokens of the prompt: what comes after is learned.
+    prompt: int
+    weight: float
+
+
+def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
+    """Reads lines of {"prompt", "answer", "weight"?}. Prompt and answer become tokens apart, as they do when
+    the model is asked; the answer ends with the end of its turn. Lines of {"text", "weight"?} are learned
+    from beginning to end."""
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    prompts = tokenizer.encode_batch([line.get("prompt", "") for line in lines])
+    answers = tokenizer.encode_batch([line["text"] if "text" in line else line["answer"] + END for line in lines])
+    examples = []
+    for number, (line, prompt, answer) in enumerate(zip(lines, prompts, answers), 1):
+        tokens = np.array(prompt.ids + answer.ids, dtype=np.int32)
+        if len(tokens) > longest:
+            raise ValueError(f"{path}:{number}: {len(tokens)} tokens, and the limit is {longest}")
+        examples.append(Example(tokens, len(prompt.ids), float(line.get("weight", 1.0))))
+    if not examples:
+        raise ValueError(f"{path}: no examples")
+    return examples
+
+
+def order(examples: list[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Batches of one pass. Neighbours in length share a batch, to pad little; batches come in random order."""
+    random = np.random.default_rng((seed, epoch))
+    shuffled = random.permutation(len(examples))
+    batches = []
+    for start in range(0, len(shuffled), size * 32):
+        window = sorted(shuffled[start : start + size * 32].tolist(), key=lambda i: len(examples[i].tokens))
+        batches += [window[i : i + size] for i in range(0, len(window), size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def batch(examples: list[Example], prompt_weight: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Tokens padded on the right, and what predicting each of them counts."""
+    longest = max(len(e.tokens) for e in examples)
+    tokens = torch.zeros(len(examples), longest, dtype=torch.long)
+    weights = torch.zeros(len(examples), longest)
+    for row, e in enumerate(examples):
+        tokens[row, : len(e.tokens)] = torch.from_numpy(e.tokens)
+        weights[row, : e.prompt] = prompt_weight * e.weight
+        weights[row, e.prompt : len(e.tokens)] = e.weight
+    return tokens, weights
