@@ -36,7 +36,7 @@ pub(super) enum Feature {
 }
 
 /// Server fans speed up when supply air is above about this, degC (inlets are some kelvins warmer).
-const WARM_ABOVE: f64 = 21.0;
+const WARM_ABOVE: f64 = 22.5;
 const WARM_K: f64 = 4.0;
 /// Usual distances: of supply above water, of water above outdoor air, K.
 const THIN_K: f64 = 8.0;
@@ -137,9 +137,9 @@ pub(super) fn regressors(target: Target, layout: &Layout) -> Vec<(Regressor, Pri
         Target::Load => {
             b.add(Feature::One, (0.0, 3.0), 0.0, &[(0.0, 1.0)]);
             let n = layout.of(Part::Supply).count().max(1) as f64;
-            // Leakage: some 0.2 % a kelvin. Server fans in warm air: some percent over a few kelvins.
+            // Leakage: some 0.1 % a kelvin. Server fans in warm air: some percent over a few kelvins.
             for i in layout.of(Part::Supply) {
-                b.add(Feature::At(i), (0.02 / n, 0.01), 1.0, POWER);
+                b.add(Feature::At(i), (0.01 / n, 0.005), 1.0, POWER);
             }
             if layout.plant == PlantKind::Air {
                 b.add(Feature::Warm, (0.3, 0.15), 1.0, POWER);
@@ -215,21 +215,21 @@ fn cooling(b: &mut Build, layout: &Layout) {
     if layout.plant == PlantKind::Air {
         // 10 K of lift cost 0.06 to 0.07 of the heat: Carnot's share at about 55 %.
         for k in [-4.0, 3.0, 10.0] {
-            b.add(Feature::Lift(k), (0.2, 0.25), 1.0, POWER);
+            b.add(Feature::Lift(k), (0.22, 0.08), 1.0, POWER);
         }
         b.add(Feature::Load, (0.6, 0.6), 1.0, POWER);
         b.add(Feature::Warm, (0.15, 0.25), 1.0, POWER);
         b.add(Feature::Units, (0.15, 0.15), 1.0, POWER);
     } else {
         for k in [1.0, 5.0, 10.0] {
-            b.add(Feature::Lift(k), (0.1, 0.3), 1.0, POWER);
+            b.add(Feature::Lift(k), (0.15, 0.1), 1.0, POWER);
         }
         b.add(Feature::Load, (0.2, 0.3), 1.0, POWER);
-        b.add(Feature::Air, (0.1, 0.2), 1.0, POWER);
-        b.add(Feature::AirCubed, (0.1, 0.2), 1.0, POWER);
+        b.add(Feature::Air, (0.1, 0.05), 1.0, POWER);
+        b.add(Feature::AirCubed, (0.2, 0.1), 1.0, POWER);
         b.add(Feature::Units, (0.3, 0.4), 1.0, POWER);
     }
-    b.add(Feature::Thin, (0.1, 0.2), 1.0, POWER);
+    b.add(Feature::Thin, (0.03, 0.03), 1.0, POWER);
     for part in [Part::Pressure, Part::Speed] {
         for i in layout.of(part) {
             b.add(Feature::Pump(i, part), (0.15 / n(part), 0.15), 1.0, POWER);
