@@ -20,10 +20,9 @@ use super::control::{BenchError, cases, wire};
 use crate::clock::Stopwatch;
 use crate::fallback::Fallback;
 use crate::frame::{Assembler, Frame};
-use crate::ingest::{Origin, Reading};
-use crate::site::{Name, Role, Setpoint, Site};
+use crate::site::{Role, Setpoint, Site};
 use crate::twin::{HORIZONS_MIN, Twin};
-use crate::units::{Finite, Unit};
+use crate::units::Finite;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -83,13 +82,11 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, other: &Self) {
-        let all = |s: &Self| [s.n, s.twin, s.stays, s.within[0], s.within[1], s.moving[0], s.moving[1], s.moving[2]];
-        let [a, b, c, d, e, f, g, h] = all(other);
-        self.n += a;
-        self.twin += b;
-        self.stays += c;
-        self.within = [self.within[0] + d, self.within[1] + e];
-        self.moving = [self.moving[0] + f, self.moving[1] + g, self.moving[2] + h];
+        self.n += other.n;
+        self.twin += other.twin;
+        self.stays += other.stays;
+        self.within.iter_mut().zip(other.within).for_each(|(a, b)| *a += b);
+        self.moving.iter_mut().zip(other.moving).for_each(|(a, b)| *a += b);
     }
 }
 
@@ -232,7 +229,9 @@ impl Job {
             for (setpoint, value) in site.setpoints.iter().zip(&now) {
                 command(&mut plant, setpoint.name.as_str(), *value)?;
             }
-            past.iter_mut().for_each(|w| w.rows.push(now.clone()));
+            for window in &mut past {
+                window.rows.push(now.clone());
+            }
             if (i * sample) as f64 >= LEARN_H * 3600.0 {
                 let moved = drive.moved_lately();
                 let rows = vec![now];
@@ -247,10 +246,12 @@ impl Job {
             Parameters::Shipped => Ok(Scenario::parse(self.case.scenario, self.case.text)?),
             Parameters::Changed => {
                 let base = SHIPPED.iter().find(|(n, _)| *n == self.case.plant).map_or("", |(_, text)| *text);
-                let broken = |e: &dyn std::fmt::Display| BenchError::Usage(format!("{}: {e}", self.case.scenario));
+                let broken =
+                    |e: &dyn std::fmt::Display| BenchError::Usage(format!("{}: {e}", self.case.scenario));
                 let base: Table = toml::from_str(base).map_err(|e| broken(&e))?;
                 let mut table: Table = toml::from_str(self.case.text).map_err(|e| broken(&e))?;
-                let mut random = Random(self.seed.wrapping_mul(0x9E37_79B9) ^ self.case.scenario.len() as u64);
+                let mut random =
+                    Random(self.seed.wrapping_mul(0x9E37_79B9) ^ self.case.scenario.len() as u64);
                 let mut plant = base.get("plant").cloned().unwrap_or(Value::Table(Table::new()));
                 change(&mut plant, &mut random);
                 table.insert("plant".to_owned(), plant);
@@ -279,11 +280,6 @@ impl Job {
                 let (Some(then), Some(now)) = (good(&window.frame), good(frame)) else { continue };
                 let Some(path) = path else { continue };
                 let Some(predicted) = path.values.get(steps - 1) else { continue };
-                if std::env::var("TWDBG").is_ok() && minutes == 15 && self.parameters == Parameters::Shipped {
-                    let g = |n: &str| frame.good(&n.parse().unwrap()).map_or(-1.0, Finite::get);
-                    let sps: Vec<String> = window.rows.last().unwrap().iter().map(|v| format!("{v:.1}")).collect();
-                    eprintln!("{} {:?} s{} {} {} then {then:.2} now {now:.2} pred {predicted:.2} sig {:.2} | sp {} | load {:.0} units {} valve {:.0} amb {:.1}", self.case.scenario, self.behaviour, self.seed, frame.time, output.name, path.sigma(steps-1), sps.join(","), g("it_load"), g("chillers_on"), g("crah_valve_max"), g("outdoor_wetbulb"));
-                }
                 let (error, stays) = ((predicted - now).abs(), (then - now).abs());
                 let sigma = path.sigma(steps - 1);
                 let flag = |yes: bool| f64::from(u8::from(yes));
@@ -323,22 +319,8 @@ fn command(plant: &mut Plant, name: &str, value: f64) -> Result<(), BenchError> 
 
 fn frame(plant: &Plant, site: &Site, assembler: &mut Assembler) -> Frame {
     let now: Timestamp = plant.time();
-    for (spec, value) in plant.sensors() {
-        let reading = || {
-            Some(Reading {
-                name: spec.name.parse::<Name>().ok()?,
-                value: Finite::new(value?)?,
-                unit: spec.unit.parse::<Unit>().ok()?,
-                time: now,
-                received: now,
-                origin: Origin { timed: true, ..Origin::default() },
-            })
-        };
-        if let Some(reading) = reading() {
-            assembler.push(&reading);
-        }
-    }
-    for reading in wire::poll(plant, site, now).unwrap_or_default() {
+    let polled = wire::poll(plant, site, now).unwrap_or_default();
+    for reading in wire::sense(plant, now).into_iter().chain(polled) {
         assembler.push(&reading);
     }
     assembler.snapshot(now)
@@ -348,7 +330,10 @@ fn frame(plant: &Plant, site: &Site, assembler: &mut Assembler) -> Frame {
 enum Mover {
     Trim(Box<Fallback>),
     /// Where each setpoint is going, and how many steps it stays there.
-    Steps { random: Random, goals: Vec<(f64, u32)> },
+    Steps {
+        random: Random,
+        goals: Vec<(f64, u32)>,
+    },
 }
 
 struct Drive {
@@ -506,7 +491,9 @@ fn report(found: &Found) -> Report {
     for parameters in [Parameters::Shipped, Parameters::Changed] {
         for behaviour in [Behaviour::Steps, Behaviour::Trim] {
             let at_15 = || {
-                rows.iter().filter(move |r| r.minutes == 15 && r.parameters == parameters && r.behaviour == behaviour)
+                rows.iter().filter(move |r| {
+                    r.minutes == 15 && r.parameters == parameters && r.behaviour == behaviour
+                })
             };
             let temperatures = || at_15().filter(|r| controlled(r.plant, r.role));
             let powers = at_15().filter(|r| matches!(r.role, Role::CoolingPower | Role::FacilityPower));

@@ -25,8 +25,9 @@ const ROW_MIN: f64 = 5.0;
 const ROWS: usize = 6;
 /// Strides in register steps, coarse first.
 const STRIDES: [f64; 4] = [8.0, 4.0, 2.0, 1.0];
-/// Temperatures are kept this far inside their limits, K; chips further, because they follow the load.
+/// Temperatures are kept this far inside their limits, K; what follows the load at once is kept further.
 const MARGIN_K: f64 = 0.8;
+const LIQUID_MARGIN_K: f64 = 1.5;
 const CHIP_MARGIN_K: f64 = 8.0;
 /// A kelvin beyond a margin, as a share of the IT power.
 const PER_K: f64 = 0.03;
@@ -56,7 +57,11 @@ impl Policy for Mpc {
             let next = axis.way(*to).first().copied()?;
             // Small moves add up until a register's step is worth writing.
             let whole = if (to - axis.now).abs() < axis.step - 1e-9 { axis.now } else { *to };
-            let first = if (next - axis.now).abs() >= axis.step - 1e-9 { next } else { axis.now + (whole - axis.now).clamp(-axis.step, axis.step) };
+            let first = if (next - axis.now).abs() >= axis.step - 1e-9 {
+                next
+            } else {
+                axis.now + (whole - axis.now).clamp(-axis.step, axis.step)
+            };
             Some((axis.name.clone(), Finite::new(first)?.rounded(3)))
         });
         Some(moved.collect())
@@ -93,7 +98,16 @@ impl Axis {
         let (warmer, colder) = (pace(e.warming_pct_5min), pace(e.cooling_pct_5min));
         let (up, down) = if s.cools == Cools::Down { (warmer, colder) } else { (colder, warmer) };
         let step = s.step.max(s.deadband).get();
-        Some(Self { name: s.name.clone(), index, now: now.get(), low: floor.get(), high: ceiling.get(), step, up, down })
+        Some(Self {
+            name: s.name.clone(),
+            index,
+            now: now.get(),
+            low: floor.get(),
+            high: ceiling.get(),
+            step,
+            up,
+            down,
+        })
     }
 
     /// The rows on the way to a goal, and the goal itself last.
@@ -145,7 +159,9 @@ impl<'a> Search<'a> {
         if !terms.iter().any(|(_, t)| matches!(t, Term::Facility | Term::Cooling)) {
             return None;
         }
-        let total = |role| site.with_role(role).filter_map(|s| seen.frame.good(&s.name)).map(Finite::get).sum::<f64>();
+        let total = |role| {
+            site.with_role(role).filter_map(|s| seen.frame.good(&s.name)).map(Finite::get).sum::<f64>()
+        };
         let axes = site.setpoints.iter().enumerate().filter_map(|(i, s)| Axis::new(i, s, seen)).collect();
         let (it_kw, cooling_kw) = (total(Role::ItLoad).max(1.0), total(Role::CoolingPower).max(1.0));
         Some(Self { ahead, axes, terms, hold, it_kw, cooling_kw })
@@ -197,9 +213,8 @@ impl<'a> Search<'a> {
             let before = self.hold.signals.get(*index).copied().flatten().map_or(unsure, |h| h.sigmas[3]);
             let power = mean + SETTLED * (path.rest - mean) - CURIOSITY * (unsure - before).max(0.0);
             match term {
-                Term::Facility => power,
                 Term::Cooling if facility => COOLING_AGAIN * power,
-                Term::Cooling => power,
+                Term::Facility | Term::Cooling => power,
                 Term::Within(low, high) => PER_K * self.it_kw * beyond(&path, *low, *high),
             }
         };
@@ -224,7 +239,9 @@ fn limits(site: &Site, name: &Name, role: Role) -> Option<(f64, f64)> {
             let top = high.min(site.envelope.no_warming_at.plus(MARGIN_K / 2.0));
             Some((low.get(), top.get() - MARGIN_K))
         }
-        (Role::LiquidSupply | Role::Bath, Some([low, high])) => Some((low.get(), high.get() - MARGIN_K)),
+        (Role::LiquidSupply | Role::Bath, Some([low, high])) => {
+            Some((low.get(), high.get() - LIQUID_MARGIN_K))
+        }
         (Role::ChipTemp, _) => Some((f64::NEG_INFINITY, site.envelope.chip_allowable?.get() - CHIP_MARGIN_K)),
         _ => None,
     }

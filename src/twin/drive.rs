@@ -12,6 +12,7 @@
 
 use crate::frame::{Frame, Sample};
 use crate::site::{Cools, Name, PlantKind, Role, Setpoint, Site};
+use crate::units::Finite;
 use crate::units::Unit;
 
 /// What a setpoint is to the model.
@@ -94,13 +95,13 @@ impl Layout {
 
     /// `None` unless every setpoint and the load are good.
     pub(super) fn read(&self, frame: &Frame) -> Option<Inputs> {
-        let good = |n: &Name| frame.good(n).map(|v| v.get());
+        let good = |n: &Name| frame.good(n).map(Finite::get);
         let mean = |names: &[Name]| {
             let values: Vec<f64> = names.iter().filter_map(good).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
         let in_force = |n: &Name| {
-            let active = frame.active.get(n).and_then(Sample::good).map(|v| v.get());
+            let active = frame.active.get(n).and_then(Sample::good).map(Finite::get);
             active.or_else(|| good(n))
         };
         Some(Inputs {
@@ -249,9 +250,7 @@ impl Machines {
             *lag += pass * (now - *lag);
         }
         let load = (inputs.load / self.load).max(0.1);
-        let setpoint = |part| {
-            Some([layout.mean(part, &inputs.setpoints)?, layout.mean(part, &self.lagged)?])
-        };
+        let setpoint = |part| Some([layout.mean(part, &inputs.setpoints)?, layout.mean(part, &self.lagged)?]);
         let (water_sp, supply_sp) = (setpoint(Part::Water), setpoint(Part::Supply));
         if let (Some(water), Some(before)) = (inputs.water, self.lagged_water) {
             self.lagged_water = Some(before + pass * (water - before));

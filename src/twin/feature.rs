@@ -188,11 +188,14 @@ fn temperature(b: &mut Build, role: Role, layout: &Layout) {
         b.add(Feature::Ambient, (0.0, 0.5), 0.0, WEAK);
         return;
     }
-    let (rise, lags) = match role {
-        Role::ChipTemp => ((25.0, 15.0), CHIP),
-        Role::Bath | Role::LiquidReturn => ((8.0, 5.0), SLOW),
-        _ if of_supply || beside => ((0.3, 1.0), WEAK),
-        _ => ((1.0, 2.0), WEAK),
+    let (rise, lags) = if role == Role::ChipTemp {
+        ((25.0, 15.0), CHIP)
+    } else if matches!(role, Role::Bath | Role::LiquidReturn) {
+        ((8.0, 5.0), SLOW)
+    } else if of_supply || beside {
+        ((0.3, 1.0), WEAK)
+    } else {
+        ((1.0, 2.0), WEAK)
     };
     b.add(Feature::Load, rise, if of_supply { 0.0 } else { 1.0 }, lags);
     if beside {

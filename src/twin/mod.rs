@@ -211,7 +211,10 @@ impl Twin {
         };
         let value = |o: &Output| match o.target {
             feature::Target::OtherPower => Some(good(&o.name)? - cooling()?),
-            _ => good(&o.name),
+            feature::Target::Temperature(_)
+            | feature::Target::Load
+            | feature::Target::CoolingPower
+            | feature::Target::FacilityPower => good(&o.name),
         };
         std::iter::once(Some(inputs.load)).chain(self.outputs.iter().map(value)).collect()
     }
@@ -263,7 +266,8 @@ impl Twin {
         for (then, inputs, rows) in &self.past {
             let Some(mark) = model::MARKS.iter().position(|m| m + 1 == rows.len()) else { continue };
             let courses = then.courses(&self.layout, &self.outputs, inputs, rows);
-            for ((model, course), (_, n, last)) in core.models.iter_mut().zip(&courses).zip(&minute.readings) {
+            for ((model, course), (_, n, last)) in core.models.iter_mut().zip(&courses).zip(&minute.readings)
+            {
                 if let (Some(model), Some(course), true) = (model, course, *n > 0)
                     && let Some(predicted) = course.values.get(rows.len() - 1)
                 {
@@ -351,7 +355,8 @@ impl Core {
         for (k, c) in path.iter_mut().enumerate() {
             c.load = load(k, &courses) / self.machines.load;
         }
-        let waters: Vec<usize> = outputs.iter().enumerate().filter(|(_, o)| o.is_water()).map(|(i, _)| i + 1).collect();
+        let waters: Vec<usize> =
+            outputs.iter().enumerate().filter(|(_, o)| o.is_water()).map(|(i, _)| i + 1).collect();
         for &i in &waters {
             courses[i] = course(i, &path);
         }
@@ -361,9 +366,9 @@ impl Core {
             let water = (!water.is_empty()).then(|| water.iter().sum::<f64>() / water.len() as f64);
             self.machines.follow(layout, row(k), inputs, load(k, &courses), water, c);
         }
-        for i in 1..self.models.len() {
+        for (i, slot) in courses.iter_mut().enumerate().skip(1) {
             if !waters.contains(&i) {
-                courses[i] = course(i, &path);
+                *slot = course(i, &path);
             }
         }
         courses

@@ -49,15 +49,14 @@ pub(super) struct Course {
 
 /// Deviation to begin with, at each mark, in the model's units; and what the offsets are like.
 fn before(target: Target) -> ([f64; 3], [Offset; 2]) {
-    let offsets = |fast, fade_min, slow| {
-        [Offset { sd: fast, fade_min }, Offset { sd: slow, fade_min: 360.0 }]
-    };
+    let offsets =
+        |fast, fade_min, slow| [Offset { sd: fast, fade_min }, Offset { sd: slow, fade_min: 360.0 }];
     match target {
         Target::Temperature(Role::ChipTemp) => ([2.0, 2.5, 3.0], offsets(3.0, 6.0, 3.0)),
         // Loops with an integral bring these back to their setpoint.
-        Target::Temperature(
-            Role::Chws | Role::FacilitySupply | Role::CrahSupply | Role::LiquidSupply,
-        ) => ([0.3, 0.5, 0.7], offsets(0.5, 10.0, 0.3)),
+        Target::Temperature(Role::Chws | Role::FacilitySupply | Role::CrahSupply | Role::LiquidSupply) => {
+            ([0.3, 0.5, 0.7], offsets(0.5, 10.0, 0.3))
+        }
         Target::Temperature(_) => ([0.3, 0.5, 0.7], offsets(0.5, 15.0, 1.0)),
         Target::Load => ([0.5, 0.8, 1.1], offsets(0.7, 10.0, 2.0)),
         Target::CoolingPower | Target::FacilityPower => ([0.15, 0.25, 0.35], offsets(0.1, 10.0, 0.3)),
@@ -124,13 +123,7 @@ impl Model {
     }
 
     /// `minutes` under `c`, at whose end `readings` averaged to `value`.
-    pub(super) fn learn(
-        &mut self,
-        c: &Conditions,
-        flows: &[f64],
-        minutes: f64,
-        value: Option<(f64, u32)>,
-    ) {
+    pub(super) fn learn(&mut self, c: &Conditions, flows: &[f64], minutes: f64, value: Option<(f64, u32)>) {
         let mut x = Vec::with_capacity(self.regressors.len());
         for (i, r) in self.regressors.iter().enumerate() {
             let raw = r.feature.of(c, flows);
