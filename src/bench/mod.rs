@@ -4,3 +4,5 @@
 pub mod control;
 pub mod guard;
 pub mod ingest;
+#[cfg(feature = "demo")]
+pub mod twin;

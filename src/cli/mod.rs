@@ -124,6 +124,9 @@ enum BenchCommand {
     /// Transitions under mixed behaviour, for learning control offline.
     #[cfg(feature = "demo")]
     Log(bench::control::log::Args),
+    /// The twin's errors against "it stays as it is", on simulated plants.
+    #[cfg(feature = "demo")]
+    Twin(bench::twin::Args),
 }
 
 #[derive(Args)]
@@ -312,6 +315,15 @@ fn bench(command: &BenchCommand) -> Done {
         BenchCommand::Log(args) => {
             let rows = bench::control::log::run(args).map_err(usage)?;
             println!("{rows} rows");
+            return Ok(());
+        }
+        #[cfg(feature = "demo")]
+        BenchCommand::Twin(args) => {
+            let report = bench::twin::run(args).map_err(usage)?;
+            if args.json {
+                return print_json(&report);
+            }
+            print!("{}", report.markdown());
             return Ok(());
         }
     };

@@ -8,6 +8,7 @@
 //! To add one: a module here, a [`Law`] in the site, and a line in [`of`].
 
 mod fixed;
+mod mpc;
 mod pid;
 mod trim;
 
@@ -53,5 +54,6 @@ pub fn of(site: &Site) -> Option<Box<dyn Policy>> {
         Law::Fixed => Some(Box::new(fixed::Fixed::new(site))),
         Law::Trim => Some(Box::new(Fallback::new(site))),
         Law::Pid => Some(Box::new(pid::Pid::new(site))),
+        Law::Mpc => Some(Box::new(mpc::Mpc)),
     }
 }

@@ -21,10 +21,12 @@ pub enum Law {
     Trim,
     /// A cascade of PID loops on the worst temperature margin.
     Pid,
+    /// Receding-horizon optimization on the twin.
+    Mpc,
 }
 
 impl Law {
-    pub const ALL: [Self; 4] = [Self::Llm, Self::Fixed, Self::Trim, Self::Pid];
+    pub const ALL: [Self; 5] = [Self::Llm, Self::Fixed, Self::Trim, Self::Pid, Self::Mpc];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Law {
             Self::Fixed => "fixed",
             Self::Trim => "trim",
             Self::Pid => "pid",
+            Self::Mpc => "mpc",
         }
     }
 }

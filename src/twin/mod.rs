@@ -1,29 +1,37 @@
-//! A model of the site learned from the site's own telemetry while it runs.
+//! A grey-box model of the site, learned from the site's own telemetry while it runs.
 //!
-//! Theory of operation. Every controlled temperature, and the cooling power, is taken to follow
-//! `y[k+1] = y[k] + b·u[k] - (1 - a)·y[k] + c`, one step in five minutes, where `u` holds the setpoints, the
-//! IT load and the wet bulb (means over the step): the discrete form of a first-order lag whose rest value
-//! depends on the inputs. The step is long because noise in `y` biases `a`, the more the less `y` moves in a
-//! step. Recursive least squares with forgetting identifies it ([`rls`]). Beside it each model is judged the way
-//! it is used: it is run open-loop from what was measured half an hour ago, with the inputs that really
-//! came, and its error after 5, 15 and 30 min is kept next to that of "it stays as it is". A model that
-//! does not do better than that, within a floor, is *not yet identified*, and says nothing. The uncertainty
-//! of a prediction is that measured error, widened by what is not known about the setpoints that move.
+//! Theory of operation. What a plant does is known in shape and not in size. [`drive`] reads what drives the
+//! site (setpoints, load, weather) and learns where machines stop following their setpoints; [`feature`] makes
+//! of it the terms that physics gives each temperature and power, with a first guess of every size;
+//! [`estimate`] learns the sizes, and an offset that wanders, by a Kalman filter that never forgets more than
+//! the first guess; [`model`] joins them, each term behind first-order lags. All regressors are inputs, never
+//! past outputs, so that a prediction is stable whatever was learned.
 //!
-//! It is not the simulator and shares no code with it.
+//! The twin speaks after minutes, with the uncertainty of its first guess, and becomes surer with data. Every
+//! five minutes it runs from what it knew 5, 15 and 30 min ago with the setpoints that really came, and
+//! keeps its errors: the uncertainty of a prediction is that measured error, widened by what is not known of the
+//! effects of the setpoints that move.
+//!
+//! It is not the simulator and shares no code with it. `docs/twin.md` has formulas, sources and measured errors.
 
+mod ahead;
+mod drive;
+mod estimate;
+mod feature;
 mod model;
-mod rls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use ahead::{Lookahead, Output, Path, Trajectory};
+
 use crate::frame::Frame;
-use crate::site::{Cools, Name, Role, Site};
+use crate::site::{Name, Role, Site};
 use crate::units::Finite;
-use model::{Input, Model};
+use drive::{Conditions, Inputs, Layout, Machines};
+use model::{Model, STEP_MIN, STEPS};
 
 /// Minutes ahead that are predicted.
 pub const HORIZONS_MIN: [u32; 3] = [5, 15, 30];
@@ -62,140 +70,239 @@ pub struct Outlook {
     pub unidentified: Vec<Name>,
 }
 
-/// A step of the models.
-const STEP_S: i64 = 300;
-/// The end of a step over which an output is averaged.
-const READ_S: i64 = 60;
+/// Predictions less certain than this (K; share of the present power) are not shown.
+const MOST_SIGMA_K: f64 = 2.0;
+const MOST_SIGMA_CHIP_K: f64 = 6.0;
+const MOST_SIGMA_POWER: f64 = 0.3;
+/// Frames are averaged over this long before they are learned from.
+const LEARN_S: i64 = 60;
+/// After a silence this long the past says nothing about the lags.
+const GAP_S: i64 = 180;
 
 #[derive(Clone, Debug)]
 pub struct Twin {
-    inputs: Vec<Input>,
-    models: Vec<Model>,
+    layout: Layout,
     setpoints: Vec<(Name, [f64; 2], f64)>,
+    outputs: Vec<Output>,
     sample_s: i64,
-    /// The step under way.
-    step: Option<Step>,
-    /// Inputs as last seen good, the start of every prediction.
-    present: Option<Vec<f64>>,
+    core: Option<Core>,
+    /// The minute under way.
+    minute: Option<Minute>,
+    present: Option<Inputs>,
+    heard: Option<Timestamp>,
+    /// What was known at the end of each of the last steps, and the setpoints of the steps since.
+    past: VecDeque<(Core, Inputs, Vec<Vec<f64>>)>,
+    /// The step under way: mean setpoints, and minutes.
+    step: (Vec<f64>, f64),
+}
+
+/// All that has been learned.
+#[derive(Clone, Debug)]
+struct Core {
+    machines: Machines,
+    /// Setpoints at which flows count as one.
+    flows: Vec<f64>,
+    /// The load first, then as the outputs; `None` before a first good value.
+    models: Vec<Option<Model>>,
 }
 
 #[derive(Clone, Debug)]
-struct Step {
+struct Minute {
     began: Timestamp,
-    last: Timestamp,
-    inputs: Vec<f64>,
+    mean: Inputs,
     count: u32,
-    /// Sum and number of each output's good values at the step's end.
-    outputs: Vec<(f64, u32)>,
+    /// Sum, number and last of each model's good values.
+    readings: Vec<(f64, u32, f64)>,
 }
 
 impl Twin {
     #[must_use]
     pub fn new(site: &Site) -> Self {
-        let span = |[low, high]: [Finite; 2]| high.get() - low.get();
-        let mut inputs: Vec<Input> = site
-            .setpoints
-            .iter()
-            .map(|s| Input::setpoint(&s.name, span([s.min, s.max]), s.cools == Cools::Up))
-            .collect();
-        for (role, scale) in [(Role::ItLoad, None), (Role::OutdoorWetBulb, Some(10.0))] {
-            let signals: Vec<_> = site.with_role(role).collect();
-            if !signals.is_empty() {
-                let scale =
-                    scale.unwrap_or_else(|| signals.iter().map(|s| span(s.range)).sum::<f64>() / 10.0);
-                inputs.push(Input::disturbance(signals.iter().map(|s| s.name.clone()).collect(), scale));
-            }
-        }
-        let models: Vec<Model> = site
-            .signals
-            .iter()
-            .filter_map(|s| Some(Model::new(s, output_scale(s.role?, span(s.range))?, &inputs)))
-            .collect();
+        let cooling_measured = site.with_role(Role::CoolingPower).next().is_some();
+        let output = |s: &crate::site::Signal| {
+            let role = s.role?;
+            let target = model::target(role, cooling_measured)?;
+            Some(Output { name: s.name.clone(), role, target, range: s.range.map(Finite::get) })
+        };
         Self {
-            inputs,
-            models,
+            layout: Layout::new(site),
             setpoints: site
                 .setpoints
                 .iter()
                 .map(|s| (s.name.clone(), [s.min.get(), s.max.get()], s.step.get()))
                 .collect(),
+            outputs: site.signals.iter().filter_map(output).collect(),
             sample_s: site.sample.as_secs(),
-            step: None,
+            core: None,
+            minute: None,
             present: None,
+            heard: None,
+            past: VecDeque::new(),
+            step: (Vec::new(), 0.0),
         }
     }
 
-    /// Learns from a frame. A gap, or an input that is not good, starts the models' past anew; what they
-    /// have learned stays. A site sampled less often than every five minutes is not modelled.
+    /// Learns from a frame. Without a good load and good setpoints it is blind: it learns and says nothing.
     pub fn update(&mut self, frame: &Frame) {
-        let Some((inputs, outputs)) = self.read(frame) else {
-            self.restart();
+        let since = self.heard.map(|t| frame.time.as_second() - t.as_second());
+        self.heard = Some(frame.time);
+        let Some(mut inputs) = self.layout.read(frame) else {
             self.present = None;
+            self.minute = None;
+            self.past.clear();
             return;
         };
-        let gap = |s: &Step| {
-            let since = frame.time.as_second() - s.last.as_second();
-            since < 0 || since > READ_S.max(2 * self.sample_s)
-        };
-        if self.step.as_ref().is_some_and(gap) {
-            self.restart();
+        if since.is_some_and(|s| s < 0 || s > GAP_S.max(5 * self.sample_s / 2)) || self.present.is_none() {
+            self.resume(&inputs);
         }
-        let mut step = self.step.take().unwrap_or_else(|| Step {
-            began: frame.time,
-            last: frame.time,
-            inputs: vec![0.0; inputs.len()],
-            count: 0,
-            outputs: vec![(0.0, 0); outputs.len()],
-        });
-        step.last = frame.time;
-        step.inputs.iter_mut().zip(&inputs).for_each(|(sum, v)| *sum += v);
-        step.count += 1;
-        let until = frame.time.as_second() - step.began.as_second() + self.sample_s;
-        if until > STEP_S - READ_S {
-            for ((sum, n), value) in step.outputs.iter_mut().zip(outputs) {
-                if let Some(value) = value {
-                    *sum += value;
-                    *n += 1;
+        if let Some(before) = &self.present {
+            // Weather is slow: the last that was known is better than none.
+            inputs.ambient = inputs.ambient.or(before.ambient);
+            inputs.units = inputs.units.or(before.units);
+        }
+        let values = self.values(frame, &inputs);
+        if let Some(core) = &mut self.core {
+            for (model, value) in core.models.iter_mut().zip(&values) {
+                if let (Some(model), Some(value)) = (model, value) {
+                    model.hear(*value);
                 }
             }
         }
-        if until >= STEP_S && self.sample_s <= STEP_S {
-            let means: Vec<f64> = step.inputs.iter().map(|s| s / f64::from(step.count)).collect();
-            let scaled: Vec<f64> = self.inputs.iter_mut().zip(means).map(|(i, v)| i.scaled(v)).collect();
-            for (model, (sum, n)) in self.models.iter_mut().zip(step.outputs) {
-                model.step((n > 0).then(|| sum / f64::from(n)), &scaled);
+        let minute = self.minute.get_or_insert_with(|| Minute {
+            began: frame.time,
+            mean: inputs.clone(),
+            count: 0,
+            readings: vec![(0.0, 0, 0.0); values.len()],
+        });
+        minute.mean.blend(&inputs, f64::from(minute.count));
+        minute.count += 1;
+        for ((sum, n, last), value) in minute.readings.iter_mut().zip(values) {
+            if let Some(value) = value {
+                (*sum, *n, *last) = (*sum + value, *n + 1, value);
             }
-        } else {
-            self.step = Some(step);
         }
         self.present = Some(inputs);
+        let seconds = frame.time.as_second() - minute.began.as_second() + self.sample_s;
+        if seconds >= LEARN_S
+            && let Some(minute) = self.minute.take()
+        {
+            self.learn(&minute, seconds as f64 / 60.0);
+        }
     }
 
-    fn restart(&mut self) {
-        self.models.iter_mut().for_each(Model::restart);
-        self.step = None;
+    /// After a silence: lags are as if all had been like this for long.
+    fn resume(&mut self, inputs: &Inputs) {
+        self.minute = None;
+        self.past.clear();
+        self.step = (Vec::new(), 0.0);
+        let Some(core) = &mut self.core else { return };
+        core.machines.settle(inputs);
+        let mut c = Conditions::default();
+        core.machines.follow(&self.layout, &inputs.setpoints, inputs, inputs.load, inputs.water, &mut c);
+        core.models.iter_mut().flatten().for_each(|m| m.settle(&c, &core.flows));
     }
 
-    /// Inputs and outputs of a frame, in order. `None` unless all inputs are good.
-    fn read(&self, frame: &Frame) -> Option<(Vec<f64>, Vec<Option<f64>>)> {
-        let sum = |i: &Input| i.sources().iter().map(|n| Some(frame.good(n)?.get())).sum::<Option<f64>>();
-        let inputs = self.inputs.iter().map(sum).collect::<Option<_>>()?;
-        Some((inputs, self.models.iter().map(|m| frame.good(m.name()).map(Finite::get)).collect()))
+    /// What each model predicts, as measured in this frame.
+    fn values(&self, frame: &Frame, inputs: &Inputs) -> Vec<Option<f64>> {
+        let good = |n: &Name| frame.good(n).map(Finite::get);
+        let cooling = || -> Option<f64> {
+            let meters = self.outputs.iter().filter(|o| o.role == Role::CoolingPower);
+            meters.map(|o| good(&o.name)).sum()
+        };
+        let value = |o: &Output| match o.target {
+            feature::Target::OtherPower => Some(good(&o.name)? - cooling()?),
+            feature::Target::Temperature(_)
+            | feature::Target::Load
+            | feature::Target::CoolingPower
+            | feature::Target::FacilityPower => good(&o.name),
+        };
+        std::iter::once(Some(inputs.load)).chain(self.outputs.iter().map(value)).collect()
+    }
+
+    fn learn(&mut self, minute: &Minute, minutes: f64) {
+        let inputs = &minute.mean;
+        let core = self.core.get_or_insert_with(|| Core {
+            machines: Machines::new(inputs),
+            flows: inputs.setpoints.clone(),
+            models: vec![None; self.outputs.len() + 1],
+        });
+        core.machines.learn(&self.layout, inputs, minutes);
+        let mut c = Conditions::default();
+        core.machines.follow(&self.layout, &inputs.setpoints, inputs, inputs.load, inputs.water, &mut c);
+        let load = core.machines.load;
+        for (i, (slot, (sum, n, _))) in core.models.iter_mut().zip(&minute.readings).enumerate() {
+            let value = (*n > 0).then(|| (sum / f64::from(*n), *n));
+            if slot.is_none()
+                && let Some((value, _)) = value
+            {
+                let output = i.checked_sub(1).and_then(|i| self.outputs.get(i));
+                let target = output.map_or(feature::Target::Load, |o| o.target);
+                *slot = Some(Model::new(target, &self.layout, &c, load, value));
+            }
+            if let Some(model) = slot {
+                model.learn(&c, &core.flows, minutes, value);
+            }
+        }
+        let (mean, so_far) = &mut self.step;
+        if mean.len() == inputs.setpoints.len() {
+            let share = minutes / (*so_far + minutes);
+            mean.iter_mut().zip(&inputs.setpoints).for_each(|(m, v)| *m += share * (v - *m));
+        } else {
+            mean.clone_from(&inputs.setpoints);
+        }
+        *so_far += minutes;
+        if *so_far >= STEP_MIN - 0.01 {
+            self.step_over(minute);
+        }
+    }
+
+    /// Judges what was predicted, with the setpoints that came.
+    fn step_over(&mut self, minute: &Minute) {
+        let setpoints = std::mem::take(&mut self.step).0;
+        for (_, _, rows) in &mut self.past {
+            rows.push(setpoints.clone());
+        }
+        let Some(core) = &mut self.core else { return };
+        for (then, inputs, rows) in &self.past {
+            let Some(mark) = model::MARKS.iter().position(|m| m + 1 == rows.len()) else { continue };
+            let courses = then.courses(&self.layout, &self.outputs, inputs, rows);
+            for ((model, course), (_, n, last)) in core.models.iter_mut().zip(&courses).zip(&minute.readings)
+            {
+                if let (Some(model), Some(course), true) = (model, course, *n > 0)
+                    && let Some(predicted) = course.values.get(rows.len() - 1)
+                {
+                    model.judge(mark, *predicted, *last);
+                }
+            }
+        }
+        if let Some(present) = &self.present {
+            self.past.push_back((core.clone(), present.clone(), Vec::new()));
+        }
+        if self.past.len() > STEPS {
+            self.past.pop_front();
+        }
+    }
+
+    /// A look ahead from `frame`, to ask for the outcome of many choices; `None` while it is blind or new.
+    #[must_use]
+    pub fn lookahead(&self, frame: &Frame) -> Option<Lookahead<'_>> {
+        Lookahead::new(self, frame)
     }
 
     /// The look-ahead from `frame`: hold, and each setpoint one and two steps either way.
     #[must_use]
     pub fn outlook(&self, frame: &Frame) -> Outlook {
         let mut outlook = Outlook::default();
-        let hold = self.row(frame, BTreeMap::new());
+        let ahead = self.lookahead(frame);
+        let hold = ahead.as_ref().and_then(|a| a.row(BTreeMap::new()));
         outlook.unidentified = self
-            .models
+            .outputs
             .iter()
-            .map(Model::name)
+            .map(|o| &o.name)
             .filter(|n| hold.as_ref().is_none_or(|r| !r.ahead.contains_key(*n)))
             .cloned()
             .collect();
-        let Some(hold) = hold else { return outlook };
+        let (Some(ahead), Some(hold)) = (ahead, hold) else { return outlook };
         outlook.rows.push(hold);
         for (name, [min, max], step) in &self.setpoints {
             let Some(now) = frame.good(name) else { continue };
@@ -204,7 +311,7 @@ impl Twin {
                 if to.get() < min - 1e-9 || to.get() > max + 1e-9 {
                     continue;
                 }
-                outlook.rows.extend(self.row(frame, BTreeMap::from([(name.clone(), to.rounded(3))])));
+                outlook.rows.extend(ahead.row(BTreeMap::from([(name.clone(), to.rounded(3))])));
             }
         }
         outlook
@@ -214,65 +321,57 @@ impl Twin {
     /// its model cannot say.
     #[must_use]
     pub fn predict(&self, frame: &Frame, setpoints: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Worst> {
-        let Some(inputs) = self.inputs_with(setpoints) else { return BTreeMap::new() };
-        self.models
-            .iter()
-            .filter_map(|m| Some((m.name().clone(), m.worst(frame.good(m.name())?.get(), &inputs)?)))
-            .collect()
+        self.lookahead(frame).map(|a| a.worst(setpoints)).unwrap_or_default()
     }
 
     /// One row of the outlook; `None` when nothing at all can be predicted.
     #[must_use]
     pub fn row(&self, frame: &Frame, moves: BTreeMap<Name, Finite>) -> Option<Row> {
-        let inputs = self.inputs_with(&moves)?;
-        let ahead: BTreeMap<_, _> = self
-            .models
-            .iter()
-            .filter_map(|m| Some((m.name().clone(), m.ahead(frame.good(m.name())?.get(), &inputs)?)))
-            .collect();
-        (!ahead.is_empty()).then_some(Row { moves, ahead })
-    }
-
-    /// Scaled inputs with some setpoints moved, and by how much each is.
-    fn inputs_with(&self, moves: &BTreeMap<Name, Finite>) -> Option<Vec<(f64, f64)>> {
-        let present = self.present.as_ref()?;
-        let inputs = self.inputs.iter().zip(present).map(|(input, now)| {
-            let to = input.moved_by(moves).map_or(*now, Finite::get);
-            let at = input.scale_of(to)?;
-            Some((at, at - input.scale_of(*now)?))
-        });
-        inputs.collect()
+        self.lookahead(frame)?.row(moves)
     }
 }
 
-/// What is predicted, and the size in which its numbers are near one.
-fn output_scale(role: Role, span: f64) -> Option<f64> {
-    match role {
-        Role::ItInlet
-        | Role::CrahSupply
-        | Role::Chws
-        | Role::LiquidSupply
-        | Role::LiquidReturn
-        | Role::Bath
-        | Role::ChipTemp => Some(10.0),
-        Role::CoolingPower => Some(span / 10.0),
-        Role::Chwr
-        | Role::FacilitySupply
-        | Role::FacilityReturn
-        | Role::ItLoad
-        | Role::RoomDryBulb
-        | Role::RoomHumidity
-        | Role::RoomDewPoint
-        | Role::OutdoorDryBulb
-        | Role::OutdoorWetBulb
-        | Role::Flow
-        | Role::DiffPressure
-        | Role::FanSpeed
-        | Role::PumpSpeed
-        | Role::ValvePosition
-        | Role::FacilityPower
-        | Role::ChillersOn
-        | Role::LoadAhead => None,
+impl Core {
+    /// What comes of setpoints, one row a step and the last one for the rest, by model: first the load, then
+    /// the water, then what depends on them.
+    fn courses(
+        &self,
+        layout: &Layout,
+        outputs: &[Output],
+        inputs: &Inputs,
+        rows: &[Vec<f64>],
+    ) -> Vec<Option<model::Course>> {
+        let mut path: [Conditions; STEPS] = Default::default();
+        let row = |k: usize| rows.get(k).or(rows.last()).unwrap_or(&inputs.setpoints);
+        for (k, c) in path.iter_mut().enumerate() {
+            self.machines.follow(layout, row(k), inputs, inputs.load, None, c);
+        }
+        let course = |i: usize, path: &_| Some(self.models.get(i)?.as_ref()?.course(path, &self.flows));
+        let mut courses = vec![None; self.models.len()];
+        courses[0] = course(0, &path);
+        let load = |k: usize, courses: &[Option<model::Course>]| {
+            courses.first().and_then(|c| c.as_ref()?.values.get(k)).map_or(inputs.load, |v| v.max(0.0))
+        };
+        for (k, c) in path.iter_mut().enumerate() {
+            c.load = load(k, &courses) / self.machines.load;
+        }
+        let waters: Vec<usize> =
+            outputs.iter().enumerate().filter(|(_, o)| o.is_water()).map(|(i, _)| i + 1).collect();
+        for &i in &waters {
+            courses[i] = course(i, &path);
+        }
+        for (k, c) in path.iter_mut().enumerate() {
+            let water: Vec<f64> =
+                waters.iter().filter_map(|i| Some(*courses[*i].as_ref()?.values.get(k)?)).collect();
+            let water = (!water.is_empty()).then(|| water.iter().sum::<f64>() / water.len() as f64);
+            self.machines.follow(layout, row(k), inputs, load(k, &courses), water, c);
+        }
+        for (i, slot) in courses.iter_mut().enumerate().skip(1) {
+            if !waters.contains(&i) {
+                *slot = course(i, &path);
+            }
+        }
+        courses
     }
 }
 

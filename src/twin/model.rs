@@ -1,225 +1,231 @@
-//! One predicted signal: its first-order model, and how well that model has done.
+//! One predicted quantity: its regressors with their lags, what has been learned of them, and how well it
+//! has done.
 
-use std::collections::{BTreeMap, VecDeque};
+use super::drive::{Conditions, Layout};
+use super::estimate::{Estimate, Offset};
+use super::feature::{Regressor, Target, regressors};
+use crate::site::Role;
 
-use super::rls::{Rls, dot};
-use super::{Ahead, Worst};
-use crate::site::{Name, Role, Signal};
-use crate::units::{Finite, Unit};
-
-/// Steps before a model may speak: two hours.
-const MIN_STEPS: u32 = 24;
-/// Open-loop trials before a model may speak.
-const MIN_TRIALS: u32 = 6;
-/// A trial's weight in the mean squared errors, once there are enough of them.
+/// A step of a prediction.
+pub(super) const STEP_MIN: f64 = 5.0;
+/// Steps of a prediction.
+pub(super) const STEPS: usize = 6;
+/// The steps at which errors are kept: 5, 15 and 30 min.
+pub(super) const MARKS: [usize; 3] = [0, 2, 5];
+/// Predictions that are made before a model is believed to know its own errors.
+const TRIALS_BEFORE: f64 = 4.0;
+/// A trial's weight once there are many.
 const TRIAL_WEIGHT: f64 = 0.02;
-/// The error at which a model is good enough even when "it stays as it is" does as well.
-const FLOOR_K: f64 = 0.3;
-const FLOOR_POWER: f64 = 0.05;
-/// Predictions less certain than this (K; share of the present power) are not made.
-const MOST_SIGMA_K: f64 = 2.0;
-const MOST_SIGMA_POWER: f64 = 0.25;
-
-/// Steps to each horizon.
-const STEPS: [usize; 3] = [1, 3, 6];
-const LAST: usize = 6;
-
-/// What drives the models, scaled to be near one around where it was first seen.
-#[derive(Clone, Debug)]
-pub(super) struct Input {
-    sources: Vec<Name>,
-    scale: f64,
-    origin: Option<f64>,
-    /// For a setpoint: whether more of it cools.
-    cools_up: Option<bool>,
-}
-
-impl Input {
-    pub(super) fn setpoint(name: &Name, span: f64, cools_up: bool) -> Self {
-        Self { sources: vec![name.clone()], scale: span, origin: None, cools_up: Some(cools_up) }
-    }
-
-    /// The sum of `sources`.
-    pub(super) fn disturbance(sources: Vec<Name>, scale: f64) -> Self {
-        Self { sources, scale, origin: None, cools_up: None }
-    }
-
-    pub(super) fn sources(&self) -> &[Name] {
-        &self.sources
-    }
-
-    pub(super) fn scaled(&mut self, value: f64) -> f64 {
-        (value - *self.origin.get_or_insert(value)) / self.scale
-    }
-
-    /// `None` before the first value.
-    pub(super) fn scale_of(&self, value: f64) -> Option<f64> {
-        Some((value - self.origin?) / self.scale)
-    }
-
-    /// Of this input's effect on a temperature of the IT.
-    fn sign(&self) -> f64 {
-        self.cools_up.map_or(0.0, |up| if up { -1.0 } else { 1.0 })
-    }
-
-    pub(super) fn moved_by(&self, moves: &BTreeMap<Name, Finite>) -> Option<Finite> {
-        self.cools_up?;
-        moves.get(self.sources.first()?).copied()
-    }
-}
+/// Minutes of measurements before a model may speak.
+const MIN_MINUTES: f64 = 5.0;
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
-    name: Name,
-    /// The sign that physics gives each input's effect; 0 where it gives none. For the IT's own
-    /// temperatures, more cooling never warms.
-    signs: Vec<f64>,
-    power: bool,
+    regressors: Vec<Regressor>,
+    estimate: Estimate,
+    /// Each regressor's lagged feature.
+    lagged: Vec<f64>,
+    /// Each feature at the reference, and the step's share that a lag keeps.
+    reference: Vec<f64>,
+    keeps: Vec<f64>,
+    /// Units of the signal in one of the model's.
     scale: f64,
-    origin: Option<f64>,
-    rls: Rls,
-    /// The last half hour, oldest first: scaled output, and the inputs of the step that led to it.
-    past: VecDeque<(f64, Vec<f64>)>,
-    /// Mean squared error at each horizon: of the model, and of "it stays as it is".
-    errors: [(f64, f64); 3],
-    trials: u32,
+    origin: f64,
+    /// Variance of one measurement, and the last one.
+    noise: f64,
+    last: Option<f64>,
+    minutes: f64,
+    errors: [f64; 3],
+    trials: f64,
+}
+
+/// What a model makes of one choice: values at each step and at rest, and regressors at the marks and at rest.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Course {
+    pub(super) values: [f64; STEPS],
+    pub(super) rest: f64,
+    at: [Vec<f64>; 4],
+}
+
+/// Deviation to begin with, at each mark, in the model's units; and what the offsets are like.
+fn before(target: Target) -> ([f64; 3], [Offset; 2]) {
+    let offsets =
+        |fast, fade_min, slow| [Offset { sd: fast, fade_min }, Offset { sd: slow, fade_min: 360.0 }];
+    match target {
+        Target::Temperature(Role::ChipTemp) => ([2.0, 2.5, 3.0], offsets(3.0, 6.0, 3.0)),
+        // Loops with an integral bring these back to their setpoint.
+        Target::Temperature(Role::Chws | Role::FacilitySupply | Role::CrahSupply | Role::LiquidSupply) => {
+            ([0.3, 0.5, 0.7], offsets(0.5, 10.0, 0.3))
+        }
+        Target::Temperature(_) => ([0.3, 0.5, 0.7], offsets(0.5, 15.0, 1.0)),
+        Target::Load => ([0.5, 0.8, 1.1], offsets(0.7, 10.0, 2.0)),
+        Target::CoolingPower | Target::FacilityPower => ([0.15, 0.25, 0.35], offsets(0.1, 10.0, 0.3)),
+        Target::OtherPower => ([0.05, 0.05, 0.05], offsets(0.05, 5.0, 0.05)),
+    }
 }
 
 impl Model {
-    pub(super) fn new(signal: &Signal, scale: f64, inputs: &[Input]) -> Self {
-        let at_it = matches!(signal.role, Some(Role::ItInlet | Role::ChipTemp | Role::Bath));
+    /// `value`, in the signal's unit, and `conditions` are what it starts from; `load` the reference, kW.
+    pub(super) fn new(
+        target: Target,
+        layout: &Layout,
+        conditions: &Conditions,
+        load: f64,
+        value: f64,
+    ) -> Self {
+        let (regressors, priors): (Vec<_>, Vec<_>) = regressors(target, layout).into_iter().unzip();
+        let (deviations, offsets) = before(target);
+        let reference: Vec<f64> =
+            regressors.iter().map(|r| r.feature.of(conditions, &conditions.at)).collect();
+        let keep = |r: &Regressor| if r.lag > 0.0 { (-STEP_MIN / r.lag).exp() } else { 0.0 };
+        let scale = if matches!(target, Target::Temperature(_)) { 1.0 } else { load / 10.0 };
         Self {
-            name: signal.name.clone(),
-            signs: inputs.iter().map(|i| if at_it { i.sign() } else { 0.0 }).collect(),
-            power: signal.unit == Unit::Kilowatt,
+            keeps: regressors.iter().map(keep).collect(),
+            estimate: Estimate::new(priors, offsets),
+            lagged: reference.clone(),
+            reference,
+            regressors,
             scale,
-            origin: None,
-            rls: Rls::new(inputs.len() + 2),
-            past: VecDeque::new(),
-            errors: [(0.0, 0.0); 3],
-            trials: 0,
+            origin: value,
+            noise: 0.01,
+            last: None,
+            minutes: 0.0,
+            errors: deviations.map(|d| d * d),
+            trials: TRIALS_BEFORE,
         }
     }
 
-    pub(super) fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// The past has a gap; what was learned stays.
-    pub(super) fn restart(&mut self) {
-        self.past.clear();
-    }
-
-    pub(super) fn step(&mut self, value: Option<f64>, inputs: &[f64]) {
-        let Some(value) = value else { return self.restart() };
-        let y = (value - *self.origin.get_or_insert(value)) / self.scale;
-        if let Some((y0, _)) = self.past.back() {
-            self.rls.learn(&regressor(*y0, inputs), y - y0);
+    /// Everything has been as it is for long, and what was learned stays.
+    pub(super) fn settle(&mut self, c: &Conditions, flows: &[f64]) {
+        for (lagged, r) in self.lagged.iter_mut().zip(&self.regressors) {
+            *lagged = r.feature.of(c, flows);
         }
-        self.past.push_back((y, inputs.to_vec()));
-        if self.past.len() > LAST + 1 {
-            self.past.pop_front();
-            self.try_out();
+        self.estimate.gap();
+        self.last = None;
+    }
+
+    fn regressor(&self, i: usize, raw: f64, lagged: f64) -> f64 {
+        match self.regressors.get(i) {
+            Some(r) if r.surge => raw - lagged,
+            Some(Regressor { feature: super::feature::Feature::One, .. }) | None => 1.0,
+            Some(_) => lagged - self.reference.get(i).copied().unwrap_or(0.0),
         }
     }
 
-    /// Runs the model from half an hour ago with the inputs that came, and keeps its errors.
-    fn try_out(&mut self) {
-        let Some((start, _)) = self.past.front() else { return };
-        if self.rls.steps() < MIN_STEPS / 2 {
-            return;
+    /// One reading between steps: what a sensor scatters by.
+    pub(super) fn hear(&mut self, value: f64) {
+        let value = value / self.scale;
+        if let Some(last) = self.last {
+            let scatter = (0.5 * (value - last).powi(2)).min(1e4);
+            self.noise += 0.01 * (scatter - self.noise);
         }
-        let (start, mut y) = (*start, *start);
-        self.trials = self.trials.saturating_add(1);
-        let weight = (1.0 / f64::from(self.trials)).max(TRIAL_WEIGHT);
-        for (k, (real, inputs)) in self.past.iter().enumerate().skip(1) {
-            y += dot(self.rls.theta(), &regressor(y, inputs));
-            let at = STEPS.iter().position(|n| *n == k);
-            if let Some((model, stays)) = at.and_then(|h| self.errors.get_mut(h)) {
-                let bounded = |e: f64| if e.is_finite() { e.clamp(-1e6, 1e6).powi(2) } else { 1e12 };
-                *model += weight * (bounded(real - y) - *model);
-                *stays += weight * (bounded(real - start) - *stays);
+        self.last = Some(value);
+    }
+
+    /// `minutes` under `c`, at whose end `readings` averaged to `value`.
+    pub(super) fn learn(&mut self, c: &Conditions, flows: &[f64], minutes: f64, value: Option<(f64, u32)>) {
+        let mut x = Vec::with_capacity(self.regressors.len());
+        for (i, r) in self.regressors.iter().enumerate() {
+            let raw = r.feature.of(c, flows);
+            let pass = if r.lag > 0.0 { 1.0 - (-minutes / r.lag).exp() } else { 1.0 };
+            self.lagged[i] += pass * (raw - self.lagged[i]);
+            x.push(self.regressor(i, raw, self.lagged[i]));
+        }
+        let Some((value, readings)) = value else { return };
+        let y = (value - self.origin) / self.scale;
+        let noise = (self.noise / f64::from(readings.max(1))).max(4e-4);
+        self.estimate.learn(minutes, &x, y, noise);
+        self.minutes += minutes;
+    }
+
+    /// What comes of these conditions, step by step.
+    pub(super) fn course(&self, path: &[Conditions; STEPS], flows: &[f64]) -> Course {
+        let mut course = Course::default();
+        let mut lagged = self.lagged.clone();
+        let mut x = vec![0.0; lagged.len()];
+        for (k, c) in path.iter().enumerate() {
+            for (i, r) in self.regressors.iter().enumerate() {
+                let raw = r.feature.of(c, flows);
+                lagged[i] = raw + self.keeps[i] * (lagged[i] - raw);
+                x[i] = self.regressor(i, raw, lagged[i]);
+            }
+            course.values[k] = self.value(&x, STEP_MIN * (k + 1) as f64);
+            if let Some(mark) = MARKS.iter().position(|m| *m == k) {
+                course.at[mark].clone_from(&x);
             }
         }
-    }
-
-    /// Stable, tried, and better than "it stays as it is" (or good enough).
-    fn identified(&self, present: f64) -> bool {
-        let decay = self.rls.theta().first().copied().unwrap_or(0.0);
-        let floor = if self.power { FLOOR_POWER * present.abs() } else { FLOOR_K } / self.scale;
-        self.rls.steps() >= MIN_STEPS
-            && self.trials >= MIN_TRIALS
-            && (-1.0..0.0).contains(&decay)
-            && self.errors.iter().all(|(model, stays)| *model <= stays.max(floor * floor))
-    }
-
-    /// The path of the next half hour from `value`, step by step, with standard deviations; in the
-    /// signal's unit. `inputs`: scaled value and move of each.
-    fn path(&self, value: f64, inputs: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
-        if !self.identified(value) {
-            return None;
-        }
-        // An effect learned with a sign that cannot be is taken as none; its uncertainty stays.
-        let effects = self.rls.theta().iter().skip(1);
-        let at: Vec<f64> = inputs
-            .iter()
-            .zip(effects.zip(&self.signs))
-            .map(|((u, moved), (effect, sign))| if effect * sign < 0.0 { u - moved } else { *u })
-            .collect();
-        let moves: Vec<f64> =
-            std::iter::once(0.0).chain(inputs.iter().map(|(_, d)| *d)).chain(std::iter::once(0.0)).collect();
-        let decay = 1.0 + self.rls.theta().first()?;
-        let unknown = self.rls.deviation(&moves)?;
-        let start = (value - self.origin?) / self.scale;
-        let mut y = start;
-        let mut gain = 0.0;
-        let mut path = Vec::with_capacity(LAST);
-        for k in 1..=LAST {
-            y += dot(self.rls.theta(), &regressor(y, &at));
-            gain = gain * decay + 1.0;
-            let sigma = self.error_at(k).hypot(unknown * gain);
-            path.push((y * self.scale + self.origin?, sigma * self.scale));
-        }
-        let most = if self.power { MOST_SIGMA_POWER * value.abs() } else { MOST_SIGMA_K };
-        path.iter().all(|(y, sigma)| y.is_finite() && *sigma <= most).then_some(path)
-    }
-
-    /// Root mean squared error after `k` steps, between the horizons it was measured at.
-    fn error_at(&self, k: usize) -> f64 {
-        let mut before = (0.0, 0.0);
-        for (n, (model, _)) in STEPS.iter().zip(&self.errors) {
-            let here = (*n as f64, model.sqrt());
-            if k as f64 <= here.0 {
-                return before.1 + (here.1 - before.1) * (k as f64 - before.0) / (here.0 - before.0);
+        if let Some(c) = path.last() {
+            for (i, r) in self.regressors.iter().enumerate() {
+                let raw = r.feature.of(c, flows);
+                x[i] = self.regressor(i, raw, raw);
             }
-            before = here;
+            course.rest = self.value(&x, STEP_MIN * STEPS as f64);
+            course.at[3] = x;
         }
-        before.1
+        course
     }
 
-    pub(super) fn ahead(&self, value: f64, inputs: &[(f64, f64)]) -> Option<[Ahead; 3]> {
-        let path = self.path(value, inputs)?;
-        let at = |n: usize| {
-            let (value, sigma) = path.get(n - 1)?;
-            Some(Ahead { value: Finite::new(*value)?, sigma: Finite::new(*sigma)? })
-        };
-        let [a, b, c] = STEPS;
-        Some([at(a)?, at(b)?, at(c)?])
+    fn value(&self, x: &[f64], minutes: f64) -> f64 {
+        self.origin + self.scale * self.estimate.expect(x, minutes)
     }
 
-    pub(super) fn worst(&self, value: f64, inputs: &[(f64, f64)]) -> Option<Worst> {
-        let path = self.path(value, inputs)?;
-        let ahead = |(value, sigma): (f64, f64)| {
-            Some(Ahead { value: Finite::new(value)?, sigma: Finite::new(sigma)? })
-        };
-        let low = path.iter().copied().min_by(|a, b| (a.0 - a.1).total_cmp(&(b.0 - b.1)))?;
-        let high = path.iter().copied().max_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))?;
-        let values: Vec<f64> = std::iter::once(value).chain(path.iter().map(|p| p.0)).collect();
-        let ramp = values.iter().zip(values.iter().skip(3)).map(|(a, b)| (b - a).abs()).fold(0.0, f64::max);
-        Some(Worst { low: ahead(low)?, high: ahead(high)?, ramp_15min: Finite::new(ramp)? })
+    /// Standard deviations at the marks and at rest: measured error, and what is not known of the difference
+    /// to `hold`.
+    pub(super) fn deviations(&self, course: &Course, hold: &Course) -> [f64; 4] {
+        let [a, b, c] = self.errors;
+        let mut out = [a, b, c, c];
+        for ((sigma, at), hold) in out.iter_mut().zip(&course.at).zip(&hold.at) {
+            let dx: Vec<f64> = at.iter().zip(hold).map(|(x, h)| x - h).collect();
+            *sigma = self.scale * (*sigma + self.estimate.variance(&dx)).sqrt();
+        }
+        out
+    }
+
+    /// How far off `course`, made `steps` ago, was from what is `read` now.
+    pub(super) fn judge(&mut self, mark: usize, predicted: f64, read: f64) {
+        let error = ((read - predicted) / self.scale).clamp(-1e3, 1e3);
+        if mark == 0 {
+            self.trials += 1.0;
+        }
+        let weight = (1.0 / self.trials).max(TRIAL_WEIGHT);
+        if let Some(kept) = self.errors.get_mut(mark) {
+            *kept += weight * (error * error - *kept);
+        }
+    }
+
+    pub(super) fn speaks(&self) -> bool {
+        self.minutes >= MIN_MINUTES
     }
 }
 
-fn regressor(y: f64, inputs: &[f64]) -> Vec<f64> {
-    std::iter::once(y).chain(inputs.iter().copied()).chain(std::iter::once(1.0)).collect()
+/// What is predicted of a signal.
+pub(super) fn target(role: Role, cooling_measured: bool) -> Option<Target> {
+    match role {
+        Role::ItInlet
+        | Role::CrahSupply
+        | Role::Chws
+        | Role::FacilitySupply
+        | Role::LiquidSupply
+        | Role::LiquidReturn
+        | Role::Bath
+        | Role::ChipTemp => Some(Target::Temperature(role)),
+        Role::CoolingPower => Some(Target::CoolingPower),
+        Role::FacilityPower if cooling_measured => Some(Target::OtherPower),
+        Role::FacilityPower => Some(Target::FacilityPower),
+        Role::Chwr
+        | Role::FacilityReturn
+        | Role::ItLoad
+        | Role::RoomDryBulb
+        | Role::RoomHumidity
+        | Role::RoomDewPoint
+        | Role::OutdoorDryBulb
+        | Role::OutdoorWetBulb
+        | Role::Flow
+        | Role::DiffPressure
+        | Role::FanSpeed
+        | Role::PumpSpeed
+        | Role::ValvePosition
+        | Role::ChillersOn
+        | Role::LoadAhead => None,
+    }
 }

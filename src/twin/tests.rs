@@ -58,9 +58,9 @@ fn a_first_order_plant_is_identified_and_predicted_better_than_it_stays() {
     for (minutes, ahead) in [5.0, 10.0, 15.0].into_iter().zip(row.ahead[&inlet]) {
         plant.advance(to.get(), load, minutes * 60.0);
         let error = (ahead.value.get() - plant.inlet).abs();
-        assert!(error < 0.1, "predicted {ahead:?}, came {}", plant.inlet);
+        assert!(error < ahead.sigma.get(), "predicted {ahead:?}, came {}", plant.inlet);
         assert!(error < 0.5 * (plant.inlet - start).abs(), "no better than persistence");
-        assert!(ahead.sigma.get() < 0.5);
+        assert!(ahead.sigma.get() < 0.6);
     }
     let outlook = twin.outlook(&frame);
     assert!(outlook.rows[0].moves.is_empty(), "hold comes first");
@@ -69,14 +69,31 @@ fn a_first_order_plant_is_identified_and_predicted_better_than_it_stays() {
     assert!(worst.high.value.get() > start + 0.5 && worst.ramp_15min.get() > 0.3, "{worst:?}");
 }
 
+/// What is not known, beyond the errors there are anyhow, of what a kelvin more of supply air does in half an
+/// hour.
+fn unsure(twin: &Twin, frame: &Frame) -> f64 {
+    let sigma = |moves: &[(&str, f64)]| {
+        let moves = moves.iter().map(|(n, v)| (name(n), Finite::constant(*v))).collect();
+        twin.row(frame, moves).unwrap().ahead[&name("hall_a_inlet_max")][2].sigma.get()
+    };
+    let now = frame.good(&name("crah_supply_sp")).unwrap().get();
+    (sigma(&[("crah_supply_sp", now + 1.0)]).powi(2) - sigma(&[]).powi(2)).max(0.0).sqrt()
+}
+
 #[test]
-fn without_excitation_moves_are_not_predicted() {
-    let mut twin = Twin::new(&example::site());
-    for i in 0..2000 {
-        twin.update(&example::frame(i * 15, &[("hall_a_inlet_max", 24.0 + 0.02 * (i as f64).sin())]));
+fn without_excitation_a_move_is_a_guess_and_says_so() {
+    let mut still = Twin::new(&example::site());
+    for i in 0..2880 {
+        still.update(&example::frame(i * 15, &[("hall_a_inlet_max", 24.0 + 0.02 * (i as f64).sin())]));
     }
-    let outlook = twin.outlook(&example::frame(2000 * 15, &[]));
-    assert!(outlook.rows.iter().all(|r| r.moves.is_empty()), "{outlook:?}");
+    let here = example::frame(2880 * 15, &[("hall_a_inlet_max", 24.0)]);
+    let (tried, ..) = excited(12);
+    assert!(
+        unsure(&still, &here) > 1.5 * unsure(&tried, &here),
+        "{} {}",
+        unsure(&still, &here),
+        unsure(&tried, &here)
+    );
 }
 
 #[test]
@@ -94,6 +111,9 @@ fn new_or_blind_it_says_nothing() {
 }
 
 proptest! {
+    // Each case is hours of frames.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
     /// Bounded inputs, however wild, never make it panic or predict without bounds.
     #[test]
     fn bounded_inputs_give_bounded_predictions(

@@ -64,7 +64,7 @@ mod control {
         let dir = tempfile::tempdir().unwrap();
         let report = run(dir.path(), &["--seeds", "2"]);
         let rows = report["rows"].as_array().unwrap();
-        assert_eq!(rows.len(), 3 * 3, "three plants, three controllers");
+        assert_eq!(rows.len(), 3 * 4, "three plants, four controllers");
         for row in rows {
             for column in COLUMNS {
                 let cell = &row[column];
@@ -79,7 +79,7 @@ mod control {
             let of = rows.iter().filter(|r| r["controller"] == law);
             of.map(|r| r["travel"]["mean"].as_f64().unwrap()).sum()
         };
-        assert!(travel("fixed") < 1e-9 && travel("trim") > 0.1 && travel("pid") > 0.1);
+        assert!(travel("fixed") < 1e-9 && travel("trim") > 0.1 && travel("pid") > 0.1 && travel("mpc") > 0.1);
         let saved = report["summary"].as_array().unwrap();
         let of_fixed = saved.iter().find(|s| s["controller"] == "fixed" && s["plants"] == "all").unwrap();
         assert_eq!(of_fixed["cooling_saving_pct"]["mean"], 0.0);

@@ -9,10 +9,10 @@ use crate::site::{self, Site};
 
 /// A scenario and the site that its agent has.
 #[derive(Clone, Debug)]
-pub(super) struct Case {
-    pub(super) plant: &'static str,
-    pub(super) scenario: &'static str,
-    text: &'static str,
+pub(in crate::bench) struct Case {
+    pub(in crate::bench) plant: &'static str,
+    pub(in crate::bench) scenario: &'static str,
+    pub(in crate::bench) text: &'static str,
 }
 
 macro_rules! cases {
@@ -32,11 +32,11 @@ cases![
 ];
 
 /// What `--quick` runs.
-pub(super) const QUICK: [&str; 4] =
+pub(in crate::bench) const QUICK: [&str; 4] =
     ["air-summer-training", "air-summer-faults", "liquid-mild-inference", "immersion-summer-burst"];
 
 /// The cases of these plants (all if none is named) whose names match one of the patterns (all if none).
-pub(super) fn select(plants: &[String], patterns: &[String]) -> Result<Vec<Case>, BenchError> {
+pub(in crate::bench) fn select(plants: &[String], patterns: &[String]) -> Result<Vec<Case>, BenchError> {
     let known = ["air", "liquid", "immersion"];
     if let Some(other) = plants.iter().find(|p| !known.contains(&p.as_str())) {
         return Err(BenchError::Usage(format!("--plants: expected air, liquid or immersion, got {other:?}")));
@@ -64,7 +64,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 impl Case {
-    pub(super) fn site(&self) -> Result<Site, BenchError> {
+    pub(in crate::bench) fn site(&self) -> Result<Site, BenchError> {
         let (text, path) = match self.plant {
             "air" => (include_str!("../../../sites/air.toml"), "sites/air.toml"),
             "liquid" => (include_str!("../../../sites/liquid.toml"), "sites/liquid.toml"),
@@ -74,14 +74,14 @@ impl Case {
     }
 
     /// The scenario, with temperatures counted as too warm above the band that the site sets its agent.
-    pub(super) fn scenario(&self, band: [f64; 2]) -> Result<Scenario, BenchError> {
+    pub(in crate::bench) fn scenario(&self, band: [f64; 2]) -> Result<Scenario, BenchError> {
         let mut scenario = Scenario::parse(self.scenario, self.text)?;
         scenario.over_above = band[1];
         Ok(scenario)
     }
 
     /// All that decides what a run is, but seed and length.
-    pub(super) fn text(&self, site: &Site) -> String {
+    pub(in crate::bench) fn text(&self, site: &Site) -> String {
         format!("{}\n{}", self.text, serde_json::to_string(site).unwrap_or_default())
     }
 }

@@ -2,7 +2,7 @@
 //! the same guard. `docs/bench.md` says what is run and what the columns mean.
 
 mod asker;
-mod cases;
+pub(super) mod cases;
 pub mod log;
 mod metrics;
 mod plot;
@@ -10,7 +10,7 @@ mod report;
 mod rig;
 mod store;
 mod watch;
-mod wire;
+pub(super) mod wire;
 
 use std::path::PathBuf;
 use std::sync::Mutex;

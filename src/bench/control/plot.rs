@@ -83,6 +83,7 @@ fn color(law: Law) -> RGBColor {
         Law::Fixed => RGBColor(120, 120, 120),
         Law::Trim => RGBColor(214, 116, 12),
         Law::Pid => RGBColor(22, 110, 190),
+        Law::Mpc => RGBColor(30, 140, 70),
         Law::Llm => RGBColor(190, 30, 100),
     }
 }

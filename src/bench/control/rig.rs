@@ -20,12 +20,11 @@ use crate::control::{Body, Controller, Effect, Input, Link, Setup};
 use crate::decision;
 use crate::envelope::Rule;
 use crate::frame::{Assembler, Frame};
-use crate::ingest::{Origin, Reading};
 use crate::policy::Policy;
 use crate::prompt::Prompts;
 use crate::service::Stats;
 use crate::site::{Name, Role, Site};
-use crate::units::{Finite, Unit};
+use crate::units::Finite;
 
 /// The plant settles under its new controller for this long before its stability is judged.
 const SETTLES_H: f64 = 2.0;
@@ -127,20 +126,8 @@ impl<'a> Rig<'a> {
             self.link(now, Link::Source, true, "frames arrive again", &mut decided)?;
         }
         self.last_frame = Some(now);
-        for (spec, value) in self.plant.sensors() {
-            let reading = || {
-                Some(Reading {
-                    name: spec.name.parse().ok()?,
-                    value: Finite::new(value?)?,
-                    unit: spec.unit.parse::<Unit>().ok()?,
-                    time: now,
-                    received: now,
-                    origin: Origin { timed: true, ..Origin::default() },
-                })
-            };
-            if let Some(reading) = reading() {
-                self.assembler.push(&reading);
-            }
+        for reading in wire::sense(&self.plant, now) {
+            self.assembler.push(&reading);
         }
         self.poll(now, &mut decided)?;
         let frame = self.assembler.snapshot(now);

@@ -11,6 +11,7 @@ use crate::ingest::modbus::Exception;
 use crate::ingest::{Origin, Reading};
 use crate::register;
 use crate::site::Site;
+use crate::units::{Finite, Unit};
 
 /// Writes in order, reads each back, and stops at the first that fails.
 pub(super) fn apply(plant: &mut Plant, watch: &mut Watch, action: &SafeAction, forced: bool) -> Outcome {
@@ -54,8 +55,23 @@ fn carry_out(plant: &mut Plant, write: &SafeWrite) -> (Written, Option<Words>) {
     (if read_back == Some(words) { Written::Applied } else { Written::NotApplied }, read_back)
 }
 
+/// What the sensors last gave, as it comes in over MQTT.
+pub(in crate::bench) fn sense(plant: &Plant, now: Timestamp) -> Vec<Reading> {
+    let reading = |name: &str, unit: &str, value: f64| {
+        Some(Reading {
+            name: name.parse().ok()?,
+            value: Finite::new(value)?,
+            unit: unit.parse::<Unit>().ok()?,
+            time: now,
+            received: now,
+            origin: Origin { timed: true, ..Origin::default() },
+        })
+    };
+    plant.sensors().into_iter().filter_map(|(spec, value)| reading(spec.name, spec.unit, value?)).collect()
+}
+
 /// The setpoints as their registers show them; `None` when nothing answers.
-pub(super) fn poll(plant: &Plant, site: &Site, now: Timestamp) -> Option<Vec<Reading>> {
+pub(in crate::bench) fn poll(plant: &Plant, site: &Site, now: Timestamp) -> Option<Vec<Reading>> {
     if plant.disturbance().modbus_out {
         return None;
     }

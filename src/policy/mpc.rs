@@ -1,0 +1,248 @@
+//! Receding-horizon control on the twin: at every cadence, where the setpoints should go so that the half
+//! hour ahead, and the rest that follows it, cost least; the first step of the way there is proposed.
+//!
+//! The cost is in kilowatts: the predicted facility power (cooling power and what the IT draws more when it
+//! gets warmer; where facility power is not measured, cooling power alone), a share of the cooling power
+//! again, and penalties where a temperature, widened by one standard deviation, comes within a margin of its
+//! limits. Moving costs a little, so that nothing chatters. The search moves one setpoint after the other,
+//! in strides that shrink to the register's step, along ways that the guard's own pace allows.
+//!
+//! While the twin does not know the temperatures with limits well, nothing is proposed and trim and respond
+//! acts.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Policy, Seen};
+use crate::frame::{Frame, Sample};
+use crate::site::{Cools, Name, Role, Setpoint, Site};
+use crate::twin::{Lookahead, Path, Trajectory};
+use crate::units::Finite;
+
+/// Minutes of a row of a plan, and rows until the horizon.
+const ROW_MIN: f64 = 5.0;
+const ROWS: usize = 6;
+/// Strides in register steps, coarse first.
+const STRIDES: [f64; 4] = [8.0, 4.0, 2.0, 1.0];
+/// Temperatures are kept this far inside their limits, K; what follows the load at once is kept further.
+const MARGIN_K: f64 = 0.8;
+const LIQUID_MARGIN_K: f64 = 1.5;
+const CHIP_MARGIN_K: f64 = 8.0;
+/// A kelvin beyond a margin, as a share of the IT power.
+const PER_K: f64 = 0.03;
+/// The cooling power counts again by this share: it is what the operator of the plant is measured by.
+const COOLING_AGAIN: f64 = 1.0;
+/// Of a kilowatt, how much counts once settled; the rest counts on the way.
+const SETTLED: f64 = 0.6;
+/// A kilowatt of uncertainty about what a move would save is worth this much: what is never tried is never
+/// known.
+const CURIOSITY: f64 = 0.5;
+/// A step moved, as a share of the cooling power.
+const PER_STEP: f64 = 0.0004;
+
+#[derive(Clone, Debug)]
+pub(super) struct Mpc;
+
+impl Policy for Mpc {
+    fn observe(&mut self, _frame: &Frame) {}
+
+    fn stand_by(&mut self) {}
+
+    fn propose(&mut self, _now: Timestamp, seen: &Seen<'_>) -> Option<BTreeMap<Name, Finite>> {
+        let ahead = seen.twin.lookahead(seen.frame)?;
+        let search = Search::new(seen, &ahead)?;
+        let goal = search.best();
+        let moved = search.axes.iter().zip(&goal).filter_map(|(axis, to)| {
+            let next = axis.way(*to).first().copied()?;
+            // Small moves add up until a register's step is worth writing.
+            let whole = if (to - axis.now).abs() < axis.step - 1e-9 { axis.now } else { *to };
+            let first = if (next - axis.now).abs() >= axis.step - 1e-9 {
+                next
+            } else {
+                axis.now + (whole - axis.now).clamp(-axis.step, axis.step)
+            };
+            Some((axis.name.clone(), Finite::new(first)?.rounded(3)))
+        });
+        Some(moved.collect())
+    }
+}
+
+/// A setpoint to be chosen.
+struct Axis {
+    name: Name,
+    /// Its place among the twin's setpoints.
+    index: usize,
+    now: f64,
+    low: f64,
+    high: f64,
+    /// The least move worth a write.
+    step: f64,
+    /// The most it goes up, and down, in a row of a plan.
+    up: f64,
+    down: f64,
+}
+
+impl Axis {
+    fn new(index: usize, s: &Setpoint, seen: &Seen<'_>) -> Option<Self> {
+        let now = seen.frame.setpoints.get(&s.name).and_then(Sample::good)?;
+        let ordered: Vec<_> = seen.limits.iter().filter(|l| l.setpoint == s.name).collect();
+        if ordered.iter().any(|l| l.hold) {
+            return None;
+        }
+        let floor = ordered.iter().filter_map(|l| l.floor).fold(s.min, Finite::max);
+        let ceiling = ordered.iter().filter_map(|l| l.ceiling).fold(s.max, Finite::min).max(floor);
+        let span = s.max.get() - s.min.get();
+        let e = &seen.site.envelope;
+        let pace = |pct: Finite| (span * pct.get() / 100.0).min(s.rate_per_min.get() * ROW_MIN);
+        let (warmer, colder) = (pace(e.warming_pct_5min), pace(e.cooling_pct_5min));
+        let (up, down) = if s.cools == Cools::Down { (warmer, colder) } else { (colder, warmer) };
+        let step = s.step.max(s.deadband).get();
+        Some(Self {
+            name: s.name.clone(),
+            index,
+            now: now.get(),
+            low: floor.get(),
+            high: ceiling.get(),
+            step,
+            up,
+            down,
+        })
+    }
+
+    /// The rows on the way to a goal, and the goal itself last.
+    fn way(&self, goal: f64) -> [f64; ROWS + 1] {
+        let mut at = self.now;
+        let mut way = [goal; ROWS + 1];
+        for row in way.iter_mut().take(ROWS) {
+            at += (goal - at).clamp(-self.down, self.up);
+            *row = at;
+        }
+        way
+    }
+}
+
+/// Predictions that count.
+enum Term {
+    Facility,
+    Cooling,
+    Within(f64, f64),
+}
+
+struct Search<'a> {
+    ahead: &'a Lookahead<'a>,
+    axes: Vec<Axis>,
+    /// By place among the twin's outputs.
+    terms: Vec<(usize, Term)>,
+    hold: Trajectory,
+    it_kw: f64,
+    cooling_kw: f64,
+}
+
+impl<'a> Search<'a> {
+    /// `None` where the twin cannot say what has limits, or what anything costs.
+    fn new(seen: &Seen<'_>, ahead: &'a Lookahead<'a>) -> Option<Self> {
+        let site = seen.site;
+        let hold = ahead.run(&[ahead.setpoints().to_vec()]);
+        let mut terms = Vec::new();
+        for (index, (output, path)) in ahead.outputs().iter().zip(&hold.signals).enumerate() {
+            let limits = limits(site, &output.name, output.role);
+            match (output.role, limits, path) {
+                (_, Some((low, high)), Some(_)) => terms.push((index, Term::Within(low, high))),
+                // Blind to what has limits and is there to be seen.
+                (_, Some(_), None) if seen.frame.good(&output.name).is_some() => return None,
+                (Role::CoolingPower, _, Some(_)) => terms.push((index, Term::Cooling)),
+                (Role::FacilityPower, _, Some(_)) => terms.push((index, Term::Facility)),
+                _ => {}
+            }
+        }
+        if !terms.iter().any(|(_, t)| matches!(t, Term::Facility | Term::Cooling)) {
+            return None;
+        }
+        let total = |role| {
+            site.with_role(role).filter_map(|s| seen.frame.good(&s.name)).map(Finite::get).sum::<f64>()
+        };
+        let axes = site.setpoints.iter().enumerate().filter_map(|(i, s)| Axis::new(i, s, seen)).collect();
+        let (it_kw, cooling_kw) = (total(Role::ItLoad).max(1.0), total(Role::CoolingPower).max(1.0));
+        Some(Self { ahead, axes, terms, hold, it_kw, cooling_kw })
+    }
+
+    /// Where each axis should go.
+    fn best(&self) -> Vec<f64> {
+        let mut goal: Vec<f64> = self.axes.iter().map(|a| a.now.clamp(a.low, a.high)).collect();
+        let mut least = self.cost(&goal);
+        for stride in STRIDES {
+            let mut moved = true;
+            let mut rounds = 0;
+            while moved && rounds < ROWS {
+                moved = false;
+                rounds += 1;
+                for (i, axis) in self.axes.iter().enumerate() {
+                    for by in [-stride, stride] {
+                        let mut next = goal.clone();
+                        let Some(to) = next.get_mut(i) else { continue };
+                        *to = (*to + by * axis.step).clamp(axis.low, axis.high);
+                        let cost = self.cost(&next);
+                        if cost < least - 1e-9 {
+                            (goal, least, moved) = (next, cost, true);
+                        }
+                    }
+                }
+            }
+        }
+        goal
+    }
+
+    fn cost(&self, goal: &[f64]) -> f64 {
+        let mut rows = vec![self.ahead.setpoints().to_vec(); ROWS + 1];
+        let mut steps = 0.0;
+        for (axis, to) in self.axes.iter().zip(goal) {
+            steps += (to - axis.now).abs() / axis.step;
+            for (row, value) in rows.iter_mut().zip(axis.way(*to)) {
+                if let Some(slot) = row.get_mut(axis.index) {
+                    *slot = value;
+                }
+            }
+        }
+        let course = self.ahead.run(&rows);
+        let facility = self.terms.iter().any(|(_, t)| matches!(t, Term::Facility));
+        let term = |(index, term): &(usize, Term)| {
+            let Some(path) = course.signals.get(*index).copied().flatten() else { return 0.0 };
+            let mean = path.values.iter().sum::<f64>() / path.values.len() as f64;
+            let [.., unsure] = path.sigmas;
+            let before = self.hold.signals.get(*index).copied().flatten().map_or(unsure, |h| h.sigmas[3]);
+            let power = mean + SETTLED * (path.rest - mean) - CURIOSITY * (unsure - before).max(0.0);
+            match term {
+                Term::Cooling if facility => COOLING_AGAIN * power,
+                Term::Facility | Term::Cooling => power,
+                Term::Within(low, high) => PER_K * self.it_kw * beyond(&path, *low, *high),
+            }
+        };
+        self.terms.iter().map(term).sum::<f64>() + PER_STEP * self.cooling_kw * steps
+    }
+}
+
+/// How far outside, K: the worst of the way, and the rest, a little more than proportional.
+fn beyond(path: &Path, low: f64, high: f64) -> f64 {
+    let out = |value: f64, sigma: f64| (value + sigma - high).max(low - value + sigma).max(0.0);
+    let way = path.values.iter().enumerate().map(|(k, v)| out(*v, path.sigma(k))).fold(0.0, f64::max);
+    let worst = way.max(out(path.rest, path.sigma(ROWS - 1)));
+    worst + worst * worst
+}
+
+/// What a temperature is kept inside, margins taken off.
+fn limits(site: &Site, name: &Name, role: Role) -> Option<(f64, f64)> {
+    let s = site.signal(name)?;
+    match (role, s.band) {
+        (Role::ItInlet, Some([low, high])) => {
+            // The guard warms nothing from its own line on: no use in living there.
+            let top = high.min(site.envelope.no_warming_at.plus(MARGIN_K / 2.0));
+            Some((low.get(), top.get() - MARGIN_K))
+        }
+        (Role::LiquidSupply | Role::Bath, Some([low, high])) => {
+            Some((low.get(), high.get() - LIQUID_MARGIN_K))
+        }
+        (Role::ChipTemp, _) => Some((f64::NEG_INFINITY, site.envelope.chip_allowable?.get() - CHIP_MARGIN_K)),
+        _ => None,
+    }
+}
