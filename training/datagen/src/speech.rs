@@ -155,11 +155,11 @@ impl Speaker<'_> {
         }
         let change = s.changes.get(&10).copied();
         let up = s.trend == Trend::Rising;
-        let by = change.map(|c| shown(c.delta().abs(), s));
-        let percent = change.and_then(|c| c.percent()).map(|p| p.abs().rounded(0));
+        let by = change.map(|c| shown(c.delta(), s).trim_start_matches('-').to_owned());
+        let percent = change.and_then(|c| c.percent()).map(|p| p.get().abs().round());
         Some(match (dice.below(4), by, percent) {
             (0, Some(by), _) => format!("{name} {} {by} {} in 10 min", if up { "up" } else { "down" }, s.unit),
-            (1, _, Some(p)) if p.get() >= 1.0 => {
+            (1, _, Some(p)) if p >= 1.0 => {
                 format!("{name} {} {p} % in 10 min", if up { "up" } else { "down" })
             }
             (2, ..) => format!("{name} {value} and {}", s.trend.as_str()),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use isotherm::ingest::{Origin, Reading};
 use isotherm::site::{self, Name, Site};
 use isotherm::units::{Finite, Unit};
+use isotherm_sim::scenario::SHIPPED;
 use isotherm_sim::{Plant, Scenario};
 use jiff::Timestamp;
 use toml::{Table, Value};
@@ -167,7 +168,7 @@ fn spelled(own: &str, hall: &str, style: usize) -> String {
 
 /// A plant's scenario: parameters up to 40 % off, any season, weather and work.
 fn draw_scenario(kind: &str, dice: &mut Dice) -> Result<Scenario> {
-    let base = Scenario::shipped_text(kind).with_context(|| format!("no scenario {kind}"))?;
+    let (_, base) = SHIPPED.iter().find(|(n, _)| *n == kind).with_context(|| format!("no scenario {kind}"))?;
     let mut table: Table = base.parse()?;
     if let Some(plant) = table.get_mut("plant") {
         alter(plant, false, dice);
@@ -224,7 +225,7 @@ fn alter(value: &mut Value, physical: bool, dice: &mut Dice) {
     match value {
         Value::Table(table) => {
             for (key, value) in table {
-                let physical = KEYS.contains(&key) || key.ends_with("_kj_k") || key.ends_with("_pump_kw");
+                let physical = KEYS.contains(&key.as_str()) || key.ends_with("_kj_k") || key.ends_with("_pump_kw");
                 alter(value, physical, dice);
             }
         }
