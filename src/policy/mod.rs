@@ -51,14 +51,22 @@ pub trait Policy: Debug + Send {
 #[must_use]
 pub fn choices(seen: &Seen<'_>) -> Outlook {
     let differs = |(name, to): &(Name, Finite)| seen.frame.good(name).is_some_and(|now| now != *to);
+    // On the steps that the model can choose from.
+    let on_a_step = |(name, to): (Name, Finite)| {
+        let s = seen.site.setpoint(&name)?;
+        let steps = ((to.get() - s.min.get()) / s.step.get()).round();
+        let to = s.min.plus(steps * s.step.get()).rounded(3).max(s.min).min(s.max);
+        Some((name, to))
+    };
     let plan = || -> BTreeMap<Name, Finite> {
-        mpc::Mpc.propose(seen.frame.time, seen).into_iter().flatten().filter(differs).collect()
+        let moves = mpc::Mpc.propose(seen.frame.time, seen).into_iter().flatten();
+        moves.filter_map(on_a_step).filter(differs).collect()
     };
     let colder = |s: &Setpoint| {
         let step = s.step.max(s.deadband).get();
         let by = if s.cools == Cools::Down { -step } else { step };
-        let to = seen.frame.good(&s.name)?.plus(by).rounded(3).max(s.min).min(s.max);
-        Some((s.name.clone(), to))
+        let to = seen.frame.good(&s.name)?.plus(by);
+        on_a_step((s.name.clone(), to))
     };
     let colder = || seen.site.setpoints.iter().filter_map(colder).filter(differs).collect();
     let mut candidates = vec![plan(), colder()];

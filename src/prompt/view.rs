@@ -126,7 +126,7 @@ impl<'a> View<'a> {
             markup: site.model.backend == Backend::Local,
             time: time(shown.now, site),
             window: CHANGE_MIN,
-            signals: facts.signals.iter().filter(told).map(signal).collect(),
+            signals: facts.signals.iter().filter(|s| told(s)).map(signal).collect(),
             blind: facts.signals.iter().filter(|s| s.value.is_none()).map(|s| &s.name).collect(),
             setpoints: facts.setpoints.iter().map(setpoint).collect(),
             columns,
@@ -140,7 +140,7 @@ impl<'a> View<'a> {
     }
 }
 
-fn told(s: &&SignalFacts) -> bool {
+fn told(s: &SignalFacts) -> bool {
     s.role.is_some_and(|role| TOLD.contains(&role)) || s.operating().next().is_some()
 }
 

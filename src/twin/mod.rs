@@ -285,7 +285,11 @@ impl Twin {
 
     /// The look-ahead from `frame`: hold, then each of `candidates`, as far as it is known.
     #[must_use]
-    pub fn outlook(&self, frame: &Frame, candidates: impl IntoIterator<Item = BTreeMap<Name, Finite>>) -> Outlook {
+    pub fn outlook(
+        &self,
+        frame: &Frame,
+        candidates: impl IntoIterator<Item = BTreeMap<Name, Finite>>,
+    ) -> Outlook {
         let ahead = self.lookahead(frame);
         let hold = ahead.as_ref().and_then(|a| a.row(BTreeMap::new()));
         let unsaid = |n: &&Name| hold.as_ref().is_none_or(|r| !r.ahead.contains_key(*n));

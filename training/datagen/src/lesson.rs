@@ -78,12 +78,16 @@ pub(crate) fn world(seed: u64, hours: f64, most: usize, held_out: bool) -> Resul
         if standing.as_ref().is_some_and(|s| now >= s.until) {
             standing = None;
         }
-        if standing.is_none() && step * sample_s > LEARNS_S - CADENCE_S && dice.often(orders_a_decision * 2.0) {
+        if standing.is_none() && step * sample_s > LEARNS_S - CADENCE_S && dice.often(orders_a_decision * 2.0)
+        {
             standing = give(&site, &frame, now, held_out, &mut dice);
         }
         let meaning = standing.as_ref().map(|s| s.order.meaning.clone()).unwrap_or_default();
         let Some(chosen) = scholar.choose(&site, &frame, now, &meaning) else { continue };
-        if step * sample_s > LEARNS_S && (standing.is_some() || dice.often(lesson_share)) && lessons.len() < most {
+        if step * sample_s > LEARNS_S
+            && (standing.is_some() || dice.often(lesson_share))
+            && lessons.len() < most
+        {
             let lesson = scholar.lesson(&site, &frame, now, standing.as_ref(), &chosen, &mut dice);
             lessons.extend(lesson);
         }
@@ -247,11 +251,7 @@ fn bounded(limits: &[Limit], name: &Name, to: Finite) -> Finite {
     })
 }
 
-fn direction(
-    site: &Site,
-    present: &BTreeMap<Name, Finite>,
-    chosen: &BTreeMap<Name, Finite>,
-) -> &'static str {
+fn direction(site: &Site, present: &BTreeMap<Name, Finite>, chosen: &BTreeMap<Name, Finite>) -> &'static str {
     let cools = site.setpoints.iter().filter_map(|s| {
         let (now, to) = (present.get(&s.name)?, chosen.get(&s.name)?);
         (now != to).then_some((to > now) == (s.cools == Cools::Up))

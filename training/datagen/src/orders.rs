@@ -301,7 +301,10 @@ pub(crate) fn give(
     let present = now(&s.name)?;
     let near = |dice: &mut Dice, low: f64, high: f64| {
         let steps = dice.between(low, high).round();
-        s.min.plus(((present.get() - s.min.get()) / s.step.get()).round() * s.step.get() + steps * s.step.get())
+        s.min
+            .plus(
+                ((present.get() - s.min.get()) / s.step.get()).round() * s.step.get() + steps * s.step.get(),
+            )
             .rounded(3)
             .max(s.min)
             .min(s.max)
@@ -370,20 +373,4 @@ pub(crate) fn give(
         .replace("{u}", s.unit.as_str())
         .replace("{t}", clock);
     Some(Order { kind, text, meaning })
-}
-
-/// Whether setpoints keep what was asked.
-pub(crate) fn kept(limits: &[Limit], present: impl Fn(&Name) -> Option<Finite>, chosen: &std::collections::BTreeMap<Name, Finite>) -> bool {
-    const ROUNDING: f64 = 1e-6;
-    limits.iter().all(|l| {
-        let (Some(to), Some(now)) = (chosen.get(&l.setpoint).copied().or(present(&l.setpoint)), present(&l.setpoint))
-        else {
-            return true;
-        };
-        // On the way towards what was asked counts.
-        let floor = l.floor.is_none_or(|f| to.get() >= f.get().min(now.get()) - ROUNDING && (to > now || to >= f));
-        let ceiling = l.ceiling.is_none_or(|c| to.get() <= c.get().max(now.get()) + ROUNDING && (to < now || to <= c));
-        let held = !l.hold || (to.get() - now.get()).abs() < ROUNDING;
-        floor && ceiling && held
-    })
 }

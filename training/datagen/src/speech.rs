@@ -40,9 +40,6 @@ pub(crate) fn explain(choice: Choice<'_>, dice: &mut Dice) -> Option<Decision> {
             && decision.rationale.len() <= decision::MAX_RATIONALE
             && !decision.evidence.is_empty();
         let claims = decision::check(choice.facts, &decision);
-        if !claims.verified && std::env::var_os("LESSONS_REJECTED").is_some() {
-            eprintln!("{:?}: {} / {}", claims.failing(), decision.assessment, decision.rationale);
-        }
         (fits && claims.verified).then_some(decision)
     };
     (0..TRIES).find_map(|n| say(n + 3 >= TRIES, dice))
@@ -126,7 +123,8 @@ impl Speaker<'_> {
         }
         if parts.is_empty() || (parts.len() == 1 && !self.plain && dice.often(0.4)) {
             let other = [Role::OutdoorWetBulb, Role::CoolingPower, Role::ChipTemp];
-            parts.extend(dice.pick(&other).and_then(|r| self.with_role(*r)).and_then(|s| self.state(s, dice)));
+            parts
+                .extend(dice.pick(&other).and_then(|r| self.with_role(*r)).and_then(|s| self.state(s, dice)));
         }
         (!parts.is_empty()).then(|| capital(&parts.join(", ")))
     }
@@ -156,9 +154,11 @@ impl Speaker<'_> {
         let change = s.changes.get(&10).copied();
         let up = s.trend == Trend::Rising;
         let by = change.map(|c| shown(c.delta(), s).trim_start_matches('-').to_owned());
-        let percent = change.and_then(|c| c.percent()).map(|p| p.get().abs().round());
+        let percent = change.and_then(isotherm::history::Change::percent).map(|p| p.get().abs().round());
         Some(match (dice.below(4), by, percent) {
-            (0, Some(by), _) => format!("{name} {} {by} {} in 10 min", if up { "up" } else { "down" }, s.unit),
+            (0, Some(by), _) => {
+                format!("{name} {} {by} {} in 10 min", if up { "up" } else { "down" }, s.unit)
+            }
             (1, _, Some(p)) if p >= 1.0 => {
                 format!("{name} {} {p} % in 10 min", if up { "up" } else { "down" })
             }
@@ -215,7 +215,8 @@ impl Speaker<'_> {
         for (name, to) in &self.moves {
             let s = facts.setpoint(name)?;
             let (from, up) = (s.present?, to > &s.present?);
-            let (called, unit) = (self.setpoint_called(s, dice), if dice.often(0.3) { s.unit.as_str() } else { "" });
+            let (called, unit) =
+                (self.setpoint_called(s, dice), if dice.often(0.3) { s.unit.as_str() } else { "" });
             let verb = *dice.pick(if up { &["raise", "increase"] } else { &["lower", "reduce"] })?;
             let to = s.shown(*to);
             let text = match dice.below(4) {

@@ -66,7 +66,8 @@ impl World {
         let sensors = self.plant.sensors().into_iter();
         let signals = sensors.filter_map(|(spec, v)| reading(spec.name, spec.unit.parse().ok()?, v?, true));
         let settings = self.plant.supervision().setpoints.iter();
-        let setpoints = settings.filter_map(|s| reading(s.spec.name, s.spec.unit.parse().ok()?, s.requested, false));
+        let setpoints =
+            settings.filter_map(|s| reading(s.spec.name, s.spec.unit.parse().ok()?, s.requested, false));
         signals.chain(setpoints).collect()
     }
 
@@ -120,7 +121,8 @@ fn draw_site(text: &str, dice: &mut Dice) -> Result<(Site, BTreeMap<String, Name
         let Some(s) = s.as_table_mut() else { continue };
         s.insert("name".to_owned(), Value::String(new));
         // A narrower range, in whole steps.
-        let number = |v: Option<&Value>| v.and_then(|v| v.as_float().or_else(|| v.as_integer().map(|i| i as f64)));
+        let number =
+            |v: Option<&Value>| v.and_then(|v| v.as_float().or_else(|| v.as_integer().map(|i| i as f64)));
         let (min, max, step) = (number(s.get("min")), number(s.get("max")), number(s.get("step")));
         if let (Some(min), Some(max), Some(step)) = (min, max, step) {
             let cut = (dice.between(0.0, 0.15) * (max - min) / step).round() * step;
@@ -159,16 +161,21 @@ fn spelled(own: &str, hall: &str, style: usize) -> String {
         ];
         pairs.iter().fold(name.to_owned(), |text, (from, to)| text.replace(from, to))
     };
+    let ending = |name: String, new: &str| match name.strip_suffix("_sp") {
+        Some(stem) => format!("{stem}{new}"),
+        None => name,
+    };
     match style {
-        0 => own.replace("hall", hall).replace("_sp", "_setpoint"),
+        0 => ending(own.replace("hall", hall), "_setpoint"),
         1 => short(own),
-        _ => short(own).replace("_sp", "_set").replace("_max", "_top"),
+        _ => ending(short(own), "_set").replace("_max", "_top"),
     }
 }
 
 /// A plant's scenario: parameters up to 40 % off, any season, weather and work.
 fn draw_scenario(kind: &str, dice: &mut Dice) -> Result<Scenario> {
-    let (_, base) = SHIPPED.iter().find(|(n, _)| *n == kind).with_context(|| format!("no scenario {kind}"))?;
+    let (_, base) =
+        SHIPPED.iter().find(|(n, _)| *n == kind).with_context(|| format!("no scenario {kind}"))?;
     let mut table: Table = base.parse()?;
     if let Some(plant) = table.get_mut("plant") {
         alter(plant, false, dice);
@@ -191,7 +198,8 @@ fn draw_scenario(kind: &str, dice: &mut Dice) -> Result<Scenario> {
 
 fn draw_work(dice: &mut Dice) -> Table {
     let mut work = Table::new();
-    let mut put = |key: &str, value: f64| work.insert(key.to_owned(), Value::Float((value * 1e3).round() / 1e3));
+    let mut put =
+        |key: &str, value: f64| work.insert(key.to_owned(), Value::Float((value * 1e3).round() / 1e3));
     if dice.often(0.5) {
         put("compute", 1.0);
         put("exchange", dice.between(0.6, 0.9));
@@ -219,13 +227,22 @@ fn draw_work(dice: &mut Dice) -> Table {
 /// Conductances, capacities, masses, flows and rated powers; not limits, counts and control settings.
 fn alter(value: &mut Value, physical: bool, dice: &mut Dice) {
     const KEYS: [&str; 10] = [
-        "ua", "rated_kw", "rated_kg_s", "air_kg", "coil_kv", "package_k_w", "sink_k_w", "merkel_c", "bypass",
+        "ua",
+        "rated_kw",
+        "rated_kg_s",
+        "air_kg",
+        "coil_kv",
+        "package_k_w",
+        "sink_k_w",
+        "merkel_c",
+        "bypass",
         "recirculation",
     ];
     match value {
         Value::Table(table) => {
             for (key, value) in table {
-                let physical = KEYS.contains(&key.as_str()) || key.ends_with("_kj_k") || key.ends_with("_pump_kw");
+                let physical =
+                    KEYS.contains(&key.as_str()) || key.ends_with("_kj_k") || key.ends_with("_pump_kw");
                 alter(value, physical, dice);
             }
         }
