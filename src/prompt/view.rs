@@ -12,9 +12,8 @@ use crate::units::Finite;
 
 /// The window, in minutes, whose change is shown beside each value.
 const CHANGE_MIN: u32 = 10;
-/// What the history shows, in this order, at most two of each; the rest can be seen in the frame.
-const COLUMNS: [Role; 5] =
-    [Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ItLoad, Role::OutdoorWetBulb];
+/// What the history shows, in this order, one of each; the rest can be seen in the frame.
+const COLUMNS: [Role; 4] = [Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ItLoad];
 /// What bears on a decision; other signals are told of only when they are not good.
 const TOLD: [Role; 10] = [
     Role::ItInlet,
@@ -145,7 +144,7 @@ fn told(s: &SignalFacts) -> bool {
 }
 
 fn columns(site: &Site) -> Vec<&Name> {
-    COLUMNS.iter().flat_map(|role| site.with_role(*role).take(2)).map(|s| &s.name).collect()
+    COLUMNS.iter().flat_map(|role| site.with_role(*role).take(1)).map(|s| &s.name).collect()
 }
 
 fn time(at: jiff::Timestamp, site: &Site) -> String {
