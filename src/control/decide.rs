@@ -10,7 +10,7 @@ use crate::decision::{self, Claims, Decision, Rejected};
 use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
 use crate::facts::Facts;
 use crate::frame::Frame;
-use crate::policy::Seen;
+use crate::policy::{self, Seen};
 use crate::prompt::{Prompt, PromptError, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
 use crate::site::{Backend, Mode, Name, Unverified};
@@ -79,7 +79,9 @@ impl Controller {
 
     fn render(&self, now: Timestamp) -> Option<(Facts, Result<Prompt, PromptError>)> {
         let frame = self.frame.as_ref()?;
-        let outlook = self.twin.outlook(frame);
+        let limits = self.limits();
+        let seen = Seen { site: &self.setup.site, frame, twin: &self.twin, limits: &limits };
+        let outlook = policy::choices(&seen);
         let shown = Shown {
             site: &self.setup.site,
             now,

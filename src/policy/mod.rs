@@ -20,8 +20,8 @@ use jiff::Timestamp;
 use crate::envelope::Limit;
 use crate::fallback::Fallback;
 use crate::frame::Frame;
-use crate::site::{Law, Name, Site};
-use crate::twin::Twin;
+use crate::site::{Cools, Law, Name, Setpoint, Site};
+use crate::twin::{Outlook, Twin};
 use crate::units::Finite;
 
 /// What a policy decides from.
@@ -44,6 +44,35 @@ pub trait Policy: Debug + Send {
 
     /// The setpoints it would like; those not named stay. `None`: it cannot say, and the fallback acts.
     fn propose(&mut self, now: Timestamp, seen: &Seen<'_>) -> Option<BTreeMap<Name, Finite>>;
+}
+
+/// The choices that a language model is shown what comes of: staying, what the optimizer would do now, and
+/// all of it a step colder.
+#[must_use]
+pub fn choices(seen: &Seen<'_>) -> Outlook {
+    let differs = |(name, to): &(Name, Finite)| seen.frame.good(name).is_some_and(|now| now != *to);
+    // On the steps that the model can choose from.
+    let on_a_step = |(name, to): (Name, Finite)| {
+        let s = seen.site.setpoint(&name)?;
+        let steps = ((to.get() - s.min.get()) / s.step.get()).round();
+        let to = s.min.plus(steps * s.step.get()).rounded(3).max(s.min).min(s.max);
+        Some((name, to))
+    };
+    let plan = || -> BTreeMap<Name, Finite> {
+        let moves = mpc::Mpc.propose(seen.frame.time, seen).into_iter().flatten();
+        moves.filter_map(on_a_step).filter(differs).collect()
+    };
+    let colder = |s: &Setpoint| {
+        let step = s.step.max(s.deadband).get();
+        let by = if s.cools == Cools::Down { -step } else { step };
+        let to = seen.frame.good(&s.name)?.plus(by);
+        on_a_step((s.name.clone(), to))
+    };
+    let colder = || seen.site.setpoints.iter().filter_map(colder).filter(differs).collect();
+    let mut candidates = vec![plan(), colder()];
+    candidates.dedup();
+    candidates.retain(|moves| !moves.is_empty());
+    seen.twin.outlook(seen.frame, candidates)
 }
 
 /// The policy that a site has chosen; `None` where the language model decides.

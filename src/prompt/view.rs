@@ -12,9 +12,21 @@ use crate::units::Finite;
 
 /// The window, in minutes, whose change is shown beside each value.
 const CHANGE_MIN: u32 = 10;
-/// What the history shows, in this order, at most two of each; the rest can be seen in the frame.
-const COLUMNS: [Role; 5] =
-    [Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ItLoad, Role::OutdoorWetBulb];
+/// What the history shows, in this order, one of each; the rest can be seen in the frame.
+const COLUMNS: [Role; 4] = [Role::ItInlet, Role::LiquidSupply, Role::Bath, Role::ItLoad];
+/// What bears on a decision; other signals are told of only when they are not good.
+const TOLD: [Role; 10] = [
+    Role::ItInlet,
+    Role::Chws,
+    Role::LiquidSupply,
+    Role::Bath,
+    Role::ChipTemp,
+    Role::ItLoad,
+    Role::OutdoorWetBulb,
+    Role::ValvePosition,
+    Role::CoolingPower,
+    Role::LoadAhead,
+];
 /// Tokens that a cell and a row's time take: every digit and mark is one.
 const CELL_TOKENS: usize = 5;
 const ROW_TOKENS: usize = 8;
@@ -28,6 +40,8 @@ pub(super) struct View<'a> {
     time: String,
     window: u32,
     signals: Vec<SignalView<'a>>,
+    /// Names of signals without a good value.
+    blind: Vec<&'a Name>,
     setpoints: Vec<SetpointView<'a>>,
     columns: Vec<&'a Name>,
     history: Vec<RowView>,
@@ -72,25 +86,29 @@ struct MarginView<'a> {
     value: String,
 }
 
-/// The signal that will come closest to its limits, and the cooling power, if it can be predicted.
+/// What comes of each choice at the last horizon: the signal that will come closest to its limits, and the
+/// cooling power if it can be predicted.
 #[derive(Serialize)]
 struct AheadView<'a> {
     signal: &'a Name,
-    minutes: [u32; 3],
-    hold: Vec<String>,
-    sigma: String,
+    minutes: u32,
     power: Option<&'a Name>,
-    hold_power: Option<String>,
-    /// Single steps either way, at the last horizon.
+    sigma: String,
+    choices: Vec<ChoiceView<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChoiceView<'a> {
+    /// Empty for staying.
     moves: Vec<MoveView<'a>>,
+    value: String,
+    power: Option<String>,
 }
 
 #[derive(Serialize)]
 struct MoveView<'a> {
     setpoint: &'a Name,
     to: String,
-    value: String,
-    power: Option<String>,
 }
 
 impl<'a> View<'a> {
@@ -107,7 +125,8 @@ impl<'a> View<'a> {
             markup: site.model.backend == Backend::Local,
             time: time(shown.now, site),
             window: CHANGE_MIN,
-            signals: facts.signals.iter().map(signal).collect(),
+            signals: facts.signals.iter().filter(|s| told(s)).map(signal).collect(),
+            blind: facts.signals.iter().filter(|s| s.value.is_none()).map(|s| &s.name).collect(),
             setpoints: facts.setpoints.iter().map(setpoint).collect(),
             columns,
             history: shown.history.rows(&names, rows).iter().map(|r| row(r, site)).collect(),
@@ -120,8 +139,12 @@ impl<'a> View<'a> {
     }
 }
 
+fn told(s: &SignalFacts) -> bool {
+    s.role.is_some_and(|role| TOLD.contains(&role)) || s.operating().next().is_some()
+}
+
 fn columns(site: &Site) -> Vec<&Name> {
-    COLUMNS.iter().flat_map(|role| site.with_role(*role).take(2)).map(|s| &s.name).collect()
+    COLUMNS.iter().flat_map(|role| site.with_role(*role).take(1)).map(|s| &s.name).collect()
 }
 
 fn time(at: jiff::Timestamp, site: &Site) -> String {
@@ -188,27 +211,24 @@ fn ahead(facts: &Facts) -> Option<AheadView<'_>> {
     let value = |r: &Ahead, s: &SignalFacts| {
         Some(decimals(r.ahead.get(&s.name)?.get(last)?.value, s.unit.decimals()))
     };
-    let single = |r: &Ahead| {
-        let (name, to) = r.moves.first_key_value()?;
-        let s = facts.setpoint(name)?;
-        let one = (to.get() - s.present?.get()).abs() <= s.step.get() * 1.5;
-        Some(MoveView {
-            setpoint: &s.name,
-            to: to.to_string(),
+    let choice = |r: &Ahead| {
+        let moves = facts.setpoints.iter().filter_map(|s| {
+            let to = r.moves.get(&s.name)?;
+            Some(MoveView { setpoint: &s.name, to: s.shown(*to).to_string() })
+        });
+        Some(ChoiceView {
+            moves: moves.collect(),
             value: value(r, focus)?,
             power: power.and_then(|p| value(r, p)),
         })
-        .filter(|_| one)
     };
-    let held = hold.ahead.get(&focus.name)?;
+    let sigma = hold.ahead.get(&focus.name)?.get(last)?.sigma;
     Some(AheadView {
         signal: &focus.name,
-        minutes: HORIZONS_MIN,
-        hold: held.iter().map(|a| decimals(a.value, focus.unit.decimals())).collect(),
-        sigma: decimals(held.get(last)?.sigma, focus.unit.decimals()),
+        minutes: *HORIZONS_MIN.get(last)?,
         power: power.map(|p| &p.name),
-        hold_power: power.and_then(|p| value(hold, p)),
-        moves: rows.iter().filter_map(single).collect(),
+        sigma: decimals(sigma, focus.unit.decimals()),
+        choices: rows.iter().filter_map(choice).collect(),
     })
 }
 

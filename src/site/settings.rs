@@ -102,7 +102,7 @@ impl Default for Model {
             deadline: SignedDuration::from_secs(20),
             memory_limit_mb: None,
             prompts: None,
-            history_tokens: 220,
+            history_tokens: 90,
         }
     }
 }

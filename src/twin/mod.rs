@@ -61,8 +61,8 @@ pub struct Row {
     pub ahead: BTreeMap<Name, [Ahead; 3]>,
 }
 
-/// The look-ahead that is shown with a frame: hold first, then each setpoint alone moved by one and two
-/// steps either way, where the model knows enough to say.
+/// The look-ahead that is shown with a frame: hold first, then other choices, where the twin knows enough to
+/// say.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Outlook {
     pub rows: Vec<Row>,
@@ -82,7 +82,6 @@ const GAP_S: i64 = 180;
 #[derive(Clone, Debug)]
 pub struct Twin {
     layout: Layout,
-    setpoints: Vec<(Name, [f64; 2], f64)>,
     outputs: Vec<Output>,
     sample_s: i64,
     core: Option<Core>,
@@ -126,11 +125,6 @@ impl Twin {
         };
         Self {
             layout: Layout::new(site),
-            setpoints: site
-                .setpoints
-                .iter()
-                .map(|s| (s.name.clone(), [s.min.get(), s.max.get()], s.step.get()))
-                .collect(),
             outputs: site.signals.iter().filter_map(output).collect(),
             sample_s: site.sample.as_secs(),
             core: None,
@@ -289,32 +283,24 @@ impl Twin {
         Lookahead::new(self, frame)
     }
 
-    /// The look-ahead from `frame`: hold, and each setpoint one and two steps either way.
+    /// The look-ahead from `frame`: hold, then each of `candidates`, as far as it is known.
     #[must_use]
-    pub fn outlook(&self, frame: &Frame) -> Outlook {
-        let mut outlook = Outlook::default();
+    pub fn outlook(
+        &self,
+        frame: &Frame,
+        candidates: impl IntoIterator<Item = BTreeMap<Name, Finite>>,
+    ) -> Outlook {
         let ahead = self.lookahead(frame);
         let hold = ahead.as_ref().and_then(|a| a.row(BTreeMap::new()));
-        outlook.unidentified = self
-            .outputs
-            .iter()
-            .map(|o| &o.name)
-            .filter(|n| hold.as_ref().is_none_or(|r| !r.ahead.contains_key(*n)))
-            .cloned()
-            .collect();
-        let (Some(ahead), Some(hold)) = (ahead, hold) else { return outlook };
-        outlook.rows.push(hold);
-        for (name, [min, max], step) in &self.setpoints {
-            let Some(now) = frame.good(name) else { continue };
-            for steps in [-2.0, -1.0, 1.0, 2.0] {
-                let Some(to) = Finite::new(now.get() + steps * step) else { continue };
-                if to.get() < min - 1e-9 || to.get() > max + 1e-9 {
-                    continue;
-                }
-                outlook.rows.extend(ahead.row(BTreeMap::from([(name.clone(), to.rounded(3))])));
+        let unsaid = |n: &&Name| hold.as_ref().is_none_or(|r| !r.ahead.contains_key(*n));
+        let unidentified = self.outputs.iter().map(|o| &o.name).filter(unsaid).cloned().collect();
+        let rows = match (&ahead, hold) {
+            (Some(ahead), Some(hold)) => {
+                std::iter::once(hold).chain(candidates.into_iter().filter_map(|m| ahead.row(m))).collect()
             }
-        }
-        outlook
+            _ => Vec::new(),
+        };
+        Outlook { rows, unidentified }
     }
 
     /// What `setpoints` (those not named stay) do over the next 30 min, by signal. A signal is absent where

@@ -62,7 +62,7 @@ fn a_first_order_plant_is_identified_and_predicted_better_than_it_stays() {
         assert!(error < 0.5 * (plant.inlet - start).abs(), "no better than persistence");
         assert!(ahead.sigma.get() < 0.6);
     }
-    let outlook = twin.outlook(&frame);
+    let outlook = twin.outlook(&frame, []);
     assert!(outlook.rows[0].moves.is_empty(), "hold comes first");
     assert!(!outlook.unidentified.contains(&inlet));
     let worst = twin.predict(&frame, &BTreeMap::from([(name("crah_supply_sp"), to)]))[&inlet];
@@ -100,14 +100,14 @@ fn without_excitation_a_move_is_a_guess_and_says_so() {
 fn new_or_blind_it_says_nothing() {
     let mut twin = Twin::new(&example::site());
     let frame = example::frame(0, &[]);
-    assert!(twin.outlook(&frame).rows.is_empty());
+    assert!(twin.outlook(&frame, []).rows.is_empty());
     twin.update(&frame);
     assert!(twin.predict(&frame, &BTreeMap::new()).is_empty());
     let (mut twin, ..) = excited(12);
     let mut blind = example::frame(12 * 3600, &[]);
     blind.signals.remove("it_load");
     twin.update(&blind);
-    assert!(twin.outlook(&blind).rows.is_empty());
+    assert!(twin.outlook(&blind, []).rows.is_empty());
 }
 
 proptest! {
@@ -126,7 +126,7 @@ proptest! {
                 &[("hall_a_inlet_max", *inlet), ("it_load", *load), ("crah_supply_sp", *sp)],
             );
             twin.update(&frame);
-            for row in twin.outlook(&frame).rows {
+            for row in twin.outlook(&frame, []).rows {
                 for ahead in row.ahead.values().flatten() {
                     prop_assert!(ahead.value.get().abs() < 25_000.0 && ahead.sigma.get() >= 0.0);
                 }

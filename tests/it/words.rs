@@ -7,6 +7,7 @@ use isotherm::decision::{self, Decision, Evidence, Trend};
 use isotherm::facts::{Facts, Shown};
 use isotherm::frame::{self, Frame, Quality, Sample};
 use isotherm::history::History;
+use isotherm::policy::{self, Seen};
 use isotherm::prompt::Prompts;
 use isotherm::site::{self, Site};
 use isotherm::twin::Twin;
@@ -58,7 +59,7 @@ fn every_example_site_has_a_compact_prompt_and_an_answer_that_is_accepted() {
         let (mut history, mut twin) = (History::new(&site), Twin::new(&site));
         let frames = (0..1500).map(|i| frame(&site, i));
         let last = frames.inspect(|f| history.push(f)).inspect(|f| twin.update(f)).last().unwrap();
-        let outlook = twin.outlook(&last);
+        let outlook = policy::choices(&Seen { site: &site, frame: &last, twin: &twin, limits: &[] });
         let shown = Shown {
             site: &site,
             now: last.time,
@@ -70,7 +71,7 @@ fn every_example_site_has_a_compact_prompt_and_an_answer_that_is_accepted() {
         let facts = Facts::new(&shown);
         let prompt = Prompts::load(None).unwrap().render(&shown, &facts).unwrap();
         let count = tokens(&prompt.prefix) + tokens(&prompt.body);
-        assert!(count < 900, "{}: {count} tokens\n{}{}", site.name, prompt.prefix, prompt.body);
+        assert!(count < 650, "{}: {count} tokens\n{}{}", site.name, prompt.prefix, prompt.body);
 
         let signal = &facts.signals[0];
         let answer = Decision {
