@@ -19,6 +19,7 @@ pub mod frame;
 pub mod hex;
 pub mod history;
 pub mod ingest;
+pub mod memory;
 pub mod model;
 pub mod policy;
 pub mod prompt;

@@ -2,12 +2,13 @@
 //! agent that does not know that it is one.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use isotherm::clock::Stopwatch;
-use isotherm::site::{self, Backend, Site};
+use isotherm::memory::kernel;
+use isotherm::site::{self, Backend, Law, Site};
 use isotherm::{audit, service};
 use isotherm_sim::{Scenario, serve};
 
@@ -17,6 +18,12 @@ use super::{Done, Failed, runtime, usage};
 pub(super) struct Args {
     #[arg(long, value_enum, default_value = "air")]
     plant: Plant,
+    /// What happens: a scenario of the simulator by name, or a file. The plant's quiet one when absent.
+    #[arg(long)]
+    scenario: Option<String>,
+    /// What decides; the language model when absent.
+    #[arg(long, value_parser = law)]
+    controller: Option<Law>,
     /// Simulated hours.
     #[arg(long, default_value_t = 2.0)]
     hours: f64,
@@ -36,6 +43,12 @@ pub(super) struct Args {
     /// Where the audit log goes; a new folder under the temporary folder when absent.
     #[arg(long)]
     dir: Option<PathBuf>,
+}
+
+fn law(name: &str) -> Result<Law, String> {
+    Law::ALL.into_iter().find(|law| law.as_str() == name).ok_or_else(|| {
+        format!("expected one of {}", Law::ALL.map(Law::as_str).join(", "))
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,6 +112,11 @@ fn site_for(args: &Args, dir: &Path, mqtt_port: u16, modbus_port: u16) -> Result
     if args.headless {
         "off".clone_into(&mut site.console.listen);
     }
+    if let Some(law) = args.controller.filter(|law| *law != Law::Llm) {
+        site.controller = law;
+        site.model.backend = Backend::None;
+        return Ok(site);
+    }
     let model = match (&args.model, &site.model.path) {
         (Some(path), _) => Some(path.clone()),
         // Site files name it from their own folder.
@@ -160,6 +178,8 @@ struct Report {
     it_kwh: f64,
     pue: f64,
     over_degh: f64,
+    /// Memory of this process (agent, plant and broker) that is its own, at the end of each simulated day.
+    own_mb_by_day: Vec<f64>,
     audit: AuditReport,
 }
 
@@ -172,7 +192,7 @@ struct AuditReport {
 
 async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
     let watch = Stopwatch::start();
-    let scenario = Scenario::shipped(args.plant.name()).map_err(usage)?;
+    let scenario = Scenario::named(args.scenario.as_deref().unwrap_or(args.plant.name())).map_err(usage)?;
     let mut options = serve::Options::new(scenario);
     options.seed = args.seed;
     options.speed = match args.speed {
@@ -182,7 +202,8 @@ async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
     options.lockstep = Some(format!("isotherm/demo-{}/ack", args.plant.name()));
     let plant = Arc::new(serve::start(options).await.map_err(usage)?);
     let site = site_for(args, dir, plant.mqtt_port, plant.modbus_port)?;
-    let stop = hours_over(plant.clone(), args.hours, !args.headless);
+    let days = Arc::default();
+    let stop = hours_over(plant.clone(), args.hours, !args.headless, Arc::clone(&days));
     let options = service::Options { wait_for_model: MODEL_WAIT, simulated: true };
     let ended = service::run(site, options, stop).await.map_err(usage)?;
     // The agent has released the plant by now: its Modbus server may go.
@@ -206,13 +227,19 @@ async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
         it_kwh: totals.it_kwh,
         pue: totals.pue(),
         over_degh: totals.over_degh,
+        own_mb_by_day: days.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         audit: AuditReport { path: ended.audit, records: log.records, verified: log.ok },
     })
 }
 
 /// Resolves when the plant has lived its hours, or at Ctrl-C. The plant ends nothing by itself, so that it
 /// can still be released.
-async fn hours_over(plant: Arc<serve::Running>, hours: f64, show: bool) -> String {
+async fn hours_over(
+    plant: Arc<serve::Running>,
+    hours: f64,
+    show: bool,
+    own_mb_by_day: Arc<Mutex<Vec<f64>>>,
+) -> String {
     let began = plant.time();
     let mut shown = Stopwatch::start();
     let lived = async {
@@ -222,6 +249,11 @@ async fn hours_over(plant: Arc<serve::Running>, hours: f64, show: bool) -> Strin
                 eprint!("\rSIMULATED PLANT  {done:6.2} of {hours} h ");
                 shown = Stopwatch::start();
             }
+            let mut days = own_mb_by_day.lock().unwrap_or_else(PoisonError::into_inner);
+            if done >= 24.0 * (days.len() + 1) as f64 {
+                days.push(own_mb());
+            }
+            drop(days);
             if done >= hours {
                 return "the simulated hours are over".to_owned();
             }
@@ -232,6 +264,11 @@ async fn hours_over(plant: Arc<serve::Running>, hours: f64, show: bool) -> Strin
         why = lived => why,
         why = service::stop_signal() => why,
     }
+}
+
+fn own_mb() -> f64 {
+    let bytes = kernel::kilobytes(Path::new("/proc/self/status"), "RssAnon").ok().flatten();
+    bytes.unwrap_or(0) as f64 / 1e6
 }
 
 fn print(r: &Report) {

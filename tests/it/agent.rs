@@ -200,6 +200,11 @@ impl Rig {
     /// One frame, and waits until the agent has dealt with it.
     pub(crate) async fn frame(&mut self, inlet: f64) {
         self.publish(inlet).await;
+        self.acknowledged().await;
+    }
+
+    /// Waits until the agent has dealt with the last frame.
+    pub(crate) async fn acknowledged(&mut self) {
         soon("the frame is acknowledged", async { while self.acks.recv().await.unwrap() < self.now {} })
             .await;
     }
@@ -243,6 +248,48 @@ impl Rig {
             }
         })
         .await;
+    }
+
+    /// The process of the model, while there is one.
+    pub(crate) fn reasoner(&self) -> Option<rustix::process::Pid> {
+        let agent = self.agent.as_ref()?.id()?;
+        let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
+        let children = threads.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
+        children.collect::<String>().split_whitespace().find_map(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+            let is_reasoner = line.split('\0').nth(1) == Some("reasoner");
+            is_reasoner.then(|| rustix::process::Pid::from_raw(pid.parse().ok()?)).flatten()
+        })
+    }
+
+    /// What each register was written since the last call, in order. Every word that reached a setpoint or
+    /// the enable register must stand in the log.
+    pub(crate) async fn audited_writes(&mut self, heartbeat: u64) -> Vec<(u64, Value)> {
+        let intended: Vec<Value> = self
+            .records()
+            .iter()
+            .filter_map(|r| {
+                let body: Value = serde_json::from_str(&r.body).unwrap();
+                let action = body.pointer("/verdict/action").or(body.get("action")).cloned();
+                action.filter(Value::is_array)
+            })
+            .flat_map(|a| a.as_array().unwrap().clone())
+            .collect();
+        let log = self.plc.tell(json!({ "log": true })).await;
+        let mut writes = Vec::new();
+        for entry in log["log"].as_array().unwrap() {
+            let [function, address, words] = [&entry[0], &entry[1], &entry[2]];
+            // The server answers a write by reading it back, which it logs without words.
+            if !(function == 6 || function == 16) || words == &json!([]) {
+                continue;
+            }
+            if address != heartbeat {
+                let stands = intended.iter().any(|w| w["address"] == *address && w["words"] == *words);
+                assert!(stands, "register {address} got {words}, which the log does not have");
+            }
+            writes.push((address.as_u64().unwrap(), words.clone()));
+        }
+        writes
     }
 
     /// Addresses of the registers written since the last call.
