@@ -249,11 +249,7 @@ async fn hours_over(
                 eprint!("\rSIMULATED PLANT  {done:6.2} of {hours} h ");
                 shown = Stopwatch::start();
             }
-            let mut days = own_mb_by_day.lock().unwrap_or_else(PoisonError::into_inner);
-            if done >= 24.0 * (days.len() + 1) as f64 {
-                days.push(own_mb());
-            }
-            drop(days);
+            note_day(done, &own_mb_by_day);
             if done >= hours {
                 return "the simulated hours are over".to_owned();
             }
@@ -266,9 +262,12 @@ async fn hours_over(
     }
 }
 
-fn own_mb() -> f64 {
-    let bytes = kernel::kilobytes(Path::new("/proc/self/status"), "RssAnon").ok().flatten();
-    bytes.unwrap_or(0) as f64 / 1e6
+fn note_day(hours: f64, own_mb_by_day: &Mutex<Vec<f64>>) {
+    let mut days = own_mb_by_day.lock().unwrap_or_else(PoisonError::into_inner);
+    if hours >= 24.0 * (days.len() + 1) as f64 {
+        let bytes = kernel::kilobytes(Path::new("/proc/self/status"), "RssAnon").ok().flatten();
+        days.push(bytes.unwrap_or(0) as f64 / 1e6);
+    }
 }
 
 fn print(r: &Report) {

@@ -70,7 +70,7 @@ fn overcommit() -> Finding {
     let mode = read("/proc/sys/vm/overcommit_memory");
     let committed = meminfo_mb("Committed_AS").zip(meminfo_mb("CommitLimit"));
     let promised =
-        committed.map_or_else(String::new, |(now, most)| format!("; {now} MB promised, limit {most} MB"));
+        committed.map_or_else(String::new, |(now, most)| format!("; {now} MB promised, strict limit {most} MB"));
     match mode.as_deref() {
         Some("2") => Finding::new(
             "overcommit",
@@ -236,7 +236,7 @@ fn ranked() -> Vec<Ranked> {
         let line = file("cmdline").filter(|line| !line.is_empty())?;
         let name = file("comm")?.trim().to_owned();
         let role = line.split('\0').nth(1).unwrap_or_default();
-        let what = if name == "isotherm" { format!("isotherm {role} ({pid})") } else { format!("{name} ({pid})") };
+        let what = if name.starts_with("isotherm") { format!("isotherm {role} ({pid})") } else { format!("{name} ({pid})") };
         (pid != std::process::id()).then_some(Ranked { score, what })
     });
     let mut ranked: Vec<Ranked> = processes.collect();
