@@ -46,9 +46,10 @@ pub(super) struct Args {
 }
 
 fn law(name: &str) -> Result<Law, String> {
-    Law::ALL.into_iter().find(|law| law.as_str() == name).ok_or_else(|| {
-        format!("expected one of {}", Law::ALL.map(Law::as_str).join(", "))
-    })
+    Law::ALL
+        .into_iter()
+        .find(|law| law.as_str() == name)
+        .ok_or_else(|| format!("expected one of {}", Law::ALL.map(Law::as_str).join(", ")))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

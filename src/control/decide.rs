@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::record::{
-    Body, Cause, DecisionRecord, Disposition, Event, EventRecord, PromptRecord, Replaced,
-};
+use super::record::{Body, Cause, DecisionRecord, Disposition, Event, EventRecord, PromptRecord, Replaced};
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
 use crate::decision::{self, Claims, Decision, Rejected};
 use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};

@@ -69,8 +69,8 @@ fn available(site: Option<&Site>) -> Finding {
 fn overcommit() -> Finding {
     let mode = read("/proc/sys/vm/overcommit_memory");
     let committed = meminfo_mb("Committed_AS").zip(meminfo_mb("CommitLimit"));
-    let promised =
-        committed.map_or_else(String::new, |(now, most)| format!("; {now} MB promised, strict limit {most} MB"));
+    let promised = committed
+        .map_or_else(String::new, |(now, most)| format!("; {now} MB promised, strict limit {most} MB"));
     match mode.as_deref() {
         Some("2") => Finding::new(
             "overcommit",
@@ -236,7 +236,11 @@ fn ranked() -> Vec<Ranked> {
         let line = file("cmdline").filter(|line| !line.is_empty())?;
         let name = file("comm")?.trim().to_owned();
         let role = line.split('\0').nth(1).unwrap_or_default();
-        let what = if name.starts_with("isotherm") { format!("isotherm {role} ({pid})") } else { format!("{name} ({pid})") };
+        let what = if name.starts_with("isotherm") {
+            format!("isotherm {role} ({pid})")
+        } else {
+            format!("{name} ({pid})")
+        };
         (pid != std::process::id()).then_some(Ranked { score, what })
     });
     let mut ranked: Vec<Ranked> = processes.collect();
@@ -254,7 +258,8 @@ fn first_to_go(site: Option<&Site>) -> Finding {
     let guard_adj = if protect::may_lower_score() { i64::from(GUARD_SCORE) } else { own };
     let guard = score(GUARD_MB, total, guard_adj);
     let reasoner = score(model_mb(site).unwrap_or(0), total, i64::from(REASONER_SCORE));
-    let running = others.iter().filter(|r| r.what.starts_with("isotherm ")).map(|r| format!("{} {}", r.what, r.score));
+    let running =
+        others.iter().filter(|r| r.what.starts_with("isotherm ")).map(|r| format!("{} {}", r.what, r.score));
     let running: Vec<String> = running.collect();
     let mut found = format!(
         "oom_score: reasoner {reasoner}, guard {guard} once started; highest here {} {}",
@@ -269,7 +274,10 @@ fn first_to_go(site: Option<&Site>) -> Finding {
             topic,
             Level::Warn,
             found,
-            format!("{} would be killed before the reasoner: it has asked to be, or holds more", highest.what),
+            format!(
+                "{} would be killed before the reasoner: it has asked to be, or holds more",
+                highest.what
+            ),
         );
     }
     let between = others.iter().filter(|r| r.score >= guard && !r.what.starts_with("isotherm ")).count();

@@ -135,7 +135,10 @@ mod tests {
     #[test]
     fn a_group_that_is_not_the_agents_alone_is_left_as_it_is() {
         let shared = group("memory\n", "4711\n1\n");
-        assert!(matches!(ReasonerGroup::below(shared.path(), PID, None), Err(NoGroup::Shared { others: 1, .. })));
+        assert!(matches!(
+            ReasonerGroup::below(shared.path(), PID, None),
+            Err(NoGroup::Shared { others: 1, .. })
+        ));
         let blind = group("hugetlb\n", "4711\n");
         let told = ReasonerGroup::below(blind.path(), PID, None).unwrap_err();
         assert!(matches!(told, NoGroup::NoMemoryController { .. }), "{told}");

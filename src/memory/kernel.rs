@@ -151,7 +151,10 @@ mod tests {
 
     const FULL: [(&str, &str); 7] = [
         ("meminfo", "MemTotal:       24631812 kB\nMemFree: 1 kB\nMemAvailable:   24117248 kB\n"),
-        ("pressure", "some avg10=1.25 avg60=0.00 avg300=0.05 total=831820\nfull avg10=9.00 avg60=0 total=1\n"),
+        (
+            "pressure",
+            "some avg10=1.25 avg60=0.00 avg300=0.05 total=831820\nfull avg10=9.00 avg60=0 total=1\n",
+        ),
         ("memory.current", "900000000\n"),
         ("memory.stat", "anon 5\ninactive_file 100000000\nactive_file 7\n"),
         ("memory.high", "max\n"),
@@ -166,10 +169,7 @@ mod tests {
         assert_eq!(reading.available, Some(24_117_248 * 1024));
         assert_eq!(reading.pressure, Some(Finite::constant(1.25)));
         let events = Events { high: 1, max: 2, oom: 3, oom_kill: 4 };
-        assert_eq!(
-            reading.group,
-            Some(Group { used: 800_000_000, limit: Some(1_000_000_000), events })
-        );
+        assert_eq!(reading.group, Some(Group { used: 800_000_000, limit: Some(1_000_000_000), events }));
     }
 
     #[test]

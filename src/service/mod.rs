@@ -108,8 +108,7 @@ async fn operate(
     }
     let facts = serde_json::to_value(reasoner.facts()).unwrap_or_default();
     let watch = reasoner.orders().map(|orders| memory::Watch::new(site, orders));
-    let mut readings =
-        watch.is_some().then(|| memory::readings(kernel, site.memory.sample.unsigned_abs()));
+    let mut readings = watch.is_some().then(|| memory::readings(kernel, site.memory.sample.unsigned_abs()));
     let (ask, mut replies) = answerer(reasoner);
 
     let bus = (!site.devices.is_empty()).then(|| Bus::open(site));

@@ -155,19 +155,25 @@ impl Rig {
         Some(Self { dir, broker, plc, model, agent, publisher, acks, now })
     }
 
+    /// The process that the log last named as ready to answer, dead or alive.
+    fn last_ready(&self) -> Option<rustix::process::Pid> {
+        let log = self.log();
+        let ready = log.lines().rfind(|l| l.contains("reasoner ready"))?;
+        let digits = ready.split("pid").nth(1)?.chars().skip_while(|c| !c.is_ascii_digit());
+        let pid: String = digits.take_while(char::is_ascii_digit).collect();
+        rustix::process::Pid::from_raw(pid.parse().ok()?)
+    }
+
+    pub(crate) fn is_ready(&self, reasoner: rustix::process::Pid) -> bool {
+        self.last_ready() == Some(reasoner)
+    }
+
     /// Waits until the model process answers; its process id.
     pub(crate) async fn until_reasoner_is_ready(&self) -> rustix::process::Pid {
         let loading = async {
             loop {
-                // The log names each process as it gets ready.
-                let log = self.log();
-                let ready = log.lines().rfind(|l| l.contains("reasoner ready")).unwrap_or_default();
-                let digits = ready.split("pid").nth(1).unwrap_or_default();
-                let digits =
-                    digits.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
-                let pid: i32 = digits.collect::<String>().parse().unwrap_or(0);
-                let pid = rustix::process::Pid::from_raw(pid);
-                if let Some(pid) = pid.filter(|p| rustix::process::test_kill_process(*p).is_ok()) {
+                let alive = |pid: &rustix::process::Pid| rustix::process::test_kill_process(*pid).is_ok();
+                if let Some(pid) = self.last_ready().filter(alive) {
                     return pid;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -36,7 +36,8 @@ fn small_model(test: &str, folder: &Path) -> Option<PathBuf> {
         &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]
     };
     let name = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
-    let kept = |t: &&isotherm::model::gguf::Tensor| !t.name.starts_with("blk.") || t.name.starts_with("blk.0.");
+    let kept =
+        |t: &&isotherm::model::gguf::Tensor| !t.name.starts_with("blk.") || t.name.starts_with("blk.0.");
     let tensors: Vec<_> = header.tensors.iter().filter(kept).collect();
 
     let mut out = b"GGUF\x03\0\0\0".to_vec();
@@ -133,7 +134,11 @@ fn failures(rig: &Rig) -> BTreeMap<String, u32> {
 
 /// Replies that came, whole or cut short.
 fn answers(rig: &Rig) -> u32 {
-    failures(rig).iter().filter(|(kind, _)| ["complete", "unfinished"].contains(&kind.as_str())).map(|f| f.1).sum()
+    failures(rig)
+        .iter()
+        .filter(|(kind, _)| ["complete", "unfinished"].contains(&kind.as_str()))
+        .map(|f| f.1)
+        .sum()
 }
 
 #[tokio::test]
@@ -319,10 +324,16 @@ async fn violence(test: &str, attacks: u32) {
     let mut done = BTreeMap::new();
     let mut stopped = None;
     while done.values().sum::<u32>() < attacks {
-        // Half of the time it is let to answer, else whatever state it is in.
+        // Half of the time it is let to answer first, else it is met in whatever state it is.
         if dice.below(2) == 0 {
-            rig.frames(DECISION).await;
-            tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
+            for _ in 0..100 {
+                if rig.reasoner().is_some_and(|pid| rig.is_ready(pid)) {
+                    rig.frames(DECISION).await;
+                    break;
+                }
+                rig.frames(1).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
         let Some(pid) = rig.reasoner() else {
             // Between two lives.
@@ -370,9 +381,10 @@ async fn violence_against_the_reasoner_costs_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "1,000 attacks take half an hour; the quick suite has 20"]
+#[ignore = "1,000 attacks, or ISOTHERM_ATTACKS, take the better part of an hour; the quick suite has 20"]
 async fn violence_a_thousand_times() {
-    violence("violence, long", 1000).await;
+    let attacks = std::env::var("ISOTHERM_ATTACKS").map_or(1000, |n| n.parse().unwrap());
+    violence("violence, long", attacks).await;
 }
 
 /// A week of simulated time with every kind of fault, at full speed. What the process holds of its own at the

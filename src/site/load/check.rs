@@ -320,7 +320,10 @@ impl<'a> Checker<'a> {
         let m = &site.memory;
         let [a, b, c] = [m.short, m.small, m.parked];
         if a.available_mb < b.available_mb || b.available_mb < c.available_mb {
-            self.top("memory.available_mb", "expected no more from one rung to the next: short, small, parked");
+            self.top(
+                "memory.available_mb",
+                "expected no more from one rung to the next: short, small, parked",
+            );
         }
         for (key, [a, b, c]) in [
             ("memory.pressure_pct", [a, b, c].map(|s| s.pressure_pct)),
