@@ -20,6 +20,8 @@ pub mod hex;
 pub mod history;
 pub mod ingest;
 pub mod memory;
+#[cfg(feature = "demo")]
+pub mod lesson;
 pub mod model;
 pub mod policy;
 pub mod prompt;
