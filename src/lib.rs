@@ -19,9 +19,9 @@ pub mod frame;
 pub mod hex;
 pub mod history;
 pub mod ingest;
-pub mod memory;
 #[cfg(feature = "demo")]
 pub mod lesson;
+pub mod memory;
 pub mod model;
 pub mod policy;
 pub mod prompt;

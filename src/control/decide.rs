@@ -73,7 +73,7 @@ impl Controller {
     /// From the next question on, prompts and the model's being there follow from the rung.
     pub(super) fn on_memory(&mut self, change: Change, fx: &mut Effects<'_>) {
         let detail = change.to_string();
-        let memory = Some(change);
+        let memory = Some(Box::new(change));
         fx.record(Body::Event(EventRecord { memory, ..EventRecord::new(Event::Memory, detail) }));
         self.rung = change.to;
     }

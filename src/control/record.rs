@@ -168,7 +168,7 @@ pub struct EventRecord {
     pub intents: Vec<u64>,
     /// What was given up or taken back for want of memory, with the numbers that said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Change>,
+    pub memory: Option<Box<Change>>,
 }
 
 impl EventRecord {

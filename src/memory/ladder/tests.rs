@@ -75,7 +75,7 @@ fn what_the_group_counted_before_the_first_reading_is_history() {
 fn up_is_one_rung_at_a_time_each_after_a_calm_minute() {
     let mut ladder = ladder();
     let mut readings = vec![available(100)];
-    readings.extend([available(8000); 300]);
+    readings.extend(vec![available(8000); 300]);
     assert_eq!(
         run(&mut ladder, 0, &readings),
         [(0, Rung::Parked), (61, Rung::Small), (122, Rung::Short), (183, Rung::Full)]
@@ -87,8 +87,8 @@ fn just_above_the_threshold_is_not_calm() {
     // 400 MB less is short; 480 is needed to come back.
     let mut ladder = ladder();
     ladder.step(Duration::ZERO, &available(399));
-    assert_eq!(run(&mut ladder, 1, &[available(479); 600]), []);
-    assert_eq!(run(&mut ladder, 601, &[available(480); 61]), [(661, Rung::Full)]);
+    assert_eq!(run(&mut ladder, 1, &vec![available(479); 600]), []);
+    assert_eq!(run(&mut ladder, 601, &vec![available(480); 61]), [(661, Rung::Full)]);
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn what_the_model_itself_would_take_counts_against_starting_it_again() {
     // Clear of `parked` (120 MB and its margin, 144) only if the model's 150 MB fit in too.
     let mut ladder = ladder();
     ladder.step(Duration::ZERO, &available(100));
-    assert_eq!(run(&mut ladder, 1, &[available(293); 600]), []);
-    assert_eq!(run(&mut ladder, 601, &[available(294); 61]), [(661, Rung::Small)]);
+    assert_eq!(run(&mut ladder, 1, &vec![available(293); 600]), []);
+    assert_eq!(run(&mut ladder, 601, &vec![available(294); 61]), [(661, Rung::Small)]);
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn relapses_double_the_wait_up_to_a_bound_and_quiet_resets_it() {
     let mut waits = Vec::new();
     for _ in 0..8 {
         assert_eq!(ladder.step(Duration::from_secs(at), &available(399)).unwrap().to, Rung::Short);
-        let (rose, _) = run(&mut ladder, at + 1, &[available(8000); 4000])[0];
+        let (rose, _) = run(&mut ladder, at + 1, &vec![available(8000); 4000])[0];
         waits.push(rose - at - 1);
         at = rose + 1;
     }
     assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 1920, 1920]);
     at += 2 * 1920;
     ladder.step(Duration::from_secs(at), &available(399)).unwrap();
-    assert_eq!(run(&mut ladder, at + 1, &[available(8000); 100])[0].0, at + 61);
+    assert_eq!(run(&mut ladder, at + 1, &vec![available(8000); 100])[0].0, at + 61);
 }
 
 #[test]
