@@ -155,7 +155,9 @@ impl Log {
         let text = time_text(time);
         let mut frame = self
             .db
-            .prepare_cached("SELECT time FROM record WHERE seq >= ?1 AND +kind = 'frame' ORDER BY seq LIMIT 1")
+            .prepare_cached(
+                "SELECT time FROM record WHERE seq >= ?1 AND +kind = 'frame' ORDER BY seq LIMIT 1",
+            )
             .map_err(|e| self.failed(e))?;
         let last: i64 = self
             .db

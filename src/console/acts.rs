@@ -32,7 +32,7 @@ pub(super) async fn act(
 ) -> Response {
     let person = match shared.access.actor(&headers) {
         Ok(person) => person,
-        Err(refusal) => return refusal,
+        Err(denied) => return denied.into_response(),
     };
     if let Err(why) = person.role.may(&wanted.what, shared.site.mode) {
         return refused(StatusCode::FORBIDDEN, why);
@@ -68,8 +68,8 @@ pub(super) async fn preview(
     headers: HeaderMap,
     Json(draft): Json<Draft>,
 ) -> Response {
-    if let Err(refusal) = shared.access.actor(&headers) {
-        return refusal;
+    if let Err(denied) = shared.access.actor(&headers) {
+        return denied.into_response();
     }
     let time = shared.view.borrow().get("time").cloned().unwrap_or_default();
     let Ok(now) = serde_json::from_value::<Timestamp>(time) else {

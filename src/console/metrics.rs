@@ -84,7 +84,8 @@ struct Text {
 impl Text {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail.
-        write!(self.out, "# HELP isotherm_{name} {help}\n# TYPE isotherm_{name} {kind}\n").unwrap_or_default();
+        write!(self.out, "# HELP isotherm_{name} {help}\n# TYPE isotherm_{name} {kind}\n")
+            .unwrap_or_default();
     }
 
     /// Nothing where there is no value: an absent series is what Prometheus takes for "not known".

@@ -25,8 +25,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-pub use access::users;
 use access::Access;
+pub use access::users;
 use feed::Followed;
 
 use crate::audit::Log;

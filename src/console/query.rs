@@ -129,10 +129,11 @@ pub(super) async fn series(State(shared): State<Shared>, Query(window): Query<Wi
 }
 
 fn csv(course: &Course) -> String {
+    // Writing to a string cannot fail.
     use std::fmt::Write as _;
     let mut out = "time".to_owned();
     for name in course.series.keys() {
-        out.push_str(&format!(",{name}_mean,{name}_min,{name}_max"));
+        write!(out, ",{name}_mean,{name}_min,{name}_max").unwrap_or_default();
     }
     out.push('\n');
     for (i, t) in course.t.iter().enumerate() {
@@ -141,7 +142,6 @@ fn csv(course: &Course) -> String {
             for line in [&lines.mean, &lines.min, &lines.max] {
                 out.push(',');
                 if let Some(v) = line.get(i).copied().flatten() {
-                    // Writing to a string cannot fail.
                     write!(out, "{v}").unwrap_or_default();
                 }
             }
@@ -281,8 +281,14 @@ fn prompt(start: &Record, record: &Record) -> Option<Value> {
     let frame: Frame = serde_json::from_value(body["frame"].clone()).ok()?;
     let prompts = Prompts::from_files(header.prompt_files).ok()?;
     let history = History::new(&site);
-    let shown =
-        Shown { site: &site, now: frame.time, frame: &frame, history: &history, outlook: &Outlook::default(), directives: &[] };
+    let shown = Shown {
+        site: &site,
+        now: frame.time,
+        frame: &frame,
+        history: &history,
+        outlook: &Outlook::default(),
+        directives: &[],
+    };
     let prefix = prompts.render(&shown, &Facts::new(&shown)).ok()?.prefix;
     let exact = hex::sha256(format!("{prefix}{text}").as_bytes()) == sha256;
     Some(json!({ "prefix": prefix, "text": text, "sha256": sha256, "exact": exact }))

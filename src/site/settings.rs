@@ -198,6 +198,10 @@ impl Console {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8455".to_owned(), control_socket: PathBuf::from("isotherm.sock"), users: None }
+        Self {
+            listen: "127.0.0.1:8455".to_owned(),
+            control_socket: PathBuf::from("isotherm.sock"),
+            users: None,
+        }
     }
 }

@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,15 @@ pub(super) struct Person {
     pub(super) name: String,
     pub(super) role: Role,
     csrf: String,
+}
+
+/// Why somebody may not.
+pub(super) struct Denied(StatusCode, String);
+
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        refused(self.0, self.1)
+    }
 }
 
 impl Access {
@@ -85,22 +95,20 @@ impl Access {
     }
 
     /// Who may act: logged in, and the request comes from the console's own page.
-    pub(super) fn actor(&self, headers: &HeaderMap) -> Result<Person, Response> {
+    pub(super) fn actor(&self, headers: &HeaderMap) -> Result<Person, Denied> {
         if !self.is_guarded() {
-            return Err(refused(
+            return Err(Denied(
                 StatusCode::FORBIDDEN,
                 format!("nobody can act from the console yet: {HOW_TO_ADD}"),
             ));
         }
         let Some(person) = self.person(headers) else {
-            return Err(refused(StatusCode::UNAUTHORIZED, "log in first"));
+            return Err(Denied(StatusCode::UNAUTHORIZED, "log in first".to_owned()));
         };
-        let given = headers.get(CSRF).map(|v| v.as_bytes());
+        let given = headers.get(CSRF).map(HeaderValue::as_bytes);
         if given != Some(person.csrf.as_bytes()) {
-            return Err(refused(
-                StatusCode::FORBIDDEN,
-                "the request does not carry the session's token (x-csrf-token): reload the page",
-            ));
+            let why = "the request does not carry the session's token (x-csrf-token): reload the page";
+            return Err(Denied(StatusCode::FORBIDDEN, why.to_owned()));
         }
         Ok(person)
     }
@@ -126,8 +134,9 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
 }
 
 fn is_local_name(headers: &HeaderMap, uri: &Uri) -> bool {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).or(uri.authority().map(|a| a.as_str()));
-    let Some(authority) = host.and_then(|h| h.parse::<axum::http::uri::Authority>().ok()) else { return false };
+    let host =
+        headers.get(header::HOST).and_then(|h| h.to_str().ok()).or(uri.authority().map(Authority::as_str));
+    let Some(authority) = host.and_then(|h| h.parse::<Authority>().ok()) else { return false };
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -162,7 +171,8 @@ pub(super) async fn login(
 ) -> Response {
     let access = &shared.access;
     let now = clock::monotonic();
-    let wait = access.attempts.lock().unwrap_or_else(PoisonError::into_inner).wait(peer.ip(), &login.name, now);
+    let wait =
+        access.attempts.lock().unwrap_or_else(PoisonError::into_inner).wait(peer.ip(), &login.name, now);
     if let Some(wait) = wait {
         let seconds = wait.as_secs() + 1;
         let body = json!({ "error": format!("too many attempts: wait {seconds} s") });

@@ -91,7 +91,9 @@ pub enum UsersError {
         "{0:?} is no user name: expected 1 to 32 letters, digits, dots, dashes or underscores, from any alphabet"
     )]
     Name(String),
-    #[error("the password has {0} characters: at least {MIN_PASSWORD} are needed; a few words are easy to keep")]
+    #[error(
+        "the password has {0} characters: at least {MIN_PASSWORD} are needed; a few words are easy to keep"
+    )]
     Short(usize),
     #[error("there is no user {0:?}")]
     Unknown(String),
@@ -130,13 +132,8 @@ impl Users {
         let mut new = path.as_os_str().to_owned();
         new.push(".new");
         let new = PathBuf::from(new);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(io)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
         fs::rename(&new, path).map_err(io)
     }
@@ -183,7 +180,8 @@ impl Users {
 /// Whether the password is the user's. Takes as long for nobody's as for somebody's.
 pub(super) fn verify(user: Option<&User>, password: &str) -> bool {
     /// Of a password that nobody has: no password hashes to it.
-    const NOBODY: &str = "$argon2id$v=19$m=9216,t=4,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str =
+        "$argon2id$v=19$m=9216,t=4,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let hash = user.map_or(NOBODY, |u| u.hash.as_str());
     argon2().is_ok_and(|a| a.verify_password(password.as_bytes(), hash).is_ok()) && user.is_some()
 }

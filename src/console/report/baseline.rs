@@ -34,7 +34,9 @@ pub(super) fn saving(site: &Site, columns: &Columns, tape: &Tape, from: i64, to:
     let kw = |role| site.with_role(role).find(|s| s.unit == Unit::Kilowatt);
     let outdoor = site.with_role(Role::OutdoorWetBulb).chain(site.with_role(Role::OutdoorDryBulb)).next();
     let (Some(cooling), Some(it), Some(outdoor)) = (kw(Role::CoolingPower), kw(Role::ItLoad), outdoor) else {
-        return unstated("it takes signals for cooling power and IT load in kW, and an outdoor temperature".into());
+        return unstated(
+            "it takes signals for cooling power and IT load in kW, and an outdoor temperature".into(),
+        );
     };
     let wanted = [cooling, it, outdoor].map(|s| s.name.to_string());
     let mut chosen: Vec<(String, usize)> =
@@ -54,8 +56,11 @@ pub(super) fn saving(site: &Site, columns: &Columns, tape: &Tape, from: i64, to:
                 let with_agent = in_charge >= SHARE;
                 let value = |name| mean(name, i).map(f64::from);
                 let terms = [1.0, value(it)?, value(outdoor)?];
-                (with_agent || in_charge <= 1.0 - SHARE)
-                    .then_some(Hour { terms, cooling_kw: value(cooling)?, with_agent })
+                (with_agent || in_charge <= 1.0 - SHARE).then_some(Hour {
+                    terms,
+                    cooling_kw: value(cooling)?,
+                    with_agent,
+                })
             })
             .collect()
     };
@@ -103,10 +108,10 @@ fn estimate(without: &[Hour], with: &[Hour]) -> Result<Estimate, String> {
     let mut normal = [[0.0; TERMS]; TERMS];
     let mut right = [0.0; TERMS];
     for h in without {
-        for i in 0..TERMS {
-            right[i] += h.terms[i] * h.cooling_kw;
-            for j in 0..TERMS {
-                normal[i][j] += h.terms[i] * h.terms[j];
+        for ((row, right), term) in normal.iter_mut().zip(&mut right).zip(h.terms) {
+            *right += term * h.cooling_kw;
+            for (cell, other) in row.iter_mut().zip(h.terms) {
+                *cell += term * other;
             }
         }
     }
@@ -139,16 +144,17 @@ fn estimate(without: &[Hour], with: &[Hour]) -> Result<Estimate, String> {
 fn solve(mut a: [[f64; TERMS]; TERMS], mut b: [f64; TERMS]) -> Option<[f64; TERMS]> {
     let scale = a.iter().flatten().fold(0.0_f64, |m, v| m.max(v.abs()));
     for k in 0..TERMS {
-        let pivot = (k..TERMS).max_by(|i, j| a[*i][k].abs().total_cmp(&a[*j][k].abs()))?;
-        a.swap(k, pivot);
-        b.swap(k, pivot);
+        let largest = (k..TERMS).max_by(|i, j| a[*i][k].abs().total_cmp(&a[*j][k].abs()))?;
+        a.swap(k, largest);
+        b.swap(k, largest);
         if a[k][k].abs() <= scale * 1e-12 {
             return None;
         }
         for i in k + 1..TERMS {
             let factor = a[i][k] / a[k][k];
-            for j in k..TERMS {
-                a[i][j] -= factor * a[k][j];
+            let pivot = a[k];
+            for (cell, above) in a[i].iter_mut().zip(pivot) {
+                *cell -= factor * above;
             }
             b[i] -= factor * b[k];
         }
@@ -171,7 +177,8 @@ mod tests {
             .map(|i| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let noise = (state >> 40) as f64 / f64::from(1 << 24) - 0.5;
-                let (it, wet) = (800.0 + 200.0 * (i as f64 * 0.7).sin(), 15.0 + 5.0 * (i as f64 * 0.26).cos());
+                let (it, wet) =
+                    (800.0 + 200.0 * (i as f64 * 0.7).sin(), 15.0 + 5.0 * (i as f64 * 0.26).cos());
                 let cooling_kw = (20.0 + 0.1 * it + 3.0 * wet) * (1.0 - saved) + 4.0 * noise;
                 Hour { terms: [1.0, it, wet], cooling_kw, with_agent }
             })
@@ -181,7 +188,8 @@ mod tests {
     #[test]
     fn a_saving_is_found_with_an_interval_that_holds_it() {
         let without = hours(24 * 14, 0.0, false);
-        let truth: f64 = hours(24, 0.0, false).iter().map(|h| 0.1 * (20.0 + 0.1 * h.terms[1] + 3.0 * h.terms[2])).sum();
+        let truth: f64 =
+            hours(24, 0.0, false).iter().map(|h| 0.1 * (20.0 + 0.1 * h.terms[1] + 3.0 * h.terms[2])).sum();
         let found = estimate(&without, &hours(24, 0.1, true)).unwrap();
         assert!((found.kwh - truth).abs() < found.plus_minus, "{found:?}, truth {truth}");
         assert!(found.plus_minus < truth / 2.0, "{found:?}, truth {truth}");
@@ -195,7 +203,9 @@ mod tests {
         let same: Vec<Hour> = hours(1, 0.0, false).into_iter().cycle().take(100).collect();
         assert!(estimate(&same, &same).unwrap_err().contains("hardly changed"));
         let mut hot = hours(24, 0.1, true);
-        hot.iter_mut().for_each(|h| h.terms[2] = 40.0);
+        for hour in &mut hot {
+            hour.terms[2] = 40.0;
+        }
         assert!(estimate(&hours(100, 0.0, false), &hot).unwrap_err().contains("like those"));
     }
 }

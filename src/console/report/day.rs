@@ -195,7 +195,9 @@ impl Day {
             verdict["touched"].as_array().into_iter().flatten().map(|t| &t["rule"]).collect();
         // Two setpoints held by one rule are one decision that it changed.
         rules.dedup();
-        rules.iter().for_each(|rule| count(&mut self.rules, rule));
+        for rule in rules {
+            count(&mut self.rules, rule);
+        }
         self.interventions += u64::from(verdict["intervened"] == true);
         if let Some(verified) = item["claims"]["verified"].as_bool() {
             self.checked += 1;

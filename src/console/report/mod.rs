@@ -23,7 +23,8 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Asked>) -> Response {
-    let newest = shared.view.borrow().get("time").and_then(|t| serde_json::from_value::<Timestamp>(t.clone()).ok());
+    let newest =
+        shared.view.borrow().get("time").and_then(|t| serde_json::from_value::<Timestamp>(t.clone()).ok());
     let zone = shared.site.zone();
     let date = asked.day.or(newest.map(|t| zone.to_datetime(t).date()));
     let Some(date) = date else {

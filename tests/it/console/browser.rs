@@ -142,8 +142,10 @@ impl Browser {
     /// Types into the field with this selector.
     pub(super) async fn fill(&self, css: &str, text: &str) {
         self.until(css, &format!("document.querySelector({})", json!(css))).await;
-        let found = self.ask("element", Some(json!({ "using": "css selector", "value": css }))).await.unwrap();
-        let id = found.as_object().and_then(|o| o.values().next()).and_then(Value::as_str).unwrap().to_owned();
+        let found =
+            self.ask("element", Some(json!({ "using": "css selector", "value": css }))).await.unwrap();
+        let id =
+            found.as_object().and_then(|o| o.values().next()).and_then(Value::as_str).unwrap().to_owned();
         self.ask(&format!("element/{id}/clear"), Some(json!({}))).await.unwrap();
         self.ask(&format!("element/{id}/value"), Some(json!({ "text": text }))).await.unwrap();
     }

@@ -70,7 +70,8 @@ async fn without_users_it_shows_and_does_nothing() {
 
     let page = client.get("/").send().await.unwrap();
     assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
-    let (status, said) = client.post("/api/acts", &json!({"act": "mode", "mode": "shadow", "why": "x"})).await;
+    let (status, said) =
+        client.post("/api/acts", &json!({"act": "mode", "mode": "shadow", "why": "x"})).await;
     assert_eq!(status, 403);
     assert!(said["error"].as_str().unwrap().contains("isotherm console user add"), "{said}");
     let rebound = client.get("/api/state").header("host", "plant.example").send().await.unwrap();
@@ -136,7 +137,8 @@ async fn an_alarm_waits_until_somebody_has_seen_it() {
     add_users(&rig);
     let mut client = Client::new(&address(&rig).await);
     assert_eq!(client.login("ann", PASSWORD).await, 200);
-    let state = until(&client, "/api/state", "silence is an alarm", |s| s["alarms"][0]["event"] == "link_down").await;
+    let state =
+        until(&client, "/api/state", "silence is an alarm", |s| s["alarms"][0]["event"] == "link_down").await;
     let alarm = state["alarms"][0]["seq"].as_u64().unwrap();
     let acknowledge = |alarm: u64| json!({"act": "acknowledge", "alarm": alarm, "why": "seen"});
     assert_eq!(client.post("/api/acts", &acknowledge(alarm + 1000)).await.0, 409);

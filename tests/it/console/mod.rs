@@ -36,8 +36,11 @@ fn console_in(log: &str) -> Option<String> {
 /// The site of a rig with a file of users, and a source that may rest while a browser is busy.
 fn with_users(site: &str) -> String {
     let socket = "control_socket = \"agent.sock\"";
-    site.replacen(socket, &format!("{socket}\nusers = \"users.toml\""), 1)
-        .replacen("watchdog = \"3s\"", "watchdog = \"10min\"", 1)
+    site.replacen(socket, &format!("{socket}\nusers = \"users.toml\""), 1).replacen(
+        "watchdog = \"3s\"",
+        "watchdog = \"10min\"",
+        1,
+    )
 }
 
 /// One of each role.

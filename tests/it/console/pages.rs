@@ -26,7 +26,8 @@ async fn violations(browser: &Browser) -> Option<Vec<String>> {
         .run_async("const done = arguments[arguments.length - 1]; axe.run(document).then(r => done(r.violations), e => done([{ id: String(e), nodes: [] }]))")
         .await;
     let describe = |v: &Value| {
-        let nodes: Vec<String> = v["nodes"].as_array().unwrap().iter().map(|n| n["html"].to_string()).collect();
+        let nodes: Vec<String> =
+            v["nodes"].as_array().unwrap().iter().map(|n| n["html"].to_string()).collect();
         format!("{}: {} {}", v["id"], v["help"], nodes.join(" "))
     };
     Some(found.as_array().unwrap().iter().map(describe).collect())
@@ -69,7 +70,9 @@ async fn log_in(browser: &Browser, name: &str) {
     browser.fill("dialog [name=name]", name).await;
     browser.fill("dialog [name=password]", PASSWORD).await;
     browser.press("Log in").await;
-    browser.until("logged in", &format!("document.querySelector('#top').innerText.includes('{name} (')")).await;
+    browser
+        .until("logged in", &format!("document.querySelector('#top').innerText.includes('{name} (')"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,9 +101,11 @@ async fn people_release_approve_and_override_as_their_role_allows() {
     browser.press("Approve").await;
     browser.fill("dialog [name=why]", "looks right").await;
     browser.press("Approve").await;
-    rig.until("the approved value is written", |r| r.bodies("outcome").iter().any(|o| {
-        o["writes"].as_array().unwrap().iter().any(|w| w["target"]["setpoint"] == "chws_sp")
-    }))
+    rig.until("the approved value is written", |r| {
+        r.bodies("outcome")
+            .iter()
+            .any(|o| o["writes"].as_array().unwrap().iter().any(|w| w["target"]["setpoint"] == "chws_sp"))
+    })
     .await;
     assert_eq!(rig.register(2).await, 75);
     // More than the site starts in takes an engineer.

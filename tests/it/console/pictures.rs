@@ -46,9 +46,11 @@ async fn pictures_of_every_view_are_written() {
         ("act", "/act", "Manual override"),
         ("reports", "/reports", "Stability and violations"),
     ] {
-        for (look, theme, width, height) in
-            [("desktop-light", "light", 1440, 1180), ("desktop-dark", "dark", 1440, 1180), ("phone", "light", 390, 1600)]
-        {
+        for (look, theme, width, height) in [
+            ("desktop-light", "light", 1440, 1180),
+            ("desktop-dark", "dark", 1440, 1180),
+            ("phone", "light", 390, 1600),
+        ] {
             browser.look(theme, width, height).await;
             browser.open(&format!("{base}{path}")).await;
             browser.reads(says).await;
