@@ -44,7 +44,7 @@ export function moves(d) {
 function setpoints(d) {
   const wanted = d.decision?.setpoints ?? {}, after = d.verdict?.setpoints ?? {};
   const names = store.site ? store.site.setpoints.map(s => s.name) : Object.keys(after);
-  return h("div", { class: "scroll" }, h("table", { class: "moves" },
+  return h("div", { class: "scroll", tabindex: 0 }, h("table", { class: "moves" },
     h("thead", {}, h("tr", {}, ["Setpoint", "In the plant", "Proposed", "After the guard"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
     h("tbody", {}, names.map(n => {
       const from = d.before?.[n], to = after[n] ?? from, u = unitOf(n);
@@ -62,7 +62,7 @@ function claims(d) {
 function rules(d) {
   const touched = d.verdict?.touched ?? [], names = new Set(touched.map(t => t.rule));
   return [
-    touched.length > 0 && h("div", { class: "scroll" }, h("table", {},
+    touched.length > 0 && h("div", { class: "scroll", tabindex: 0 }, h("table", {},
       h("thead", {}, h("tr", {}, ["Rule", "Setpoint", "From → to", "Why"].map(t => h("th", { scope: "col" }, t)))),
       h("tbody", {}, touched.map(t => {
         const u = unitOf(t.setpoint);
@@ -79,7 +79,7 @@ function outcome(d) {
   const o = d.outcome;
   if (!o) return h("p", { class: "muted" }, d.disposition === "write" ? "The writes are under way." : `Nothing written: ${DISPOSITION[d.disposition] ?? d.disposition}.`);
   if (!o.writes) return h("p", { class: "warn" }, `No outcome: ${words(o.event)} ${o.detail ?? ""}`);
-  return h("div", { class: "scroll" }, h("table", {},
+  return h("div", { class: "scroll", tabindex: 0 }, h("table", {},
     h("thead", {}, h("tr", {}, ["Written to", "Device, register", "Words", "Read back", "Result"].map(t => h("th", { scope: "col" }, t)))),
     h("tbody", {}, o.writes.map(w => {
       const ok = w.result === "applied", name = w.target?.setpoint ?? w.target;

@@ -64,7 +64,7 @@ function marginTable() {
   const list = margins();
   return h("section", { class: "card", "aria-labelledby": "h-margins" },
     h("header", {}, h("h2", { id: "h-margins" }, "Margins to limits")),
-    h("div", { class: "scroll" }, h("table", { class: "margins" },
+    h("div", { class: "scroll", tabindex: 0 }, h("table", { class: "margins" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Signal"), h("th", { scope: "col", class: "n" }, "Now"), h("th", { scope: "col" }, "Between its limits"), h("th", { scope: "col", class: "n" }, "Margin"))),
       h("tbody", {}, list.map(m => h("tr", {},
         h("td", {}, words(m.name)), h("td", { class: "n" }, value(m.v, m.unit)), h("td", { class: "barcell" }, bar(m)),

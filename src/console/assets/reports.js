@@ -28,7 +28,7 @@ function paper(r) {
           ["Registers", `${num(d.writes.applied, 0)} written and confirmed, ${num(d.writes.not_confirmed, 0)} not confirmed`],
         ]))),
       h("h2", {}, "Stability and violations"),
-      h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Signal", "Band", "Lowest", "Mean", "Highest", "RMS around mean", "Above the band", "Below", "Time outside"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
+      h("div", { class: "scroll", tabindex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, ["Signal", "Band", "Lowest", "Mean", "Highest", "RMS around mean", "Above the band", "Below", "Time outside"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
         h("tbody", {}, d.watched.map(w => h("tr", {}, h("td", {}, words(w.signal)), h("td", { class: "n" }, `${figure(w.band[0], w.unit)} to ${value(w.band[1], w.unit)}`), h("td", { class: "n" }, value(w.min, w.unit)), h("td", { class: "n" }, `${num(w.mean, 2)} ${unit(w.unit)}`), h("td", { class: "n" }, value(w.max, w.unit)),
           h("td", { class: "n" }, `${num(w.rms, 2)} ${deltaUnit(w.unit)}`), h("td", { class: `n ${w.over > 0 ? "bad" : ""}` }, `${num(w.over, 2)} ${deltaUnit(w.unit)} h`), h("td", { class: `n ${w.under > 0 ? "bad" : ""}` }, `${num(w.under, 2)} ${deltaUnit(w.unit)} h`), h("td", { class: "n" }, `${num(w.hours_outside * 60, 0)} min`)))))),
       h("h2", {}, "Decisions"), rows([

@@ -78,6 +78,10 @@ function listen(after) {
   });
 }
 
+// A page that is left may be kept for the way back; its connection is one of the few a browser has for one host.
+addEventListener("pagehide", () => stream?.close());
+addEventListener("pageshow", e => { if (e.persisted) begin(); });
+
 const frameListeners = new Set();
 export const onFrames = f => { frameListeners.add(f); return () => frameListeners.delete(f); };
 

@@ -134,9 +134,9 @@ export function trends(place, query) {
     };
   }
 
-  /** A scale that shows how near the nearest limit of each band is. */
+  /** A scale that shows how near the top of each band is. */
   function withLimits(group, lo, hi) {
-    const near = group.cols.filter(s => s.band && !hidden.has(s.name)).map(s => s.band[1] - hi < lo - s.band[0] ? s.band[1] : s.band[0]);
+    const near = group.cols.filter(s => s.band && !hidden.has(s.name)).map(s => s.band[1]);
     return [Math.min(lo, ...near), Math.max(hi, ...near)];
   }
 
