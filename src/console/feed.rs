@@ -27,7 +27,7 @@ const SHOWN: [&str; 11] = [
 /// One record as the console lists it.
 pub(super) fn item(record: &Record) -> Value {
     let mut body: Value = serde_json::from_str(&record.body).unwrap_or_default();
-    if record.kind == Kind::Decision {
+    if record.kind == Kind::Decision && body.is_object() {
         body = decision(&mut body);
     } else if record.kind == Kind::Start {
         // The whole site and all prompts are in the record, not in the list.

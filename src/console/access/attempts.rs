@@ -12,7 +12,7 @@ const FREE: u32 = 5;
 const FREE_OF_ADDRESS: u32 = 30;
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
-/// The most that is remembered; what failed longest ago is forgotten first.
+/// The most that is remembered; what failed longest ago is forgotten first, names before addresses.
 const MOST: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,11 @@ impl Attempts {
             *f = Failures { count: f.count.saturating_add(1), last: now };
         }
         while self.failures.len() > MOST {
-            let oldest = self.failures.iter().min_by_key(|(_, f)| f.last).map(|(key, _)| key.clone());
+            let oldest = self
+                .failures
+                .iter()
+                .min_by_key(|((_, name), f)| (name.is_none(), f.last))
+                .map(|(key, _)| key.clone());
             let Some(oldest) = oldest else { break };
             self.failures.remove(&oldest);
         }

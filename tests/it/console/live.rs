@@ -29,7 +29,8 @@ async fn read(client: &Client, path: &str, resume: Option<u64>, until: u64) -> (
                 if let Some(id) = field("id:") {
                     last = id.parse().unwrap();
                 }
-                text = rest.to_owned();
+                let read = text.len() - rest.len();
+                text.drain(..read);
             }
             if last >= until {
                 return;
