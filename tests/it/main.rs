@@ -9,6 +9,7 @@ mod agent;
 mod audit;
 mod bench;
 mod cli;
+mod console;
 mod memory;
 mod modbus;
 mod mqtt;
