@@ -18,7 +18,12 @@ pub(super) struct Memory {
 impl Memory {
     /// All values, then how far each has come since the last decision, then how far it is from its mean. A value
     /// that is missing stays what it was; before there was any, what it usually is.
-    pub(super) fn features(&mut self, now: Timestamp, seen: &[Option<f64>], usual: &[crate::units::Finite]) -> Vec<f64> {
+    pub(super) fn features(
+        &mut self,
+        now: Timestamp,
+        seen: &[Option<f64>],
+        usual: &[crate::units::Finite],
+    ) -> Vec<f64> {
         if self.last.is_empty() {
             self.last = usual.iter().map(|v| v.get()).collect();
         }

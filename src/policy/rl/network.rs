@@ -66,7 +66,11 @@ impl Network {
     /// Whether all parts fit together.
     pub(super) fn check(&self) -> Result<(), String> {
         let expect = |what: &str, expected: usize, found: usize| {
-            if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected}, found {found}")) }
+            if expected == found {
+                Ok(())
+            } else {
+                Err(format!("{what}: expected {expected}, found {found}"))
+            }
         };
         if self.format != FORMAT {
             return Err(format!("format: expected {FORMAT:?}, found {:?}", self.format));
@@ -100,18 +104,26 @@ impl Network {
             match site.signal(&own.name) {
                 None => found.push(format!("signal {:?}: the site has none of this name", own.name.as_str())),
                 Some(s) if s.unit != own.unit => {
-                    found.push(format!("signal {:?}: expected {}, the site has {}", own.name.as_str(), own.unit, s.unit));
+                    found.push(format!(
+                        "signal {:?}: expected {}, the site has {}",
+                        own.name.as_str(),
+                        own.unit,
+                        s.unit
+                    ));
                 }
                 Some(_) => {}
             }
         }
         for own in &self.setpoints {
-            let shape = |unit: Unit, min: Finite, max: Finite, cools: Cools| format!("{min} to {max} {unit}, cools {}", if cools == Cools::Up { "up" } else { "down" });
+            let shape = |unit: Unit, min: Finite, max: Finite, cools: Cools| {
+                format!("{min} to {max} {unit}, cools {}", if cools == Cools::Up { "up" } else { "down" })
+            };
             let name = own.name.as_str();
             match site.setpoint(&own.name) {
                 None => found.push(format!("setpoint {name:?}: the site has none of this name")),
                 Some(s) => {
-                    let (ours, theirs) = (shape(own.unit, own.min, own.max, own.cools), shape(s.unit, s.min, s.max, s.cools));
+                    let (ours, theirs) =
+                        (shape(own.unit, own.min, own.max, own.cools), shape(s.unit, s.min, s.max, s.cools));
                     if ours != theirs {
                         found.push(format!("setpoint {name:?}: expected {ours}, the site has {theirs}"));
                     }

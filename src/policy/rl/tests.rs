@@ -128,7 +128,11 @@ fn wishes_stay_inside_limits() {
         let frame = Frame {
             time: Timestamp::UNIX_EPOCH,
             signals: site.signals.iter().map(|s| (s.name.clone(), sample(s.unit, extreme))).collect(),
-            setpoints: site.setpoints.iter().map(|s| (s.name.clone(), sample(s.unit, s.safe.get()))).collect(),
+            setpoints: site
+                .setpoints
+                .iter()
+                .map(|s| (s.name.clone(), sample(s.unit, s.safe.get())))
+                .collect(),
             active: BTreeMap::new(),
         };
         let seen = Seen { site: &site, frame: &frame, twin: &twin, limits: &[] };
