@@ -38,16 +38,13 @@ pub enum RlError {
 
 /// Puts the policy that a site names, or the built-in one for the demo plant of its kind, into the site.
 pub fn attach(site: &mut Site) -> Result<(), RlError> {
-    let (file, text) = match &site.rl.policy {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| RlError::Unreadable { path: path.clone(), source })?;
-            (path.display().to_string(), text)
-        }
-        None => {
-            let kind = site.plant.as_str();
-            (format!("the built-in policy for {kind} plants"), built_in(site.plant).to_owned())
-        }
+    let (file, text) = if let Some(path) = &site.rl.policy {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RlError::Unreadable { path: path.clone(), source })?;
+        (path.display().to_string(), text)
+    } else {
+        let kind = site.plant.as_str();
+        (format!("the built-in policy for {kind} plants"), built_in(site.plant).to_owned())
     };
     let network: Network = serde_json::from_str(&text)
         .map_err(|e| RlError::Broken { file: file.clone(), problem: e.to_string() })?;

@@ -63,8 +63,10 @@ fn trends_start_anew_after_a_silence() {
     assert_eq!(at(60, Some(12.0)), [12.0, 0.0, 0.0]);
 }
 
+type Edit = fn(String) -> String;
+
 /// The complaint of a site, or of a policy file that was edited.
-fn refused(plant: &str, edit: impl Fn(String) -> String, file: Option<fn(String) -> String>) -> String {
+fn refused(plant: &str, edit: impl Fn(String) -> String, file: Option<Edit>) -> String {
     let mut site = demo(plant, edit);
     let dir = tempfile::tempdir().unwrap();
     if let Some(file) = file {
@@ -96,7 +98,7 @@ fn a_site_that_it_was_not_trained_for_is_told_in_what_it_differs() {
 
 #[test]
 fn a_file_that_does_not_fit_together_is_refused() {
-    let cases: [(fn(String) -> String, &str); 5] = [
+    let cases: [(Edit, &str); 5] = [
         (|t| t.replace("isotherm-rl@1", "isotherm-rl@9"), "format: expected \"isotherm-rl@1\""),
         (|t| t.replace("\"sd\":[", "\"sd\":[1,"), "sd: numbers, three an input: expected 63, found 64"),
         (|t| t.replace("\"sd\":[", "\"sd\":[0,"), "sd: numbers, three an input"),
