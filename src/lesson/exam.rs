@@ -127,7 +127,7 @@ pub fn run(args: &Args) -> Result<Marks> {
 }
 
 impl Examiner {
-    fn ask(&mut self, site: &Site, sight: &Sight) -> Result<Option<Decision>> {
+    fn ask(&mut self, site: &Site, sight: &Sight) -> Option<Decision> {
         let request = Request {
             prefix: sight.prompt.prefix.clone(),
             body: sight.prompt.body.clone(),
@@ -140,16 +140,16 @@ impl Examiner {
             Ok(completion) => completion,
             Err(why) => {
                 self.show(sight, &why.to_string());
-                return Ok(None);
+                return None;
             }
         };
         self.tokens += completion.tokens.len() as u64;
         self.times_ms.push(completion.prefill_ms + completion.decode_ms);
         match decision::parse(site, &completion.text) {
-            Ok(decision) => Ok(Some(decision)),
+            Ok(decision) => Some(decision),
             Err(why) => {
                 self.show(sight, &format!("{why:?}\n{}", completion.text));
-                Ok(None)
+                None
             }
         }
     }
@@ -161,7 +161,7 @@ impl Examiner {
     }
 
     fn scene(&mut self, scene: &Scene<'_>, sight: &Sight) -> Result<()> {
-        let reply = self.ask(scene.site, sight)?;
+        let reply = self.ask(scene.site, sight);
         self.marks.schema_valid.count(reply.is_some());
         let Some(reply) = reply else { return Ok(()) };
         let claims = decision::check(&sight.facts, &reply);
@@ -182,22 +182,23 @@ impl Examiner {
                     let said = serde_json::to_string(&reply.setpoints).unwrap_or_default();
                     self.show(sight, &format!("the teacher sets {:?}, the model {said}", sight.chosen));
                 }
-                self.causes(scene, sight, &reply)
+                self.causes(scene, sight, &reply);
+                Ok(())
             }
             Some(standing) => {
-                self.order(scene, sight, &standing.order, &reply)?;
+                self.order(scene, sight, &standing.order, &reply);
                 let without = scene.look(scene.frame, None).context("a scene without its directive")?;
                 if without.chosen == sight.chosen {
                     return Ok(());
                 }
-                let reply = self.ask(scene.site, &without)?;
+                let reply = self.ask(scene.site, &without);
                 self.marks.withdrawn_forgotten.count(reply.is_some_and(|r| r.setpoints == without.chosen));
                 Ok(())
             }
         }
     }
 
-    fn order(&mut self, scene: &Scene<'_>, sight: &Sight, order: &Order, reply: &Decision) -> Result<()> {
+    fn order(&mut self, scene: &Scene<'_>, sight: &Sight, order: &Order, reply: &Decision) {
         let asked = order.limits(scene.site, scene.frame);
         let kept = if asked.is_empty() {
             // A preference: what it comes to is what the teacher makes of it.
@@ -218,11 +219,10 @@ impl Examiner {
         if !kept {
             self.show(sight, &format!("not kept: {} -> {:?}", order.text, reply.setpoints));
         }
-        Ok(())
     }
 
     /// Shifts what the reply cites, and as many signals that it does not, and asks again.
-    fn causes(&mut self, scene: &Scene<'_>, sight: &Sight, reply: &Decision) -> Result<()> {
+    fn causes(&mut self, scene: &Scene<'_>, sight: &Sight, reply: &Decision) {
         let cited = |name: &Name| reply.evidence.iter().any(|e| e.signal == *name);
         for of_cited in [true, false] {
             let mut frame = scene.frame.clone();
@@ -240,13 +240,12 @@ impl Examiner {
             if other.prompt.body == sight.prompt.body {
                 continue;
             }
-            let again = self.ask(scene.site, &other)?;
+            let again = self.ask(scene.site, &other);
             let changed = again.is_some_and(|a| a.setpoints != reply.setpoints);
             let tally =
                 if of_cited { &mut self.marks.changed_by_cited } else { &mut self.marks.changed_by_others };
             tally.count(changed);
         }
-        Ok(())
     }
 
     fn finish(mut self) -> Marks {
@@ -297,7 +296,9 @@ mod tests {
     #[test]
     fn a_tally_counts_in_percent() {
         let mut tally = Tally::default();
-        [true, true, false].into_iter().for_each(|yes| tally.count(yes));
+        for yes in [true, true, false] {
+            tally.count(yes);
+        }
         assert_eq!((tally.yes, tally.of), (2, 3));
         assert!((tally.pct - 66.7).abs() < 1e-9);
     }

@@ -108,6 +108,9 @@ impl Stages {
     }
 }
 
+/// Where a visitor sends the plant.
+type Visited = Result<Option<BTreeMap<Name, Finite>>>;
+
 /// Which world, and for how long.
 #[derive(Clone, Copy, Debug)]
 struct Walk {
@@ -119,10 +122,7 @@ struct Walk {
 
 /// Visits the moments of a world that are worth a lesson. The plant goes where the teacher points, or where the
 /// visitor does.
-fn walk(
-    walk: Walk,
-    visit: &mut dyn FnMut(&Scene<'_>, &Sight, &mut Dice) -> Result<Option<BTreeMap<Name, Finite>>>,
-) -> Result<()> {
+fn walk(walk: Walk, visit: &mut dyn FnMut(&Scene<'_>, &Sight, &mut Dice) -> Visited) -> Result<()> {
     let mut dice = Dice::new(walk.seed);
     let mut world = World::draw(walk.seed, &mut dice)?;
     world.site.model.backend = Backend::Local;
