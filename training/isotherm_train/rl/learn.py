@@ -1,6 +1,6 @@
 """Trains a policy on a log: TD3+BC (Fujimoto and Gu, 2021).
 
-    python -m isotherm_train.rl.learn LOG.csv SITE.toml RUN_FOLDER --seed 1 [--alpha 10] [--steps 6000]
+    python -m isotherm_train.rl.learn LOG.csv SITE.toml RUN_FOLDER --seed 1 [--alpha 2.5] [--steps 6000]
 
 RUN_FOLDER holds the checkpoint, the log of the training (one JSON object a line) and, at the end, policy.pt.
 The same command goes on where it was stopped, batch for batch.
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("site", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--alpha", type=float, default=10.0, help="weight of the value against imitation")
+    parser.add_argument("--alpha", type=float, default=2.5, help="weight of the value against imitation")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--over", type=float, default=log.Weights.over)
     parser.add_argument("--facility", type=float, default=log.Weights.facility)
