@@ -17,6 +17,7 @@ pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
 pub use settings::{Audit, Backend, Console, Fallback, Law, Memory, Model, Shortage};
+pub use settings::{Audit, Backend, Console, Fallback, Law, Model, Rl};
 pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
 
 use crate::units::{Finite, Unit};
@@ -66,6 +67,7 @@ pub struct Site {
     pub model: Model,
     #[serde(default)]
     pub memory: Memory,
+    pub rl: Rl,
     #[serde(default)]
     pub fallback: Fallback,
     #[serde(default)]

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::rl::Network;
 use crate::units::Finite;
 
 /// What decides. Whichever it is, the guard, the records and the writes are the same.
@@ -36,10 +37,12 @@ pub enum Law {
     Pid,
     /// Receding-horizon optimization on the twin.
     Mpc,
+    /// A policy learned offline, as in `[rl]`.
+    Rl,
 }
 
 impl Law {
-    pub const ALL: [Self; 5] = [Self::Llm, Self::Fixed, Self::Trim, Self::Pid, Self::Mpc];
+    pub const ALL: [Self; 6] = [Self::Llm, Self::Fixed, Self::Trim, Self::Pid, Self::Mpc, Self::Rl];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -49,8 +52,22 @@ impl Law {
             Self::Trim => "trim",
             Self::Pid => "pid",
             Self::Mpc => "mpc",
+            Self::Rl => "rl",
         }
     }
+}
+
+/// The learned policy, where `controller` is `rl`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rl {
+    /// File of the policy, trained on this site's own log; when absent, the one for the demo plant of this
+    /// kind.
+    pub policy: Option<PathBuf>,
+    /// What was in that file: the record of a run holds all that its replay needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub network: Option<Network>,
 }
 
 /// The language model, where `controller` is `llm`.
