@@ -3,31 +3,31 @@
 
 use std::collections::BTreeMap;
 
-use isotherm::decision::{self, Decision, Evidence, Trend};
-use isotherm::facts::{Facts, SetpointFacts, Side, SignalFacts};
-use isotherm::site::{Cools, Name, Role};
-use isotherm::twin::Row;
-use isotherm::units::Finite;
+use crate::decision::{self, Decision, Evidence, Trend};
+use crate::facts::{Facts, SetpointFacts, Side, SignalFacts};
+use crate::site::{Cools, Name, Role};
+use crate::twin::Row;
+use crate::units::Finite;
 
-use crate::dice::Dice;
-use crate::orders::Kind;
+use super::dice::Dice;
+use super::orders::Kind;
 
 /// Ways of saying it that are tried before a plain one is taken.
 const TRIES: usize = 12;
 
 /// What the teacher chose and why.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Choice<'a> {
-    pub(crate) facts: &'a Facts,
-    pub(crate) setpoints: &'a BTreeMap<Name, Finite>,
+pub(super) struct Choice<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) setpoints: &'a BTreeMap<Name, Finite>,
     /// The directives in force.
-    pub(crate) orders: &'a [Kind],
+    pub(super) orders: &'a [Kind],
     /// The setpoints that a directive kept from where the teacher would have gone.
-    pub(crate) bound: &'a [Name],
+    pub(super) bound: &'a [Name],
 }
 
 /// A decision whose every claim holds; `None` when none could be said.
-pub(crate) fn explain(choice: Choice<'_>, dice: &mut Dice) -> Option<Decision> {
+pub(super) fn explain(choice: Choice<'_>, dice: &mut Dice) -> Option<Decision> {
     let say = |plain: bool, dice: &mut Dice| {
         let speaker = Speaker { choice, moves: choice.facts.moves(choice.setpoints), plain };
         let decision = Decision {
@@ -154,7 +154,7 @@ impl Speaker<'_> {
         let change = s.changes.get(&10).copied();
         let up = s.trend == Trend::Rising;
         let by = change.map(|c| shown(c.delta(), s).trim_start_matches('-').to_owned());
-        let percent = change.and_then(isotherm::history::Change::percent).map(|p| p.get().abs().round());
+        let percent = change.and_then(crate::history::Change::percent).map(|p| p.get().abs().round());
         Some(match (dice.below(4), by, percent) {
             (0, Some(by), _) => {
                 format!("{name} {} {by} {} in 10 min", if up { "up" } else { "down" }, s.unit)
@@ -274,22 +274,26 @@ impl Speaker<'_> {
         let kind = self.choice.orders.iter().find(|k| **k != Kind::Noise)?;
         let relevant = !self.choice.bound.is_empty() || dice.often(0.5);
         let ways: &[&str] = match kind {
-            Kind::Floor | Kind::Ceiling | Kind::Exact | Kind::Range => {
-                &["as the operator asked", "inside the operator's bounds", "the operator's bound is kept"]
+            Kind::Floor | Kind::Ceiling | Kind::Exact | Kind::Range => &[
+                "the operator's bound is kept",
+                "the operator asked for it",
+                "that is inside the operator's bounds",
+            ],
+            Kind::HoldOne | Kind::HoldAll => {
+                &["the operator wants it left alone", "the operator asked for a hold"]
             }
-            Kind::HoldOne | Kind::HoldAll => &["the operator wants it left alone", "as the operator asked"],
             Kind::Test => &["a test is under way", "the operator's test is not to be disturbed"],
             Kind::NoColder | Kind::Maintenance => {
                 &["the operator wants no colder settings", "equipment is to be spared"]
             }
-            Kind::NoWarmer => &["the operator wants no less cooling", "as the operator asked"],
-            Kind::Quiet => &["quiet hours for pumps and fans", "noise is to stay down"],
+            Kind::NoWarmer => &["the operator wants no less cooling", "cooling is not to be cut back"],
+            Kind::Quiet => &["pumps and fans are to stay quiet", "noise is to stay down"],
             Kind::Stability => &["the operator prefers few moves", "stability has priority"],
             Kind::Economy => &["the operator wants economy", "saving has priority"],
             Kind::ExtraMargin => &["the operator wants extra margin", "more reserve was asked for"],
-            Kind::Prepare => &["the operator expects more load", "preparing for the announced job"],
-            Kind::DesignValues => &["the operator wants the safe values", "back to safe values as asked"],
-            Kind::OneAtATime => &["one move at a time as asked", "the operator wants single moves"],
+            Kind::Prepare => &["the operator expects more load", "a job is announced"],
+            Kind::DesignValues => &["the operator wants the safe values", "the safe values were asked for"],
+            Kind::OneAtATime => &["the operator wants single moves", "one move at a time was asked for"],
             Kind::Noise => &[],
         };
         relevant.then(|| dice.pick(ways).map(|w| (*w).to_owned())).flatten()
