@@ -6,7 +6,11 @@
 //! setpoints that really come; nothing of later load or weather is told. Plants are as shipped, and
 //! with every conductance, heat capacity and rated power changed by 30 % up or down, at random.
 
-use std::collections::{BTreeMap, VecDeque};
+mod change;
+mod drive;
+mod report;
+
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,20 +22,26 @@ use toml::{Table, Value};
 
 use super::control::{BenchError, cases, wire};
 use crate::clock::Stopwatch;
-use crate::fallback::Fallback;
 use crate::frame::{Assembler, Frame};
-use crate::site::{Role, Setpoint, Site};
+use crate::site::Site;
 use crate::twin::{HORIZONS_MIN, Twin};
 use crate::units::Finite;
+use drive::{Drive, Random};
+use report::{Found, Key, Sums};
+
+pub use report::{Report, Row, Summary};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which scenarios, by commas; `*` stands for anything. Those without faults when absent.
     #[arg(long, value_delimiter = ',')]
     scenarios: Vec<String>,
-    /// Seeds 1 to this.
+    /// How many seeds.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
+    /// The first of them. The twin's first guesses were chosen on seeds 4 to 6.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
     /// Simulated hours of a run; the first two are not scored.
     #[arg(long, default_value_t = 12.0)]
     hours: f64,
@@ -61,102 +71,12 @@ pub enum Behaviour {
     Trim,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Key {
-    plant: &'static str,
-    parameters: Parameters,
-    behaviour: Behaviour,
-    role: Role,
-    minutes: u32,
-}
-
-/// Sums over windows.
-#[derive(Clone, Copy, Default, Debug)]
-struct Sums {
-    n: f64,
-    twin: f64,
-    stays: f64,
-    within: [f64; 2],
-    moving: [f64; 3],
-}
-
-impl Sums {
-    fn add(&mut self, other: &Self) {
-        self.n += other.n;
-        self.twin += other.twin;
-        self.stays += other.stays;
-        self.within.iter_mut().zip(other.within).for_each(|(a, b)| *a += b);
-        self.moving.iter_mut().zip(other.moving).for_each(|(a, b)| *a += b);
-    }
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Row {
-    pub plant: &'static str,
-    pub parameters: Parameters,
-    pub behaviour: Behaviour,
-    pub role: Role,
-    pub minutes: u32,
-    pub windows: u64,
-    pub rmse: f64,
-    pub rmse_persistence: f64,
-    /// How much smaller the twin's error is, %.
-    pub better_pct: f64,
-    /// The same over windows in which a setpoint moves, from 15 min before to the horizon.
-    pub moving_better_pct: Option<f64>,
-    /// Share of errors within one and two of the standard deviations given, %.
-    pub within_1_sigma_pct: f64,
-    pub within_2_sigma_pct: f64,
-}
-
-/// The mean of the relative errors of [`CONTROLLED`] roles over plants, at 15 min.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Summary {
-    pub parameters: Parameters,
-    pub behaviour: Behaviour,
-    pub better_pct: f64,
-    pub moving_better_pct: f64,
-    pub power_better_pct: f64,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Report {
-    pub rows: Vec<Row>,
-    pub summary: Vec<Summary>,
-    /// Time of one candidate, microseconds.
-    pub candidate_us: f64,
-    pub update_us: f64,
-}
-
-/// Temperatures that setpoints control.
-const CONTROLLED: [Role; 7] = [
-    Role::ItInlet,
-    Role::Chws,
-    Role::CrahSupply,
-    Role::LiquidSupply,
-    Role::FacilitySupply,
-    Role::Bath,
-    Role::ChipTemp,
-];
-
-fn controlled(plant: &str, role: Role) -> bool {
-    // Air inlets of the liquid plant follow the room, which no setpoint reaches.
-    CONTROLLED.contains(&role) && !(plant == "liquid" && role == Role::ItInlet)
-}
-
 #[derive(Clone)]
 struct Job {
     case: cases::Case,
     parameters: Parameters,
     behaviour: Behaviour,
     seed: u64,
-}
-
-#[derive(Default)]
-struct Found {
-    sums: BTreeMap<Key, Sums>,
-    candidate: (f64, f64),
-    update: (f64, f64),
 }
 
 pub fn run(args: &Args) -> Result<Report, BenchError> {
@@ -167,7 +87,7 @@ pub fn run(args: &Args) -> Result<Report, BenchError> {
     };
     let mut jobs = Vec::new();
     for case in cases::select(&[], &patterns)? {
-        for seed in 1..=args.seeds {
+        for seed in args.first_seed..args.first_seed.saturating_add(args.seeds) {
             for parameters in [Parameters::Shipped, Parameters::Changed] {
                 for behaviour in [Behaviour::Steps, Behaviour::Trim] {
                     jobs.push(Job { case: case.clone(), parameters, behaviour, seed });
@@ -197,7 +117,7 @@ pub fn run(args: &Args) -> Result<Report, BenchError> {
         let ended: Vec<_> = workers.into_iter().map(|w| w.join().unwrap_or(Err(BenchError::Panic))).collect();
         ended.into_iter().collect::<Result<(), _>>()
     })?;
-    Ok(report(&all.into_inner().map_err(|_| BenchError::Panic)?))
+    Ok(report::report(&all.into_inner().map_err(|_| BenchError::Panic)?))
 }
 
 impl Job {
@@ -253,7 +173,7 @@ impl Job {
                 let mut random =
                     Random(self.seed.wrapping_mul(0x9E37_79B9) ^ self.case.scenario.len() as u64);
                 let mut plant = base.get("plant").cloned().unwrap_or(Value::Table(Table::new()));
-                change(&mut plant, &mut random);
+                change::change(&mut plant, &mut random);
                 table.insert("plant".to_owned(), plant);
                 let text = toml::to_string(&table).map_err(|e| broken(&e))?;
                 Ok(Scenario::parse(self.case.scenario, &text)?)
@@ -324,235 +244,4 @@ fn frame(plant: &Plant, site: &Site, assembler: &mut Assembler) -> Frame {
         assembler.push(&reading);
     }
     assembler.snapshot(now)
-}
-
-/// Who moves the setpoints.
-enum Mover {
-    Trim(Box<Fallback>),
-    /// Where each setpoint is going, and how many steps it stays there.
-    Steps {
-        random: Random,
-        goals: Vec<(f64, u32)>,
-    },
-}
-
-struct Drive {
-    mover: Mover,
-    now: Vec<f64>,
-    still: u32,
-}
-
-impl Drive {
-    fn new(site: &Site, job: &Job) -> Self {
-        let mover = match job.behaviour {
-            Behaviour::Trim => Mover::Trim(Box::new(Fallback::new(site))),
-            Behaviour::Steps => Mover::Steps {
-                random: Random(job.seed.wrapping_mul(0xD134_2543_DE82_EF95) | 1),
-                goals: Vec::new(),
-            },
-        };
-        Self { mover, now: Vec::new(), still: u32::MAX }
-    }
-
-    fn observe(&mut self, frame: &Frame) {
-        if let Mover::Trim(fallback) = &mut self.mover {
-            fallback.observe(frame);
-        }
-    }
-
-    fn step(&mut self, site: &Site, frame: &Frame) -> Vec<f64> {
-        let present = |s: &Setpoint| frame.good(&s.name).map_or(s.safe.get(), Finite::get);
-        let before: Vec<f64> = site.setpoints.iter().map(present).collect();
-        let steps = matches!(self.mover, Mover::Steps { .. });
-        let wanted: Vec<f64> = match &mut self.mover {
-            Mover::Trim(fallback) => {
-                let wish = fallback.step(frame.time, frame).setpoints;
-                let wish = |(s, now): (&Setpoint, &f64)| wish.get(&s.name).map_or(*now, |v| v.get());
-                site.setpoints.iter().zip(&before).map(wish).collect()
-            }
-            Mover::Steps { random, goals } => {
-                goals.resize(site.setpoints.len(), (0.0, 0));
-                let each = goals.iter_mut().zip(&site.setpoints);
-                let goal = |((goal, left), s): (&mut (f64, u32), &Setpoint)| {
-                    if *left == 0 {
-                        *goal = s.min.get() + random.share() * (s.max.get() - s.min.get());
-                        *left = 4 + (random.share() * 14.0) as u32;
-                    }
-                    *left -= 1;
-                    *goal
-                };
-                each.map(goal).collect()
-            }
-        };
-        let limited = |((s, now), goal): ((&Setpoint, &f64), &f64)| {
-            let reach = s.rate_per_min.get() * EVERY_MIN as f64;
-            let to = goal.clamp(now - reach, now + reach).clamp(s.min.get(), s.max.get());
-            // Trim and respond moves by less than a step; random moves are whole steps.
-            let step = if steps { s.step.get() } else { 0.1 };
-            let to = s.min.get() + ((to - s.min.get()) / step).round() * step;
-            if (to - now).abs() > reach + 1e-9 { *now } else { to.min(s.max.get()) }
-        };
-        self.now = site.setpoints.iter().zip(&before).zip(&wanted).map(limited).collect();
-        let moved = self.now.iter().zip(&before).any(|(a, b)| (a - b).abs() > 1e-6);
-        self.still = if moved { 0 } else { self.still.saturating_add(1) };
-        self.now.clone()
-    }
-
-    /// Within the last 15 min, now included.
-    fn moved_lately(&self) -> bool {
-        self.still <= 3
-    }
-}
-
-/// A generator of its own (xorshift64*), so that equal seeds mean equal runs.
-struct Random(u64);
-
-impl Random {
-    fn share(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
-/// Conductances, heat capacities and contents, rated powers and flows, recirculation: what differs between a
-/// plant and the one it was copied from.
-const CHANGED: [&str; 26] = [
-    "ua",
-    "rated_kw",
-    "standing_kw",
-    "primary_pump_kw",
-    "condenser_pump_kw",
-    "pump_kw",
-    "unit_kw",
-    "chassis_kj_k",
-    "cold_kj_k",
-    "hot_kj_k",
-    "supply_pipe_kj_k",
-    "return_pipe_kj_k",
-    "pipe_kj_k",
-    "basin_kj_k",
-    "evaporator_kj_k",
-    "bath_kj_k",
-    "wet_kj_k",
-    "kj_k",
-    "package_j_k",
-    "sink_j_k",
-    "package_k_w",
-    "sink_k_w",
-    "recirculation",
-    "inlet_k_per_kw",
-    "kv",
-    "coil_kv",
-];
-
-fn change(value: &mut Value, random: &mut Random) {
-    match value {
-        Value::Table(table) => {
-            for (key, value) in table.iter_mut() {
-                let number = value.as_float().or_else(|| value.as_integer().map(|i| i as f64));
-                match number {
-                    Some(number) if CHANGED.contains(&key.as_str()) => {
-                        let factor = if random.share() < 0.5 { 1.0 - CHANGE } else { 1.0 + CHANGE };
-                        *value = Value::Float(number * factor);
-                    }
-                    _ => change(value, random),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|v| change(v, random)),
-        Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
-    }
-}
-
-fn report(found: &Found) -> Report {
-    let root = |sum: f64, n: f64| (sum / n.max(1.0)).sqrt();
-    let better = |twin: f64, stays: f64| 100.0 * (1.0 - (twin / stays.max(1e-12)).sqrt());
-    let rows: Vec<Row> = found
-        .sums
-        .iter()
-        .map(|(k, s)| Row {
-            plant: k.plant,
-            parameters: k.parameters,
-            behaviour: k.behaviour,
-            role: k.role,
-            minutes: k.minutes,
-            windows: s.n as u64,
-            rmse: root(s.twin, s.n),
-            rmse_persistence: root(s.stays, s.n),
-            better_pct: better(s.twin, s.stays),
-            moving_better_pct: (s.moving[0] > 0.0).then(|| better(s.moving[1], s.moving[2])),
-            within_1_sigma_pct: 100.0 * s.within[0] / s.n,
-            within_2_sigma_pct: 100.0 * s.within[1] / s.n,
-        })
-        .collect();
-    let mut summary = Vec::new();
-    for parameters in [Parameters::Shipped, Parameters::Changed] {
-        for behaviour in [Behaviour::Steps, Behaviour::Trim] {
-            let at_15 = || {
-                rows.iter().filter(move |r| {
-                    r.minutes == 15 && r.parameters == parameters && r.behaviour == behaviour
-                })
-            };
-            let temperatures = || at_15().filter(|r| controlled(r.plant, r.role));
-            let powers = at_15().filter(|r| matches!(r.role, Role::CoolingPower | Role::FacilityPower));
-            summary.push(Summary {
-                parameters,
-                behaviour,
-                better_pct: mean(temperatures().map(|r| r.better_pct)),
-                moving_better_pct: mean(temperatures().filter_map(|r| r.moving_better_pct)),
-                power_better_pct: mean(powers.map(|r| r.better_pct)),
-            });
-        }
-    }
-    let us = |(seconds, n): (f64, f64)| 1e6 * seconds / n.max(1.0);
-    Report { rows, summary, candidate_us: us(found.candidate), update_us: us(found.update) }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
-    if n > 0.0 { sum / n } else { 0.0 }
-}
-
-impl Report {
-    /// Tables for people and documents.
-    #[must_use]
-    pub fn markdown(&self) -> String {
-        let mut lines = vec![
-            "| parameters | behaviour | temperatures better at 15 min, % | while setpoints move, % | powers better, % |"
-                .to_owned(),
-            "| --- | --- | --- | --- | --- |".to_owned(),
-        ];
-        lines.extend(self.summary.iter().map(|s| {
-            let names = [word(&s.parameters), word(&s.behaviour)].join(" | ");
-            let [a, b, c] = [s.better_pct, s.moving_better_pct, s.power_better_pct];
-            format!("| {names} | {a:.1} | {b:.1} | {c:.1} |")
-        }));
-        lines.push(String::new());
-        lines.push(
-            "| plant | parameters | behaviour | role | min | RMSE | persistence | better, % | moving, % | in 1 sigma, % | in 2 sigma, % |"
-                .to_owned(),
-        );
-        lines.push("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |".to_owned());
-        lines.extend(self.rows.iter().map(|r| {
-            let names = [word(&r.parameters), word(&r.behaviour), word(&r.role)].join(" | ");
-            let moving = r.moving_better_pct.map_or("-".to_owned(), |m| format!("{m:.0}"));
-            let Row { plant, minutes, rmse, rmse_persistence, better_pct, .. } = r;
-            let [one, two] = [r.within_1_sigma_pct, r.within_2_sigma_pct];
-            format!(
-                "| {plant} | {names} | {minutes} | {rmse:.2} | {rmse_persistence:.2} | {better_pct:.0} | {moving} | {one:.0} | {two:.0} |"
-            )
-        }));
-        lines.push(format!(
-            "\nOne candidate takes {:.1} us, one frame to learn from {:.1} us.\n",
-            self.candidate_us, self.update_us
-        ));
-        lines.join("\n")
-    }
-}
-
-/// As in JSON.
-fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(ToOwned::to_owned)).unwrap_or_default()
 }
