@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
-pub use settings::{Audit, Backend, Console, Fallback, Law, Memory, Model, Shortage};
-pub use settings::{Audit, Backend, Console, Fallback, Law, Model, Rl};
+pub use settings::{Audit, Backend, Console, Fallback, Law, Memory, Model, Rl, Shortage};
 pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
 
 use crate::units::{Finite, Unit};
@@ -67,6 +66,7 @@ pub struct Site {
     pub model: Model,
     #[serde(default)]
     pub memory: Memory,
+    #[serde(default)]
     pub rl: Rl,
     #[serde(default)]
     pub fallback: Fallback,
