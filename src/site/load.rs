@@ -65,7 +65,9 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
         rebase(p);
     }
     let Site { model, audit, console, rl, .. } = &mut site;
-    for p in [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users, &mut rl.policy] {
+    for p in
+        [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users, &mut rl.policy]
+    {
         p.iter_mut().for_each(rebase);
     }
     if let Some(mqtt) = &mut site.mqtt {
