@@ -22,7 +22,7 @@ use crate::site;
 use crate::units::Finite;
 pub use child::{Launch, Reasoner};
 pub use openai::Server;
-pub use protocol::{CacheType, Facts, Load};
+pub use protocol::{CacheType, Facts, Load, Pace};
 
 /// Where completions come from.
 #[derive(Debug)]
@@ -50,6 +50,12 @@ impl Backend {
     /// Starts what the site's `[model]` asks for. `program` is run as `program reasoner` for a local model:
     /// this very program, outside tests.
     pub fn start(model: &site::Model, program: PathBuf) -> Result<Self, StartError> {
+        Self::start_many(model, program, 1)
+    }
+
+    /// The same for up to `sequences` questions at once. What one of them is beside changes the order of
+    /// floating-point sums, so equal questions no longer have to get equal tokens.
+    pub fn start_many(model: &site::Model, program: PathBuf, sequences: u32) -> Result<Self, StartError> {
         let missing = |field, backend, meaning| StartError::Missing { field, backend, meaning };
         match model.backend {
             site::Backend::None => Ok(Self::None),
@@ -62,6 +68,8 @@ impl Backend {
                     threads: model.threads,
                     memory_limit_mb: model.memory_limit_mb,
                     cache: CacheType::default(),
+                    sequences,
+                    pace: Pace::Fast,
                 };
                 Ok(Self::Local(Reasoner::start(Launch { program, load })?))
             }
@@ -82,7 +90,7 @@ impl Backend {
     }
 
     /// Asks once, within the request's deadline.
-    pub async fn ask(&mut self, request: Request) -> Result<Completion, Failure> {
+    pub async fn ask(&self, request: Request) -> Result<Completion, Failure> {
         match self {
             Self::Local(reasoner) => reasoner.ask(request).await,
             Self::Server(server) => server.ask(&request).await,

@@ -12,7 +12,7 @@ use super::{Completion, Failure, Request};
 /// Longest message. Prompts take a few kB; anything near this is not one.
 pub const MAX_MESSAGE: usize = 1 << 20;
 
-/// From the guard: one [`Load`], then questions one after the other.
+/// From the guard: one [`Load`], then questions, never more of them unanswered than `sequences`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
@@ -34,6 +34,15 @@ pub struct Load {
     pub memory_limit_mb: Option<u64>,
     #[serde(default)]
     pub cache: CacheType,
+    /// Questions answered at once; each has a cache of `context` tokens.
+    #[serde(default = "one")]
+    pub sequences: u32,
+    #[serde(default)]
+    pub pace: Pace,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Number format of the cache.
@@ -46,7 +55,18 @@ pub enum CacheType {
     Q8_0,
 }
 
-/// From the reasoner: one `Loaded` or `Refused`, then one answer to each question.
+/// How a reply is computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    #[default]
+    Fast,
+    /// For comparison: the whole prompt each time, every token by a pass of its own, and whitespace as the
+    /// model likes.
+    Plain,
+}
+
+/// From the reasoner: one `Loaded` or `Refused`, then one answer to each question, in any order.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Reply {
@@ -65,8 +85,11 @@ pub struct Facts {
     pub file_bytes: u64,
     /// Tokens of prompt and reply together.
     pub context: u32,
-    /// Bytes of the cache for the whole context.
+    /// Bytes of the cache for the whole context of every sequence.
     pub kv_bytes: u64,
+    /// Questions answered at once.
+    #[serde(default = "one")]
+    pub sequences: u32,
     pub threads: u32,
     /// llama.cpp's version and the instruction sets it was built for.
     pub build: String,

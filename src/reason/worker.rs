@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -47,7 +48,7 @@ pub fn run() -> Result<(), ProtocolError> {
     }
     // A core dump would hold the model.
     limit(Resource::Core, 0)?;
-    serve(&mut std::io::stdin().lock(), &mut File::from(answers))
+    serve(std::io::stdin(), &mut File::from(answers))
 }
 
 fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
@@ -55,8 +56,11 @@ fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
-fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ProtocolError> {
-    let Some(Command::Load(load)) = protocol::read(input)? else {
+fn serve(
+    mut input: impl Read + Send + 'static,
+    output: &mut impl Write,
+) -> Result<(), ProtocolError> {
+    let Some(Command::Load(load)) = protocol::read(&mut input)? else {
         return Ok(());
     };
     let watch = Stopwatch::start();
@@ -73,33 +77,73 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ProtocolE
         Ok(model) => Arc::new(model),
         Err(error) => return refuse(format!("llama.cpp could not load {}: {error}", load.path.display())),
     };
-    let mut engine = match Engine::new(&backend, &model, load.context, facts.threads, load.cache) {
+    let mut engine = match Engine::new(&backend, &model, &load, facts.threads) {
         Ok(engine) => engine,
         Err(error) => {
             return refuse(format!(
-                "no context of {} tokens could be made ({error}); llama.cpp's log says why",
-                load.context
+                "no context of {} tokens for each of {} questions could be made ({error}); llama.cpp's \
+                 log says why",
+                load.context, facts.sequences
             ));
         }
     };
     let load_ms = watch.millis() as u64;
     protocol::write(output, &Reply::Loaded(Facts { context: engine.tokens(), load_ms, ..facts }))?;
+    answer(&mut engine, &questions(input), output)
+}
 
-    while let Some(command) = protocol::read(input)? {
-        let Command::Ask { id, request } = command else {
-            return Ok(());
+/// Reads what the guard sends, beside the computation. The thread ends with the process.
+fn questions(mut input: impl Read + Send + 'static) -> Receiver<Result<Command, ProtocolError>> {
+    let (sender, questions) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Some(command) = protocol::read(&mut input).transpose() {
+            let broken = command.is_err();
+            if sender.send(command).is_err() || broken {
+                return;
+            }
+        }
+    });
+    questions
+}
+
+/// Until the guard closes its pipe.
+fn answer(
+    engine: &mut Engine<'_>,
+    questions: &Receiver<Result<Command, ProtocolError>>,
+    output: &mut impl Write,
+) -> Result<(), ProtocolError> {
+    loop {
+        // One a step: the first of several computes the beginning that they share, and the others copy it.
+        let next = if engine.is_idle() {
+            questions.recv().map_err(|_| TryRecvError::Disconnected)
+        } else if engine.has_room() {
+            questions.try_recv()
+        } else {
+            Err(TryRecvError::Empty)
         };
-        let result = engine.answer(&request);
-        protocol::write(output, &Reply::Answer { id, result })?;
+        match next {
+            Ok(command) => {
+                let Command::Ask { id, request } = command? else { return Ok(()) };
+                if let Some((id, result)) = engine.take(id, &request) {
+                    protocol::write(output, &Reply::Answer { id, result })?;
+                }
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Ok(()),
+        }
+        for (id, result) in engine.step() {
+            protocol::write(output, &Reply::Answer { id, result })?;
+        }
     }
-    Ok(())
 }
 
 /// Checks the file and the memory it would take, and sets the limit the guard asked for.
 fn admit(load: &Load) -> Result<Facts, String> {
     let model = inspect(&load.path).map_err(|e| e.to_string())?;
     check_hash(&load.path, &model, load.sha256.as_deref())?;
-    let need = Need::of(&model, load.context, load.cache);
+    let sequences = load.sequences.max(1);
+    let mut need = Need::of(&model, load.context, load.cache);
+    need.cache = need.cache.saturating_mul(u64::from(sequences));
     let mut limits = admission::limits();
     if let Some(mb) = load.memory_limit_mb {
         let bytes = mb.saturating_mul(1_000_000);
@@ -116,6 +160,7 @@ fn admit(load: &Load) -> Result<Facts, String> {
         file_bytes: model.file_bytes,
         context: load.context,
         kv_bytes: need.cache,
+        sequences,
         threads: if load.threads == 0 { cores.min(MOST_THREADS) as u32 } else { load.threads },
         build: super::build_info(),
         load_ms: 0,

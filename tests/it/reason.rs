@@ -10,7 +10,7 @@ use std::time::Duration;
 use isotherm::clock::Stopwatch;
 use isotherm::reason::protocol::{self, MAX_MESSAGE, Reply};
 use isotherm::reason::{
-    CacheType, Completion, Facts, Failure, Launch, Load, Reasoner, Request, Sampler, Server,
+    CacheType, Completion, Facts, Failure, Launch, Load, Pace, Reasoner, Request, Sampler, Server,
 };
 use isotherm::units::Finite;
 use jiff::SignedDuration;
@@ -54,8 +54,16 @@ fn launch(cores: &Cores) -> Launch {
 }
 
 fn load(path: PathBuf) -> Load {
-    let cache = CacheType::F16;
-    Load { path, sha256: None, context: 2048, threads: 2, memory_limit_mb: None, cache }
+    Load {
+        path,
+        sha256: None,
+        context: 2048,
+        threads: 2,
+        memory_limit_mb: None,
+        cache: CacheType::F16,
+        sequences: 1,
+        pace: Pace::Fast,
+    }
 }
 
 async fn started(cores: &Cores) -> (Reasoner, Facts) {
