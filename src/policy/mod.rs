@@ -58,10 +58,9 @@ pub fn choices(seen: &Seen<'_>) -> Outlook {
         let to = s.min.plus(steps * s.step.get()).rounded(3).max(s.min).min(s.max);
         Some((name, to))
     };
-    let plan = || -> BTreeMap<Name, Finite> {
-        let moves = mpc::Mpc.propose(seen.frame.time, seen).into_iter().flatten();
-        moves.filter_map(on_a_step).filter(differs).collect()
-    };
+    let plan: Option<BTreeMap<Name, Finite>> = mpc::Mpc
+        .propose(seen.frame.time, seen)
+        .map(|moves| moves.into_iter().filter_map(on_a_step).filter(differs).collect());
     let colder = |s: &Setpoint| {
         let step = s.step.max(s.deadband).get();
         let by = if s.cools == Cools::Down { -step } else { step };
@@ -69,10 +68,12 @@ pub fn choices(seen: &Seen<'_>) -> Outlook {
         on_a_step((s.name.clone(), to))
     };
     let colder = || seen.site.setpoints.iter().filter_map(colder).filter(differs).collect();
-    let mut candidates = vec![plan(), colder()];
+    let mut candidates = vec![plan.clone().unwrap_or_default(), colder()];
     candidates.dedup();
     candidates.retain(|moves| !moves.is_empty());
-    seen.twin.outlook(seen.frame, candidates)
+    let mut outlook = seen.twin.outlook(seen.frame, candidates);
+    outlook.best = plan.and_then(|plan| outlook.rows.iter().position(|r| r.moves == plan));
+    outlook
 }
 
 /// The policy that a site has chosen; `None` where the language model decides.

@@ -69,6 +69,7 @@ struct SetpointView<'a> {
     unit: &'static str,
     range: String,
     step: String,
+    safe: String,
     /// `down` when lower is colder.
     colder: &'static str,
     present: String,
@@ -84,6 +85,8 @@ struct RowView {
 struct MarginView<'a> {
     signal: &'a Name,
     value: String,
+    /// `under 48`: the side of the limit and the limit.
+    of: String,
 }
 
 /// What comes of each choice at the last horizon: the signal that will come closest to its limits, and the
@@ -99,6 +102,8 @@ struct AheadView<'a> {
 
 #[derive(Serialize)]
 struct ChoiceView<'a> {
+    /// The optimizer would take it.
+    best: bool,
     /// Empty for staying.
     moves: Vec<MoveView<'a>>,
     value: String,
@@ -118,7 +123,7 @@ impl<'a> View<'a> {
         let rows = usize::try_from(site.model.history_tokens).unwrap_or(usize::MAX)
             / (columns.len() * CELL_TOKENS + ROW_TOKENS);
         let names: Vec<Name> = columns.iter().map(|n| (*n).clone()).collect();
-        let margins = facts.signals.iter().filter_map(|s| Some((s, s.margin()?.1)));
+        let margins = facts.signals.iter().filter_map(|s| Some((s, s.margin()?)));
         Self {
             site: &site.name,
             plant: site.plant.as_str(),
@@ -131,11 +136,23 @@ impl<'a> View<'a> {
             columns,
             history: shown.history.rows(&names, rows).iter().map(|r| row(r, site)).collect(),
             margin: margins
-                .min_by_key(|(_, m)| *m)
-                .map(|(s, m)| MarginView { signal: &s.name, value: decimals(m, s.unit.decimals()) }),
+                .min_by_key(|(_, (_, m))| *m)
+                .map(|(s, (bound, m))| margin(s, bound, m)),
             ahead: ahead(facts),
             directives: shown.directives.iter().map(|d| directive(d, site)).collect(),
         }
+    }
+}
+
+fn margin(s: &SignalFacts, bound: Bound, margin: Finite) -> MarginView<'_> {
+    let side = match bound.side {
+        Side::High => "under",
+        Side::Low => "over",
+    };
+    MarginView {
+        signal: &s.name,
+        value: decimals(margin, s.unit.decimals()),
+        of: format!("{side} {}", bound.value),
     }
 }
 
@@ -181,6 +198,7 @@ fn setpoint(s: &SetpointFacts) -> SetpointView<'_> {
         unit: s.unit.as_str(),
         range: format!("{}..{}", s.min, s.max),
         step: s.step.to_string(),
+        safe: s.safe.to_string(),
         colder: match s.cools {
             Cools::Down => "down",
             Cools::Up => "up",
@@ -211,12 +229,13 @@ fn ahead(facts: &Facts) -> Option<AheadView<'_>> {
     let value = |r: &Ahead, s: &SignalFacts| {
         Some(decimals(r.ahead.get(&s.name)?.get(last)?.value, s.unit.decimals()))
     };
-    let choice = |r: &Ahead| {
+    let choice = |(index, r): (usize, &Ahead)| {
         let moves = facts.setpoints.iter().filter_map(|s| {
             let to = r.moves.get(&s.name)?;
             Some(MoveView { setpoint: &s.name, to: s.shown(*to).to_string() })
         });
         Some(ChoiceView {
+            best: facts.outlook.best == Some(index),
             moves: moves.collect(),
             value: value(r, focus)?,
             power: power.and_then(|p| value(r, p)),
@@ -228,7 +247,7 @@ fn ahead(facts: &Facts) -> Option<AheadView<'_>> {
         minutes: *HORIZONS_MIN.get(last)?,
         power: power.map(|p| &p.name),
         sigma: decimals(sigma, focus.unit.decimals()),
-        choices: rows.iter().filter_map(choice).collect(),
+        choices: rows.iter().enumerate().filter_map(choice).collect(),
     })
 }
 

@@ -66,6 +66,9 @@ pub struct Row {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Outlook {
     pub rows: Vec<Row>,
+    /// The row that the optimizer would take, if it can say.
+    #[serde(default)]
+    pub best: Option<usize>,
     /// Signals that cannot be predicted yet.
     pub unidentified: Vec<Name>,
 }
@@ -300,7 +303,7 @@ impl Twin {
             }
             _ => Vec::new(),
         };
-        Outlook { rows, unidentified }
+        Outlook { rows, best: None, unidentified }
     }
 
     /// What `setpoints` (those not named stay) do over the next 30 min, by signal. A signal is absent where

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use isotherm::decision::Decision;
 use isotherm::directive::{self, Directive, Limit};
-use isotherm::facts::{Facts, Shown};
+use isotherm::facts::{Facts, Shown, Side, SignalFacts};
 use isotherm::frame::{Assembler, Frame};
 use isotherm::history::History;
-use isotherm::policy::{self, Policy, Seen};
+use isotherm::policy::{self, Seen};
 use isotherm::prompt::Prompts;
-use isotherm::site::{Backend, Cools, Law, Name, Site};
-use isotherm::twin::Twin;
+use isotherm::site::{Backend, Cools, Name, Site};
+use isotherm::twin::{Outlook, Twin};
 use isotherm::units::Finite;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::dice::Dice;
-use crate::orders::{self, KINDS, Kind, Meaning, Order};
+use crate::orders::{self, KINDS, Kind, Order};
 use crate::speech::{self, Choice};
 use crate::world::World;
 
@@ -25,6 +25,12 @@ use crate::world::World;
 const LEARNS_S: i64 = 3000;
 /// Seconds between decisions.
 const CADENCE_S: i64 = 300;
+
+/// With a margin under this, K, a limit is near enough to move although stability is preferred.
+const STABILITY_K: f64 = 1.0;
+/// The margin kept where extra margin is asked for, and where load is announced.
+const EXTRA_K: f64 = 2.0;
+const RESERVE_K: f64 = 4.0;
 
 /// A line of the training data.
 #[derive(Serialize)]
@@ -82,13 +88,12 @@ pub(crate) fn world(seed: u64, hours: f64, most: usize, held_out: bool) -> Resul
         {
             standing = give(&site, &frame, now, held_out, &mut dice);
         }
-        let meaning = standing.as_ref().map(|s| s.order.meaning.clone()).unwrap_or_default();
-        let Some(chosen) = scholar.choose(&site, &frame, now, &meaning) else { continue };
+        let Some((outlook, chosen)) = scholar.choose(&site, &frame, now, standing.as_ref()) else { continue };
         if step * sample_s > LEARNS_S
             && (standing.is_some() || dice.often(lesson_share))
             && lessons.len() < most
         {
-            let lesson = scholar.lesson(&site, &frame, now, standing.as_ref(), &chosen, &mut dice);
+            let lesson = scholar.lesson(&site, &frame, now, standing.as_ref(), &outlook, &chosen, &mut dice);
             lessons.extend(lesson);
         }
         act(&mut world, &site, &frame, &chosen, &mut dice)?;
@@ -136,20 +141,15 @@ struct Scholar {
     assembler: Assembler,
     history: History,
     twin: Twin,
-    teacher: Box<dyn Policy>,
     prompts: Prompts,
 }
 
 impl Scholar {
     fn new(site: &Site) -> Result<Self> {
-        let mut by = site.clone();
-        by.controller = Law::Mpc;
-        let teacher = policy::of(&by).ok_or_else(|| anyhow::anyhow!("no teacher"))?;
         Ok(Self {
             assembler: Assembler::new(site),
             history: History::new(site),
             twin: Twin::new(site),
-            teacher,
             prompts: Prompts::load(None)?,
         })
     }
@@ -157,54 +157,43 @@ impl Scholar {
     fn see(&mut self, frame: &Frame) {
         self.history.push(frame);
         self.twin.update(frame);
-        self.teacher.observe(frame);
     }
 
-    /// What the teacher would set, whole: every setpoint, on its steps.
+    /// The choices shown, and what the teacher makes of them: every setpoint, on its steps. The teacher goes
+    /// by what the prompt shows and nothing else: what the student cannot see, it cannot learn.
     fn choose(
         &mut self,
         site: &Site,
         frame: &Frame,
         now: Timestamp,
-        meaning: &Meaning,
-    ) -> Option<BTreeMap<Name, Finite>> {
-        let mut view = site.clone();
-        for s in &mut view.signals {
-            if let Some([_, top]) = &mut s.band {
-                *top = top.plus(meaning.band_shift);
-            }
-        }
-        let seen = Seen { site: &view, frame, twin: &self.twin, limits: &meaning.limits };
-        let mut wish = self.teacher.propose(now, &seen)?;
-        if meaning.calm && !self.near_a_limit(site, frame) {
-            wish.clear();
-        }
+        standing: Option<&Standing>,
+    ) -> Option<(Outlook, BTreeMap<Name, Finite>)> {
+        let directives: Vec<Directive> = standing.iter().map(|s| s.directive.clone()).collect();
+        let bounds: Vec<Limit> = directives.iter().flat_map(|d| d.limits.clone()).collect();
+        let outlook = policy::choices(&Seen { site, frame, twin: &self.twin, limits: &bounds });
+        let shown =
+            Shown { site, now, frame, history: &self.history, outlook: &outlook, directives: &directives };
+        let facts = Facts::new(&shown);
+        let kind = standing.map(|s| s.order.kind);
+        let asked = standing.map(|s| s.order.limits(site, frame)).unwrap_or_default();
+        let wish = wish(kind, &outlook, margin_to_the_top(&facts));
         let mut chosen = BTreeMap::new();
         let mut moved = 0;
         for s in &site.setpoints {
             let present = frame.good(&s.name)?;
             let to = wish.get(&s.name).copied().unwrap_or(present);
-            let to = bounded(&meaning.limits, &s.name, to);
+            let to = bounded(&asked, &s.name, present, to);
             let steps = ((to.get() - s.min.get()) / s.step.get()).round();
             let mut to = s.min.plus(steps * s.step.get()).rounded(3).max(s.min).min(s.max);
             if (to.get() - present.get()).abs() > 1e-9 {
                 moved += 1;
-                if meaning.one_at_a_time && moved > 1 {
+                if kind == Some(Kind::OneAtATime) && moved > 1 {
                     to = present;
                 }
             }
             chosen.insert(s.name.clone(), to);
         }
-        Some(chosen)
-    }
-
-    /// Whether staying brings a temperature within a kelvin of its band in half an hour.
-    fn near_a_limit(&self, site: &Site, frame: &Frame) -> bool {
-        let Some(hold) = self.twin.row(frame, BTreeMap::new()) else { return true };
-        site.signals.iter().any(|s| {
-            let ahead = hold.ahead.get(&s.name);
-            ahead.zip(s.band).is_some_and(|(a, [_, top])| a[2].value.get() > top.get() - 1.0)
-        })
+        Some((outlook, chosen))
     }
 
     fn lesson(
@@ -213,19 +202,16 @@ impl Scholar {
         frame: &Frame,
         now: Timestamp,
         standing: Option<&Standing>,
+        outlook: &Outlook,
         chosen: &BTreeMap<Name, Finite>,
         dice: &mut Dice,
     ) -> Option<Lesson> {
         let directives: Vec<Directive> = standing.iter().map(|s| s.directive.clone()).collect();
-        let limits: Vec<Limit> = directives.iter().flat_map(|d| d.limits.clone()).collect();
-        let seen = Seen { site, frame, twin: &self.twin, limits: &limits };
-        let outlook = policy::choices(&seen);
-        let shown =
-            Shown { site, now, frame, history: &self.history, outlook: &outlook, directives: &directives };
+        let shown = Shown { site, now, frame, history: &self.history, outlook, directives: &directives };
         let facts = Facts::new(&shown);
         let prompt = self.prompts.render(&shown, &facts).ok()?;
         let kinds: Vec<Kind> = standing.iter().map(|s| s.order.kind).collect();
-        let asked = standing.map(|s| s.order.meaning.limits.clone()).unwrap_or_default();
+        let asked = standing.map(|s| s.order.limits(site, frame)).unwrap_or_default();
         let bound: Vec<Name> = asked.iter().map(|l| l.setpoint.clone()).collect();
         let choice = Choice { facts: &facts, setpoints: chosen, orders: &kinds, bound: &bound };
         let decision = speech::explain(choice, dice)?;
@@ -243,9 +229,34 @@ impl Scholar {
     }
 }
 
+/// Where the teacher would go before it is bound: the optimizer's choice, or what an order prefers.
+fn wish(kind: Option<Kind>, outlook: &Outlook, margin: Option<Finite>) -> BTreeMap<Name, Finite> {
+    let best = outlook.best.and_then(|i| outlook.rows.get(i)).map(|r| r.moves.clone()).unwrap_or_default();
+    // The row beside holding and the best one is a step colder.
+    let other = outlook.rows.iter().enumerate().find(|(i, r)| Some(*i) != outlook.best && !r.moves.is_empty());
+    let colder = || other.map_or_else(|| best.clone(), |(_, r)| r.moves.clone());
+    let under = |k: f64| margin.is_some_and(|m| m.get() < k);
+    match kind {
+        Some(Kind::Stability) if !under(STABILITY_K) => BTreeMap::new(),
+        Some(Kind::ExtraMargin) if under(EXTRA_K) => colder(),
+        Some(Kind::ExtraMargin) if under(EXTRA_K + 1.0) => BTreeMap::new(),
+        Some(Kind::Prepare) if under(RESERVE_K) => colder(),
+        Some(Kind::Prepare) => BTreeMap::new(),
+        None if outlook.best.is_none() && under(STABILITY_K) => colder(),
+        Some(_) | None => best,
+    }
+}
+
+/// The least margin, where it is one to an upper limit: what the prompt's `margin` line shows.
+fn margin_to_the_top(facts: &Facts) -> Option<Finite> {
+    let all = facts.signals.iter().filter_map(SignalFacts::margin);
+    all.min_by_key(|(_, m)| *m).filter(|(bound, _)| bound.side == Side::High).map(|(_, m)| m)
+}
+
 /// Inside what was asked; a hold keeps what is there.
-fn bounded(limits: &[Limit], name: &Name, to: Finite) -> Finite {
+fn bounded(limits: &[Limit], name: &Name, present: Finite, to: Finite) -> Finite {
     limits.iter().filter(|l| l.setpoint == *name).fold(to, |to, l| {
+        let to = if l.hold { present } else { to };
         let to = l.ceiling.map_or(to, |c| to.min(c));
         l.floor.map_or(to, |f| to.max(f))
     })

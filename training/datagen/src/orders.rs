@@ -54,24 +54,14 @@ pub(crate) const KINDS: [Kind; 18] = [
     Kind::Noise,
 ];
 
-/// How a directive bears on the teacher.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Meaning {
-    pub(crate) limits: Vec<Limit>,
-    /// Added to the top of every band, K.
-    pub(crate) band_shift: f64,
-    /// Nothing moves unless a limit is near.
-    pub(crate) calm: bool,
-    /// At most one setpoint moves at a time.
-    pub(crate) one_at_a_time: bool,
-}
-
-/// A directive as said, and what it means.
+/// A directive as said, and what it is about.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) kind: Kind,
     pub(crate) text: String,
-    pub(crate) meaning: Meaning,
+    setpoint: Name,
+    value: Finite,
+    second: Finite,
 }
 
 /// This many of the last phrasings of each kind are held out.
@@ -286,6 +276,47 @@ fn is_water(s: &Setpoint) -> bool {
     s.cools == Cools::Down && matches!(s.role, Some(Role::Chws | Role::FacilitySupply))
 }
 
+impl Order {
+    /// What it allows the setpoints now. Words like "no colder" speak of what is in force, so that what is
+    /// asked for can be seen in the prompt.
+    pub(crate) fn limits(&self, site: &Site, frame: &Frame) -> Vec<Limit> {
+        let here = |s: &Setpoint| frame.good(&s.name);
+        let each = |limit: &dyn Fn(&Setpoint, Finite) -> Limit| -> Vec<Limit> {
+            site.setpoints.iter().filter_map(|s| Some(limit(s, here(s)?))).collect()
+        };
+        let some = |which: &dyn Fn(&Setpoint) -> bool, colder: bool| -> Vec<Limit> {
+            let those = site.setpoints.iter().filter(|s| which(s));
+            those.filter_map(|s| Some(no_further(s, here(s)?, colder))).collect()
+        };
+        let own = |floor, ceiling| {
+            site.setpoint(&self.setpoint).map(|s| bound(s, floor, ceiling)).into_iter().collect()
+        };
+        match self.kind {
+            Kind::Floor => own(Some(self.value), None),
+            Kind::Ceiling => own(None, Some(self.value)),
+            Kind::Exact => own(Some(self.value), Some(self.value)),
+            Kind::Range => own(Some(self.value), Some(self.second)),
+            Kind::HoldOne => site.setpoint(&self.setpoint).map(hold).into_iter().collect(),
+            Kind::HoldAll | Kind::Test => site.setpoints.iter().map(hold).collect(),
+            Kind::NoColder => some(&|_| true, true),
+            Kind::NoWarmer => some(&|_| true, false),
+            Kind::Quiet => some(&is_fan_or_pump, true),
+            Kind::Maintenance => some(&is_water, true),
+            Kind::DesignValues => each(&|s, _| bound(s, Some(s.safe), Some(s.safe))),
+            Kind::Stability
+            | Kind::Economy
+            | Kind::ExtraMargin
+            | Kind::Prepare
+            | Kind::OneAtATime
+            | Kind::Noise => Vec::new(),
+        }
+    }
+}
+
+fn is_fan_or_pump(s: &Setpoint) -> bool {
+    s.cools == Cools::Up
+}
+
 /// A directive of this kind for this site now; `None` where the site has nothing that it could be about.
 pub(crate) fn give(
     kind: Kind,
@@ -297,80 +328,43 @@ pub(crate) fn give(
 ) -> Option<Order> {
     let text = *dice.pick(pool(kind, held_out))?;
     let s = dice.pick(&site.setpoints)?;
-    let now = |name: &Name| frame.good(name);
-    let present = now(&s.name)?;
+    let present = frame.good(&s.name)?;
     let near = |dice: &mut Dice, low: f64, high: f64| {
+        let at = ((present.get() - s.min.get()) / s.step.get()).round();
         let steps = dice.between(low, high).round();
-        s.min
-            .plus(
-                ((present.get() - s.min.get()) / s.step.get()).round() * s.step.get() + steps * s.step.get(),
-            )
-            .rounded(3)
-            .max(s.min)
-            .min(s.max)
+        s.min.plus((at + steps) * s.step.get()).rounded(3).max(s.min).min(s.max)
     };
-    let everywhere = |limit: &dyn Fn(&Setpoint, Finite) -> Limit| -> Vec<Limit> {
-        site.setpoints.iter().filter_map(|s| Some(limit(s, now(&s.name)?))).collect()
+    let (value, second) = match kind {
+        Kind::Floor => (near(dice, -4.0, 3.0), present),
+        Kind::Ceiling => (near(dice, -3.0, 4.0), present),
+        Kind::Exact => (near(dice, -3.0, 3.0), present),
+        Kind::Range => (near(dice, -4.0, 0.0), near(dice, 0.0, 4.0)),
+        Kind::HoldOne
+        | Kind::HoldAll
+        | Kind::NoColder
+        | Kind::NoWarmer
+        | Kind::Quiet
+        | Kind::Stability
+        | Kind::Economy
+        | Kind::ExtraMargin
+        | Kind::Prepare
+        | Kind::Maintenance
+        | Kind::Test
+        | Kind::DesignValues
+        | Kind::OneAtATime
+        | Kind::Noise => (present, present),
     };
-    let mut meaning = Meaning::default();
-    let (mut value, mut second) = (present, present);
-    match kind {
-        Kind::Floor => {
-            value = near(dice, -4.0, 3.0);
-            meaning.limits.push(bound(s, Some(value), None));
-        }
-        Kind::Ceiling => {
-            value = near(dice, -3.0, 4.0);
-            meaning.limits.push(bound(s, None, Some(value)));
-        }
-        Kind::Exact => {
-            value = near(dice, -3.0, 3.0);
-            meaning.limits.push(bound(s, Some(value), Some(value)));
-        }
-        Kind::Range => {
-            value = near(dice, -4.0, 0.0);
-            second = near(dice, 0.0, 4.0);
-            if value >= second {
-                return None;
-            }
-            meaning.limits.push(bound(s, Some(value), Some(second)));
-        }
-        Kind::HoldOne => meaning.limits.push(hold(s)),
-        Kind::HoldAll | Kind::Test => meaning.limits = site.setpoints.iter().map(hold).collect(),
-        Kind::NoColder => meaning.limits = everywhere(&|s, at| no_further(s, at, true)),
-        Kind::NoWarmer => meaning.limits = everywhere(&|s, at| no_further(s, at, false)),
-        Kind::Quiet => {
-            let pumps = site.setpoints.iter().filter(|s| s.cools == Cools::Up);
-            meaning.limits = pumps.filter_map(|s| Some(bound(s, None, Some(now(&s.name)?)))).collect();
-        }
-        Kind::Maintenance => {
-            let water = site.setpoints.iter().filter(|s| is_water(s));
-            meaning.limits = water.filter_map(|s| Some(bound(s, Some(now(&s.name)?), None))).collect();
-        }
-        Kind::Stability => meaning.calm = true,
-        Kind::Economy => meaning.band_shift = 0.5,
-        Kind::ExtraMargin => meaning.band_shift = -1.0,
-        Kind::Prepare => {
-            let colder = |s: &Setpoint, at: Finite| {
-                let by = if s.cools == Cools::Down { -s.step.get() } else { s.step.get() };
-                no_further(s, at.plus(by).rounded(3).max(s.min).min(s.max), false)
-            };
-            meaning.limits = everywhere(&colder);
-        }
-        Kind::DesignValues => meaning.limits = everywhere(&|s, _| bound(s, Some(s.safe), Some(s.safe))),
-        Kind::OneAtATime => meaning.one_at_a_time = true,
-        Kind::Noise => {}
-    }
-    let needs_limits = matches!(kind, Kind::Quiet | Kind::Maintenance);
-    if needs_limits && meaning.limits.is_empty() {
+    let about_nothing = (kind == Kind::Range && value >= second)
+        || (kind == Kind::Quiet && !site.setpoints.iter().any(is_fan_or_pump))
+        || (kind == Kind::Maintenance && !site.setpoints.iter().any(is_water));
+    if about_nothing {
         return None;
     }
-    let name = called(s, dice);
     let text = text
-        .replace("{sp}", &name)
+        .replace("{sp}", &called(s, dice))
         .replace("{v}", &value.to_string())
         .replace("{w}", &second.to_string())
         .replace("{u}", s.unit.as_str())
         .replace("{t}", clock);
-    Some(Order { kind, text, meaning })
+    Some(Order { kind, text, setpoint: s.name.clone(), value, second })
 }

@@ -275,21 +275,21 @@ impl Speaker<'_> {
         let relevant = !self.choice.bound.is_empty() || dice.often(0.5);
         let ways: &[&str] = match kind {
             Kind::Floor | Kind::Ceiling | Kind::Exact | Kind::Range => {
-                &["as the operator asked", "inside the operator's bounds", "the operator's bound is kept"]
+                &["the operator's bound is kept", "the operator asked for it", "that is inside the operator's bounds"]
             }
-            Kind::HoldOne | Kind::HoldAll => &["the operator wants it left alone", "as the operator asked"],
+            Kind::HoldOne | Kind::HoldAll => &["the operator wants it left alone", "the operator asked for a hold"],
             Kind::Test => &["a test is under way", "the operator's test is not to be disturbed"],
             Kind::NoColder | Kind::Maintenance => {
                 &["the operator wants no colder settings", "equipment is to be spared"]
             }
-            Kind::NoWarmer => &["the operator wants no less cooling", "as the operator asked"],
-            Kind::Quiet => &["quiet hours for pumps and fans", "noise is to stay down"],
+            Kind::NoWarmer => &["the operator wants no less cooling", "cooling is not to be cut back"],
+            Kind::Quiet => &["pumps and fans are to stay quiet", "noise is to stay down"],
             Kind::Stability => &["the operator prefers few moves", "stability has priority"],
             Kind::Economy => &["the operator wants economy", "saving has priority"],
             Kind::ExtraMargin => &["the operator wants extra margin", "more reserve was asked for"],
-            Kind::Prepare => &["the operator expects more load", "preparing for the announced job"],
-            Kind::DesignValues => &["the operator wants the safe values", "back to safe values as asked"],
-            Kind::OneAtATime => &["one move at a time as asked", "the operator wants single moves"],
+            Kind::Prepare => &["the operator expects more load", "a job is announced"],
+            Kind::DesignValues => &["the operator wants the safe values", "the safe values were asked for"],
+            Kind::OneAtATime => &["the operator wants single moves", "one move at a time was asked for"],
             Kind::Noise => &[],
         };
         relevant.then(|| dice.pick(ways).map(|w| (*w).to_owned())).flatten()

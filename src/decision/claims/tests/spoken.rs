@@ -68,7 +68,7 @@ fn facts(w: &World) -> Facts {
     let frame = example::frame(3600, &at(60.0));
     let hold =
         Row { moves: BTreeMap::new(), ahead: BTreeMap::from([(name("hall_a_inlet_max"), ahead(w.ahead))]) };
-    let outlook = Outlook { rows: vec![hold], unidentified: Vec::new() };
+    let outlook = Outlook { rows: vec![hold], best: None, unidentified: Vec::new() };
     let shown = Shown {
         site: &site,
         now: frame.time,
