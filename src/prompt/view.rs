@@ -135,9 +135,7 @@ impl<'a> View<'a> {
             setpoints: facts.setpoints.iter().map(setpoint).collect(),
             columns,
             history: shown.history.rows(&names, rows).iter().map(|r| row(r, site)).collect(),
-            margin: margins
-                .min_by_key(|(_, (_, m))| *m)
-                .map(|(s, (bound, m))| margin(s, bound, m)),
+            margin: margins.min_by_key(|(_, (_, m))| *m).map(|(s, (bound, m))| margin(s, bound, m)),
             ahead: ahead(facts),
             directives: shown.directives.iter().map(|d| directive(d, site)).collect(),
         }

@@ -37,8 +37,8 @@ const REAP_LIMIT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What the process inherits; the guard's secrets stay behind.
-const INHERITED: [&str; 8] =
-    ["EXP_KVU", "EXP_FA", "PATH", "LD_LIBRARY_PATH", "RUST_LOG", "RUST_BACKTRACE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
+const INHERITED: [&str; 6] =
+    ["PATH", "LD_LIBRARY_PATH", "RUST_LOG", "RUST_BACKTRACE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 /// How long a thread of the process spins for the others before it sleeps, where the operator has not set
 /// it. Next to other work, OpenMP's default spends the machine on spinning: on two busy cores an answer took
 /// ten times as long and more. This costs an idle machine about a twentieth.

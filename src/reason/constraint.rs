@@ -45,8 +45,7 @@ impl Grammars {
         };
         // Whitespace the model may choose wastes tokens, and nothing after it can be forced.
         if self.pace == Pace::Fast {
-            let fixed =
-                json!({ "whitespace_flexible": false, "item_separator": ",", "key_separator": ":" });
+            let fixed = json!({ "whitespace_flexible": false, "item_separator": ",", "key_separator": ":" });
             object.insert("x-guidance".to_owned(), fixed);
         }
         let matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(fixed)));

@@ -81,8 +81,6 @@ impl<'m> Engine<'m> {
             .with_n_threads_batch(threads as i32)
             .with_type_k(kind)
             .with_type_v(kind);
-        let params = if std::env::var("EXP_KVU").is_ok() { params.with_kv_unified(true) } else { params };
-        let params = match std::env::var("EXP_FA").as_deref() { Ok("0") => params.with_flash_attention_policy(0), Ok("1") => params.with_flash_attention_policy(1), _ => params };
         let context =
             model.new_context(backend, params).map_err(|e| Failure::Compute { why: e.to_string() })?;
         let batch = LlamaBatch::new(context.n_ctx() as usize, 1);

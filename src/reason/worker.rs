@@ -56,10 +56,7 @@ fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
-fn serve(
-    mut input: impl Read + Send + 'static,
-    output: &mut impl Write,
-) -> Result<(), ProtocolError> {
+fn serve(mut input: impl Read + Send + 'static, output: &mut impl Write) -> Result<(), ProtocolError> {
     let Some(Command::Load(load)) = protocol::read(&mut input)? else {
         return Ok(());
     };

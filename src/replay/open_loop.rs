@@ -77,12 +77,7 @@ fn from_trace(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Vec<Fr
     Ok(frames)
 }
 
-async fn run(
-    frames: &[Frame],
-    recorded: &Recorded,
-    site: Site,
-    at_once: u32,
-) -> Result<Report, ReplayError> {
+async fn run(frames: &[Frame], recorded: &Recorded, site: Site, at_once: u32) -> Result<Report, ReplayError> {
     let prompts = Prompts::load(site.model.prompts.as_deref())?;
     let schema = decision::schema(&site);
     let program = std::env::current_exe().map_err(ReplayError::Program)?;

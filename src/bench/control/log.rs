@@ -13,8 +13,8 @@ use std::sync::Mutex;
 use isotherm_sim::noise::{Noise, Stream};
 use jiff::Timestamp;
 
-use super::rig::{self, Decided, Rig};
 use super::asker::Model;
+use super::rig::{self, Decided, Rig};
 use super::{BenchError, bar, cases, in_parallel, threads};
 use crate::frame::Frame;
 use crate::policy::{Policy, Seen};

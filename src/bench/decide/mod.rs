@@ -17,15 +17,10 @@ use tokio::task::JoinSet;
 use super::control::metrics::percentile;
 use super::control::{BenchError, cases};
 use crate::clock::Stopwatch;
-use crate::reason::{Completion, Facts, Failure, Launch, Load, Pace, Reasoner, Request};
+use crate::reason::{CacheType, Completion, Facts, Failure, Launch, Load, Pace, Reasoner, Request};
 
 /// Loading, and the longest reply of a slow model.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Tokens of a reply that ends by itself: a model that rambles is measured to the end of what the schema
-/// lets it say.
-const LONGEST_REPLY: u32 = 1000;
-/// Decisions made at once.
-const AT_ONCE: [usize; 5] = [1, 2, 4, 8, 16];
 /// The plain loop answers one question of so many: it is slow.
 const PLAIN_OF: usize = 4;
 /// Rounds over the numbers of decisions at once, so that a passing load on the machine hits all of them.
@@ -41,7 +36,16 @@ pub struct Args {
     /// Decisions measured, and made at each number at once.
     #[arg(long, default_value_t = 32)]
     decisions: usize,
-    /// Cores to use; by measurement when absent.
+    /// Numbers of decisions made at once, by commas.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16], value_parser = clap::value_parser!(u32).range(1..=64))]
+    at_once: Vec<u32>,
+    /// Tokens after which a reply is cut off, and timed as it is: an untrained model does not find an end.
+    #[arg(long, default_value_t = 1000)]
+    reply_tokens: u32,
+    /// Number format of the cache: f16 or q8_0.
+    #[arg(long, default_value = "f16", value_parser = cache)]
+    cache: CacheType,
+    /// Cores to use; all, at most 8, when absent.
     #[arg(long, default_value_t = 0)]
     threads: u32,
     #[arg(long)]
@@ -56,7 +60,7 @@ pub struct Report {
     pub plain_p50_ms: f64,
     /// Of the two medians.
     pub speedup: f64,
-    /// Means over the decisions.
+    /// Means over the replies that ended; `null` where none did.
     pub prompt_tokens: f64,
     pub reused_tokens: f64,
     pub output_tokens: f64,
@@ -68,11 +72,11 @@ pub struct Report {
     pub plain_prefill_tokens_per_s: f64,
     pub plain_decode_tokens_per_s: f64,
     /// By decisions at once.
-    pub decisions_per_s: BTreeMap<usize, f64>,
+    pub decisions_per_s: BTreeMap<u32, f64>,
     pub kv_bytes_per_token: u64,
     pub peak_mb: PeakMb,
     pub decisions: usize,
-    /// Replies longer than any decision should be; timed like the others.
+    /// Replies cut off; timed like the others.
     pub unfinished: usize,
     pub threads: u32,
     pub model_sha256: String,
@@ -99,14 +103,14 @@ struct Timed {
 pub async fn run(args: &Args) -> Result<Report, BenchError> {
     let case = cases::select(&[], std::slice::from_ref(&args.scenario))?;
     let Some(case) = case.first() else { return Err(BenchError::Usage("no such scenario".to_owned())) };
-    let most = AT_ONCE.into_iter().max().unwrap_or(1);
-    if args.decisions < most {
-        return Err(BenchError::Usage(format!("--decisions: expected at least {most}")));
+    let most = args.at_once.iter().copied().max().unwrap_or(1);
+    if args.decisions < most as usize {
+        return Err(BenchError::Usage(format!("--decisions: expected at least {most}, as --at-once asks")));
     }
     let (site, mut requests) = questions::of(case, &args.model, args.decisions)?;
     for request in &mut requests {
         request.deadline = SignedDuration::try_from(PATIENCE).unwrap_or(request.deadline);
-        request.sampler.max_tokens = LONGEST_REPLY;
+        request.sampler.max_tokens = args.reply_tokens;
     }
     let load = Load {
         path: args.model.clone(),
@@ -114,11 +118,12 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
         context: site.model.context,
         threads: args.threads,
         memory_limit_mb: None,
-        cache: crate::reason::CacheType::default(),
+        cache: args.cache,
         sequences: 1,
         pace: Pace::Fast,
     };
 
+    eprintln!("{} decisions one at a time, every fourth also plainly", args.decisions);
     let fast = start(&load).await?;
     let plain = start(&Load { pace: Pace::Plain, ..load.clone() }).await?;
     let (mut alone, mut plainly) = (Vec::new(), Vec::new());
@@ -132,13 +137,14 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
     let reasoner_mb = peak_mb(fast.facts.pid);
     drop((fast.reasoner, plain.reasoner));
 
-    let many = start(&Load { sequences: most as u32, ..load }).await?;
+    let many = start(&Load { sequences: most, ..load }).await?;
     let (reasoner, requests) = (Arc::new(many.reasoner), Arc::new(requests));
     // The prompts' common beginning is in the cache, as it is in a service that runs.
     decide(&reasoner, &requests, 1, 1).await?;
-    let mut seconds = BTreeMap::<usize, f64>::new();
+    let mut seconds = BTreeMap::<u32, f64>::new();
     for _ in 0..ROUNDS {
-        for at_once in AT_ONCE {
+        for at_once in args.at_once.iter().copied() {
+            eprintln!("{} decisions, {at_once} at a time", args.decisions);
             let watch = Stopwatch::start();
             decide(&reasoner, &requests, at_once, args.decisions).await?;
             *seconds.entry(at_once).or_default() += watch.elapsed().as_secs_f64();
@@ -146,7 +152,6 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
     }
     let made = (ROUNDS * args.decisions) as f64;
 
-    // The first of each had nothing in the cache.
     let (p50_ms, p99_ms) = (ms(&alone, 0.5), ms(&alone, 0.99));
     let plain_p50_ms = ms(&plainly, 0.5);
     let facts = fast.facts;
@@ -182,6 +187,10 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
     })
 }
 
+fn cache(text: &str) -> Result<CacheType, String> {
+    serde_json::from_value(text.into()).map_err(|_| "expected f16 or q8_0".to_owned())
+}
+
 struct Started {
     reasoner: Reasoner,
     facts: Facts,
@@ -207,7 +216,7 @@ async fn timed(reasoner: &Reasoner, request: &Request) -> Result<Timed, BenchErr
 async fn decide(
     reasoner: &Arc<Reasoner>,
     requests: &Arc<Vec<Request>>,
-    at_once: usize,
+    at_once: u32,
     count: usize,
 ) -> Result<(), BenchError> {
     let next = Arc::new(AtomicUsize::new(0));

@@ -53,7 +53,8 @@ fn build() -> Facts {
             row(&[("chws_sp", 8.5)], [26.3, 26.4, 26.5], [214.0, 222.0, 231.0]),
             row(&[("chws_sp", 9.5)], [26.5, 27.1, 28.3], [210.0, 209.0, 207.0]),
         ],
-        best: None, unidentified: Vec::new(),
+        best: None,
+        unidentified: Vec::new(),
     };
     let floor = directive::understand(&site, frame.time, "ann", "keep CHWS at or above 7 until 14:00", None);
     let shown = Shown {

@@ -233,7 +233,8 @@ impl Scholar {
 fn wish(kind: Option<Kind>, outlook: &Outlook, margin: Option<Finite>) -> BTreeMap<Name, Finite> {
     let best = outlook.best.and_then(|i| outlook.rows.get(i)).map(|r| r.moves.clone()).unwrap_or_default();
     // The row beside holding and the best one is a step colder.
-    let other = outlook.rows.iter().enumerate().find(|(i, r)| Some(*i) != outlook.best && !r.moves.is_empty());
+    let other =
+        outlook.rows.iter().enumerate().find(|(i, r)| Some(*i) != outlook.best && !r.moves.is_empty());
     let colder = || other.map_or_else(|| best.clone(), |(_, r)| r.moves.clone());
     let under = |k: f64| margin.is_some_and(|m| m.get() < k);
     match kind {

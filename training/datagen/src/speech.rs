@@ -274,10 +274,14 @@ impl Speaker<'_> {
         let kind = self.choice.orders.iter().find(|k| **k != Kind::Noise)?;
         let relevant = !self.choice.bound.is_empty() || dice.often(0.5);
         let ways: &[&str] = match kind {
-            Kind::Floor | Kind::Ceiling | Kind::Exact | Kind::Range => {
-                &["the operator's bound is kept", "the operator asked for it", "that is inside the operator's bounds"]
+            Kind::Floor | Kind::Ceiling | Kind::Exact | Kind::Range => &[
+                "the operator's bound is kept",
+                "the operator asked for it",
+                "that is inside the operator's bounds",
+            ],
+            Kind::HoldOne | Kind::HoldAll => {
+                &["the operator wants it left alone", "the operator asked for a hold"]
             }
-            Kind::HoldOne | Kind::HoldAll => &["the operator wants it left alone", "the operator asked for a hold"],
             Kind::Test => &["a test is under way", "the operator's test is not to be disturbed"],
             Kind::NoColder | Kind::Maintenance => {
                 &["the operator wants no colder settings", "equipment is to be spared"]
