@@ -19,6 +19,8 @@ pub mod frame;
 pub mod hex;
 pub mod history;
 pub mod ingest;
+#[cfg(feature = "demo")]
+pub mod lesson;
 pub mod model;
 pub mod policy;
 pub mod prompt;

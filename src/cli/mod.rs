@@ -157,6 +157,12 @@ enum ModelCommand {
     /// Makes the attention of a Llama-family GGUF file latent: one small cache for all heads of a layer.
     #[cfg(feature = "llama")]
     Compress(CompressArgs),
+    /// Asks a model in worlds and words that training never saw, and says how well it does.
+    #[cfg(all(feature = "llama", feature = "demo"))]
+    Eval(isotherm::lesson::exam::Args),
+    /// Writes what the language model learns from.
+    #[cfg(feature = "demo")]
+    Lessons(isotherm::lesson::write::Args),
 }
 
 #[cfg(feature = "llama")]
@@ -363,6 +369,21 @@ fn model_command(command: &ModelCommand) -> Done {
         }
         #[cfg(feature = "llama")]
         ModelCommand::Compress(args) => compress(args),
+        #[cfg(all(feature = "llama", feature = "demo"))]
+        ModelCommand::Eval(args) => {
+            let marks = isotherm::lesson::exam::run(args).map_err(|e| usage(format!("{e:#}")))?;
+            if args.json {
+                return print_json(&marks);
+            }
+            print!("{marks}");
+            Ok(())
+        }
+        #[cfg(feature = "demo")]
+        ModelCommand::Lessons(args) => {
+            let kinds = isotherm::lesson::write::run(args).map_err(|e| usage(format!("{e:#}")))?;
+            eprintln!("{kinds:?}");
+            Ok(())
+        }
     }
 }
 

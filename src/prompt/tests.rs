@@ -70,7 +70,7 @@ fn it_says_what_the_model_needs_in_few_tokens() {
     let prompt = render(&local(), 300);
     let whole = format!("{}{}", prompt.prefix, prompt.body);
     for line in [
-        "chws_sp 6..16 step 0.5, colder is down",
+        "chws_sp 6..16 step 0.5 safe 6, colder is down",
         "hall_a_inlet_max degC 18..27",
         "it_load kW",
         "order: chws_sp at least 7 until 23:00",

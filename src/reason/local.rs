@@ -22,13 +22,25 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_sys_2::{LLAMA_FLASH_ATTN_TYPE_DISABLED as NO_FLASH, LLAMA_FLASH_ATTN_TYPE_ENABLED as FLASH};
 
 use super::admission::BATCH;
 use super::constraint::Grammars;
-use super::protocol::{CacheType, Load, Pace};
+use super::lane::Lane;
+use super::protocol::{CacheType, Pace};
 use super::{Completion, Failure, Request};
 use crate::clock::Stopwatch;
 use job::{Job, Piece};
+
+/// How a context is made, the same in every lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    /// Tokens of each sequence.
+    pub(super) context: u32,
+    pub(super) cache: CacheType,
+    pub(super) flash: bool,
+    pub(super) pace: Pace,
+}
 
 /// A question's number and what became of it.
 pub(super) type Answer = (u64, Result<Completion, Failure>);
@@ -63,29 +75,30 @@ impl<'m> Engine<'m> {
     pub(super) fn new(
         backend: &LlamaBackend,
         model: &'m Arc<LlamaModel>,
-        load: &Load,
-        threads: u32,
+        lane: Lane,
+        setup: Setup,
     ) -> Result<Self, Failure> {
-        let kind = match load.cache {
+        let kind = match setup.cache {
             CacheType::F16 => KvCacheType::F16,
             CacheType::Q8_0 => KvCacheType::Q8_0,
         };
-        let sequences = load.sequences.max(1);
-        let tokens = load.context.saturating_mul(sequences);
+        let tokens = setup.context.saturating_mul(lane.sequences);
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(tokens))
             .with_n_batch(tokens)
             .with_n_ubatch(BATCH)
-            .with_n_seq_max(sequences)
-            .with_n_threads(threads as i32)
-            .with_n_threads_batch(threads as i32)
+            .with_n_seq_max(lane.sequences)
+            .with_n_threads(lane.threads as i32)
+            .with_n_threads_batch(lane.threads as i32)
             .with_type_k(kind)
-            .with_type_v(kind);
+            .with_type_v(kind)
+            .with_flash_attention_policy(if setup.flash { FLASH } else { NO_FLASH });
         let context =
             model.new_context(backend, params).map_err(|e| Failure::Compute { why: e.to_string() })?;
         let batch = LlamaBatch::new(context.n_ctx() as usize, 1);
-        let slots = (0..sequences).map(|_| Slot::default()).collect();
-        Ok(Self { model, context, grammars: Grammars::new(model, load.pace)?, batch, slots, pace: load.pace })
+        let slots = (0..lane.sequences).map(|_| Slot::default()).collect();
+        let pace = setup.pace;
+        Ok(Self { model, context, grammars: Grammars::new(model, pace)?, batch, slots, pace })
     }
 
     /// Tokens of prompt and reply together.

@@ -9,6 +9,8 @@ pub mod protocol;
 #[cfg(feature = "llama")]
 mod constraint;
 #[cfg(feature = "llama")]
+mod lane;
+#[cfg(feature = "llama")]
 mod local;
 #[cfg(feature = "llama")]
 pub mod worker;
@@ -67,7 +69,8 @@ impl Backend {
                     context: model.context,
                     threads: model.threads,
                     memory_limit_mb: model.memory_limit_mb,
-                    cache: CacheType::default(),
+                    cache: model.cache,
+                    flash_attention: model.flash_attention,
                     sequences,
                     pace: Pace::Fast,
                 };

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Completion, Failure, Request};
+pub use crate::site::CacheType;
 
 /// Longest message. Prompts take a few kB; anything near this is not one.
 pub const MAX_MESSAGE: usize = 1 << 20;
@@ -34,6 +35,9 @@ pub struct Load {
     pub memory_limit_mb: Option<u64>,
     #[serde(default)]
     pub cache: CacheType,
+    /// `None`: as the model's attention has it.
+    #[serde(default)]
+    pub flash_attention: Option<bool>,
     /// Questions answered at once; each has a cache of `context` tokens.
     #[serde(default = "one")]
     pub sequences: u32,
@@ -43,16 +47,6 @@ pub struct Load {
 
 fn one() -> u32 {
     1
-}
-
-/// Number format of the cache.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CacheType {
-    #[default]
-    F16,
-    /// Half the size.
-    Q8_0,
 }
 
 /// How a reply is computed.

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{self, Receiver};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -15,10 +15,11 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::admission::{self, Need};
-use super::local::Engine;
-use super::protocol::{self, Command, Facts, Load, ProtocolError, Reply};
+use super::lane::{Guard, Lane};
+use super::local::{Engine, Setup};
+use super::protocol::{self, CacheType, Command, Facts, Load, ProtocolError, Reply};
 use crate::clock::Stopwatch;
-use crate::model::inspect::{Inspection, inspect};
+use crate::model::inspect::{Attention, Inspection, inspect};
 
 /// Threads beyond this only wait for each other on the models this is made for.
 const MOST_THREADS: usize = 8;
@@ -48,7 +49,7 @@ pub fn run() -> Result<(), ProtocolError> {
     }
     // A core dump would hold the model.
     limit(Resource::Core, 0)?;
-    serve(std::io::stdin(), &mut File::from(answers))
+    serve(std::io::stdin(), File::from(answers))
 }
 
 fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
@@ -56,14 +57,14 @@ fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
-fn serve(mut input: impl Read + Send + 'static, output: &mut impl Write) -> Result<(), ProtocolError> {
+fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -> Result<(), ProtocolError> {
     let Some(Command::Load(load)) = protocol::read(&mut input)? else {
         return Ok(());
     };
     let watch = Stopwatch::start();
-    let mut refuse = |why: String| protocol::write(output, &Reply::Refused { why });
-    let facts = match admit(&load) {
-        Ok(facts) => facts,
+    let mut refuse = |why: String| protocol::write(&mut output, &Reply::Refused { why });
+    let (facts, setup) = match admit(&load) {
+        Ok(admitted) => admitted,
         Err(why) => return refuse(why),
     };
     let backend = match LlamaBackend::init() {
@@ -74,19 +75,46 @@ fn serve(mut input: impl Read + Send + 'static, output: &mut impl Write) -> Resu
         Ok(model) => Arc::new(model),
         Err(error) => return refuse(format!("llama.cpp could not load {}: {error}", load.path.display())),
     };
-    let mut engine = match Engine::new(&backend, &model, &load, facts.threads) {
-        Ok(engine) => engine,
-        Err(error) => {
-            return refuse(format!(
-                "no context of {} tokens for each of {} questions could be made ({error}); llama.cpp's \
-                 log says why",
-                load.context, facts.sequences
-            ));
+    let (made, engines) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let mut lanes = Vec::new();
+        for lane in Lane::split(facts.threads, facts.sequences) {
+            // A context stays in the thread that made it.
+            let (begin, begun) = mpsc::channel::<Arc<Guard<_>>>();
+            let (made, backend, model) = (made.clone(), &backend, &model);
+            let running = scope.spawn(move || {
+                let engine = Engine::new(backend, model, lane, setup);
+                made.send(engine.as_ref().map(Engine::tokens).map_err(ToString::to_string)).ok();
+                match (engine, begun.recv()) {
+                    (Ok(mut engine), Ok(guard)) => guard.serve(&mut engine),
+                    _ => Ok(()),
+                }
+            });
+            lanes.push((begin, running));
         }
-    };
-    let load_ms = watch.millis() as u64;
-    protocol::write(output, &Reply::Loaded(Facts { context: engine.tokens(), load_ms, ..facts }))?;
-    answer(&mut engine, &questions(input), output)
+        drop(made);
+        let tokens: Result<Vec<u32>, String> = engines.iter().take(lanes.len()).collect();
+        let context = match tokens {
+            Ok(tokens) => tokens.into_iter().min().unwrap_or(load.context),
+            Err(error) => {
+                let why = format!(
+                    "no context of {} tokens for each of {} questions could be made ({error}); \
+                     llama.cpp's log says why",
+                    load.context, facts.sequences
+                );
+                return protocol::write(&mut output, &Reply::Refused { why });
+            }
+        };
+        let load_ms = watch.millis() as u64;
+        protocol::write(&mut output, &Reply::Loaded(Facts { context, load_ms, ..facts }))?;
+        let guard = Arc::new(Guard::new(questions(input), output));
+        for (begin, _) in &lanes {
+            begin.send(Arc::clone(&guard)).ok();
+        }
+        let ended = lanes.into_iter().map(|(_, running)| running.join());
+        let lost = || Err(std::io::Error::other("a lane ended in a panic").into());
+        ended.map(|result| result.unwrap_or_else(|_| lost())).collect()
+    })
 }
 
 /// Reads what the guard sends, beside the computation. The thread ends with the process.
@@ -103,39 +131,8 @@ fn questions(mut input: impl Read + Send + 'static) -> Receiver<Result<Command, 
     questions
 }
 
-/// Until the guard closes its pipe.
-fn answer(
-    engine: &mut Engine<'_>,
-    questions: &Receiver<Result<Command, ProtocolError>>,
-    output: &mut impl Write,
-) -> Result<(), ProtocolError> {
-    loop {
-        // One a step: the first of several computes the beginning that they share, and the others copy it.
-        let next = if engine.is_idle() {
-            questions.recv().map_err(|_| TryRecvError::Disconnected)
-        } else if engine.has_room() {
-            questions.try_recv()
-        } else {
-            Err(TryRecvError::Empty)
-        };
-        match next {
-            Ok(command) => {
-                let Command::Ask { id, request } = command? else { return Ok(()) };
-                if let Some((id, result)) = engine.take(id, &request) {
-                    protocol::write(output, &Reply::Answer { id, result })?;
-                }
-            }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return Ok(()),
-        }
-        for (id, result) in engine.step() {
-            protocol::write(output, &Reply::Answer { id, result })?;
-        }
-    }
-}
-
 /// Checks the file and the memory it would take, and sets the limit the guard asked for.
-fn admit(load: &Load) -> Result<Facts, String> {
+fn admit(load: &Load) -> Result<(Facts, Setup), String> {
     let model = inspect(&load.path).map_err(|e| e.to_string())?;
     check_hash(&load.path, &model, load.sha256.as_deref())?;
     let sequences = load.sequences.max(1);
@@ -149,7 +146,12 @@ fn admit(load: &Load) -> Result<Facts, String> {
     }
     need.check(&limits).map_err(|e| e.to_string())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Facts {
+    // The values of latent attention are a part of its keys, and flash attention reads them again for every
+    // head: `docs/speed.md`. It is what a quantized cache needs all the same.
+    let latent = model.attention == Attention::Mla && load.cache == CacheType::F16;
+    let flash = load.flash_attention.unwrap_or(!latent);
+    let setup = Setup { context: load.context, cache: load.cache, flash, pace: load.pace };
+    let facts = Facts {
         sha256: model.sha256,
         architecture: model.architecture,
         quantization: model.quantization,
@@ -162,7 +164,8 @@ fn admit(load: &Load) -> Result<Facts, String> {
         build: super::build_info(),
         load_ms: 0,
         pid: std::process::id(),
-    })
+    };
+    Ok((facts, setup))
 }
 
 fn check_hash(path: &Path, model: &Inspection, expected: Option<&str>) -> Result<(), String> {

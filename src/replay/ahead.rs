@@ -83,3 +83,77 @@ impl<'f> Ahead<'f> {
 fn gone(error: &tokio::task::JoinError) -> Failure {
     Failure::NotRunning { why: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Body;
+    use crate::decision;
+    use crate::facts::example;
+    use crate::prompt::Prompts;
+    use crate::site::{self, Mode};
+
+    fn setup(mode: Mode) -> Arc<Setup> {
+        let mut site = example::site();
+        site.mode = mode;
+        site.model.backend = site::Backend::Local;
+        let schema = decision::schema(&site);
+        Arc::new(Setup { site, prompts: Prompts::load(None).unwrap(), schema })
+    }
+
+    /// Frames of four hours in which load and temperatures move.
+    fn frames() -> Vec<Frame> {
+        let frame = |i: i64| {
+            let wave = (i as f64 / 20.0).sin();
+            example::frame(60 * i, &[("it_load", 800.0 + 300.0 * wave), ("hall_a_inlet_max", 24.0 + wave)])
+        };
+        (0..240).map(frame).collect()
+    }
+
+    fn reply(setpoint: f64) -> Completion {
+        let text = format!(
+            r#"{{"assessment":"ok","evidence":[{{"signal":"it_load","value":800,"trend":"steady"}}],"setpoints":{{"chws_sp":{setpoint},"crah_supply_sp":20,"chw_dp_sp":150}},"rationale":"ok"}}"#
+        );
+        Completion {
+            text,
+            tokens: Vec::new(),
+            prompt_tokens: 0,
+            reused_tokens: 0,
+            forced_tokens: 0,
+            prefill_ms: 0.0,
+            decode_ms: 0.0,
+        }
+    }
+
+    #[test]
+    fn whatever_the_model_says_the_next_question_is_the_same() {
+        let (setup, frames) = (setup(Mode::Shadow), frames());
+        let mut ahead = Ahead::new(Arc::clone(&setup), &frames, Backend::None, 8);
+        let mut controller = Controller::new(setup, 0);
+        let (mut asked, mut read) = (0, 0);
+        for frame in &frames {
+            let now = frame.time;
+            let mut inputs = vec![Input::Frame(frame.clone())];
+            while let Some(input) = inputs.pop() {
+                for effect in controller.handle(now, input) {
+                    match effect {
+                        Effect::Ask { ask, request } => {
+                            assert_eq!(ahead.next_question(), Some((now, *request)), "question {asked}");
+                            asked += 1;
+                            let result = match asked % 3 {
+                                0 => Err(Failure::Unfinished { tokens: 7 }),
+                                step => Ok(reply(8.0 + f64::from(step) * 0.5)),
+                            };
+                            inputs.push(Input::Reply { ask, result });
+                        }
+                        Effect::Record(Body::Decision(d)) => read += u32::from(d.decision.is_some()),
+                        Effect::Record(_) | Effect::Heartbeat { .. } | Effect::Answer(_) => {}
+                        Effect::Write { .. } => unreachable!("in shadow nothing is written"),
+                    }
+                }
+            }
+        }
+        assert!(asked > 40 && read > 20, "{asked} asked, {read} read");
+        assert_eq!(ahead.next_question(), None);
+    }
+}

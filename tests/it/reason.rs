@@ -62,6 +62,7 @@ fn load(path: PathBuf) -> Load {
         threads: 2,
         memory_limit_mb: None,
         cache: CacheType::F16,
+        flash_attention: None,
         sequences: 1,
         pace: Pace::Fast,
     }
@@ -275,6 +276,39 @@ async fn a_copied_prefix_is_as_good_as_a_computed_one() {
     let ((a, p), (b, q)) = (first(&cold).unwrap(), first(&copied).unwrap());
     assert!(a == b && (p - q).abs() < 0.05, "{a} {p}, {b} {q}");
     busy.await.unwrap().ok();
+}
+
+#[tokio::test]
+async fn a_latent_model_answers_with_either_cache_and_either_attention() {
+    let Some(cores) = cores().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let latent = folder.path().join("latent.gguf");
+    let options = ["--rank", "96", "--rope-dims", "32", "--weights-only"];
+    let made = Command::new(env!("CARGO_BIN_EXE_isotherm"))
+        .args(["model", "compress"])
+        .args([&cores.model, &latent])
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut firsts = Vec::new();
+    let mut bytes = Vec::new();
+    for (cache, flash_attention) in
+        [(CacheType::F16, None), (CacheType::F16, Some(true)), (CacheType::Q8_0, None)]
+    {
+        let mut launch = launch(&cores);
+        launch.load = Load { path: latent.clone(), cache, flash_attention, ..launch.load };
+        let reasoner = Reasoner::start(launch).unwrap();
+        bytes.push(reasoner.ready(LOADING).await.unwrap().kv_bytes);
+        let words = json!({ "type": "string", "minLength": 2, "maxLength": 8 });
+        let completion = reasoner.ask(request("Inlet 22.", object(&json!({ "w": words })))).await.unwrap();
+        let reply: Value = serde_json::from_str(&completion.text).unwrap();
+        assert!(reply["w"].as_str().unwrap().chars().count() <= 8, "{reply}");
+        firsts.push(completion.tokens.iter().find(|t| t.p < 1.0).unwrap().p);
+    }
+    assert_eq!(bytes[2] * 64, bytes[0] * 34, "q8_0 takes 34 bytes for 32 numbers");
+    // The same model, computed in three ways.
+    assert!(firsts.iter().all(|p| (p - firsts[0]).abs() < 0.1), "{firsts:?}");
 }
 
 #[tokio::test]

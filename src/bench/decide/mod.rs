@@ -45,6 +45,9 @@ pub struct Args {
     /// Number format of the cache: f16 or q8_0.
     #[arg(long, default_value = "f16", value_parser = cache)]
     cache: CacheType,
+    /// Whether attention is computed the flash way; as the model's attention has it when absent.
+    #[arg(long)]
+    flash_attention: Option<bool>,
     /// Cores to use; all, at most 8, when absent.
     #[arg(long, default_value_t = 0)]
     threads: u32,
@@ -119,6 +122,7 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
         threads: args.threads,
         memory_limit_mb: None,
         cache: args.cache,
+        flash_attention: args.flash_attention,
         sequences: 1,
         pace: Pace::Fast,
     };

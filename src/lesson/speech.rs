@@ -3,31 +3,31 @@
 
 use std::collections::BTreeMap;
 
-use isotherm::decision::{self, Decision, Evidence, Trend};
-use isotherm::facts::{Facts, SetpointFacts, Side, SignalFacts};
-use isotherm::site::{Cools, Name, Role};
-use isotherm::twin::Row;
-use isotherm::units::Finite;
+use crate::decision::{self, Decision, Evidence, Trend};
+use crate::facts::{Facts, SetpointFacts, Side, SignalFacts};
+use crate::site::{Cools, Name, Role};
+use crate::twin::Row;
+use crate::units::Finite;
 
-use crate::dice::Dice;
-use crate::orders::Kind;
+use super::dice::Dice;
+use super::orders::Kind;
 
 /// Ways of saying it that are tried before a plain one is taken.
 const TRIES: usize = 12;
 
 /// What the teacher chose and why.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Choice<'a> {
-    pub(crate) facts: &'a Facts,
-    pub(crate) setpoints: &'a BTreeMap<Name, Finite>,
+pub(super) struct Choice<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) setpoints: &'a BTreeMap<Name, Finite>,
     /// The directives in force.
-    pub(crate) orders: &'a [Kind],
+    pub(super) orders: &'a [Kind],
     /// The setpoints that a directive kept from where the teacher would have gone.
-    pub(crate) bound: &'a [Name],
+    pub(super) bound: &'a [Name],
 }
 
 /// A decision whose every claim holds; `None` when none could be said.
-pub(crate) fn explain(choice: Choice<'_>, dice: &mut Dice) -> Option<Decision> {
+pub(super) fn explain(choice: Choice<'_>, dice: &mut Dice) -> Option<Decision> {
     let say = |plain: bool, dice: &mut Dice| {
         let speaker = Speaker { choice, moves: choice.facts.moves(choice.setpoints), plain };
         let decision = Decision {
@@ -154,7 +154,7 @@ impl Speaker<'_> {
         let change = s.changes.get(&10).copied();
         let up = s.trend == Trend::Rising;
         let by = change.map(|c| shown(c.delta(), s).trim_start_matches('-').to_owned());
-        let percent = change.and_then(isotherm::history::Change::percent).map(|p| p.get().abs().round());
+        let percent = change.and_then(crate::history::Change::percent).map(|p| p.get().abs().round());
         Some(match (dice.below(4), by, percent) {
             (0, Some(by), _) => {
                 format!("{name} {} {by} {} in 10 min", if up { "up" } else { "down" }, s.unit)

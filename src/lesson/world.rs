@@ -4,35 +4,35 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::ingest::{Origin, Reading};
+use crate::site::{self, Name, Site};
+use crate::units::{Finite, Unit};
 use anyhow::{Context, Result, anyhow, ensure};
-use isotherm::ingest::{Origin, Reading};
-use isotherm::site::{self, Name, Site};
-use isotherm::units::{Finite, Unit};
 use isotherm_sim::scenario::SHIPPED;
 use isotherm_sim::{Plant, Scenario};
 use jiff::Timestamp;
 use toml::{Table, Value};
 
-use crate::dice::Dice;
+use super::dice::Dice;
 
-const AIR: &str = include_str!("../../../sites/air.toml");
-const LIQUID: &str = include_str!("../../../sites/liquid.toml");
-const IMMERSION: &str = include_str!("../../../sites/immersion.toml");
+const AIR: &str = include_str!("../../sites/air.toml");
+const LIQUID: &str = include_str!("../../sites/liquid.toml");
+const IMMERSION: &str = include_str!("../../sites/immersion.toml");
 /// Draws of impossible parameters are drawn again, so often at most.
 const DRAWS: usize = 40;
 
 /// A plant and the site that looks at it.
 #[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) site: Site,
-    pub(crate) plant: Plant,
+pub(super) struct World {
+    pub(super) site: Site,
+    pub(super) plant: Plant,
     /// From the plant's names to the site's.
     names: BTreeMap<String, Name>,
 }
 
 impl World {
     /// A world of its own for every seed.
-    pub(crate) fn draw(seed: u64, dice: &mut Dice) -> Result<Self> {
+    pub(super) fn draw(seed: u64, dice: &mut Dice) -> Result<Self> {
         let (kind, text) =
             *dice.pick(&[("air", AIR), ("liquid", LIQUID), ("immersion", IMMERSION)]).context("no plants")?;
         let mut last = anyhow!("no draw");
@@ -52,7 +52,7 @@ impl World {
     }
 
     /// What the site sees now.
-    pub(crate) fn readings(&self, now: Timestamp) -> Vec<Reading> {
+    pub(super) fn readings(&self, now: Timestamp) -> Vec<Reading> {
         let reading = |name: &str, unit: Unit, value: f64, timed: bool| {
             Some(Reading {
                 name: self.names.get(name)?.clone(),
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Sets a setpoint by the site's name for it.
-    pub(crate) fn command(&mut self, setpoint: &Name, to: f64) -> Result<()> {
+    pub(super) fn command(&mut self, setpoint: &Name, to: f64) -> Result<()> {
         let own = self.names.iter().find(|(_, n)| *n == setpoint).map(|(own, _)| own.clone());
         let own = own.with_context(|| format!("no setpoint {setpoint}"))?;
         self.plant.command(&own, to).map_err(|e| anyhow!("{e}"))

@@ -1,0 +1,199 @@
+//! Lessons: what the language model is shown, and what a teacher would answer.
+//!
+//! A world is a plant and a site drawn by chance. It runs for hours under a mixture of behaviours, with
+//! directives given and withdrawn; now and then a moment becomes a lesson: the prompt as the agent renders it,
+//! and the teacher's decision with its reasons. The teacher takes what the prompt calls best, bound by what the
+//! directives mean, and every claim in its reasons has passed the claim checker. The same moments, of other
+//! seeds and with phrasings that training never sees, are what a model is examined on ([`exam`]).
+
+mod dice;
+#[cfg(feature = "llama")]
+pub mod exam;
+mod orders;
+mod phrasings;
+mod speech;
+mod teacher;
+mod world;
+pub mod write;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::directive::{self, Directive};
+use crate::facts::{Facts, Shown};
+use crate::frame::{Assembler, Frame};
+use crate::history::History;
+use crate::policy::{self, Seen};
+use crate::prompt::{Prompt, Prompts};
+use crate::site::{Backend, Name, Site};
+use crate::twin::Twin;
+use crate::units::Finite;
+use dice::Dice;
+use orders::{KINDS, Order};
+use world::World;
+
+/// The twin learns for so long before there is a lesson.
+const LEARNS_S: i64 = 3000;
+/// Seconds between decisions.
+const CADENCE_S: i64 = 300;
+
+/// A directive in force.
+#[derive(Debug)]
+struct Standing {
+    order: Order,
+    directive: Directive,
+    until: Timestamp,
+}
+
+/// A moment of a world, as far as the agent knows it.
+struct Scene<'a> {
+    site: &'a Site,
+    frame: &'a Frame,
+    stages: &'a Stages,
+    standing: Option<&'a Standing>,
+}
+
+/// What the agent makes of a scene, and what the teacher would set: every setpoint, on its steps.
+struct Sight {
+    facts: Facts,
+    prompt: Prompt,
+    chosen: BTreeMap<Name, Finite>,
+}
+
+impl Scene<'_> {
+    /// The scene with another frame, or without its directive.
+    fn look(&self, frame: &Frame, standing: Option<&Standing>) -> Option<Sight> {
+        let (site, stages) = (self.site, self.stages);
+        let directives: Vec<Directive> = standing.iter().map(|s| s.directive.clone()).collect();
+        let limits: Vec<_> = directives.iter().flat_map(|d| d.limits.clone()).collect();
+        let outlook = policy::choices(&Seen { site, frame, twin: &stages.twin, limits: &limits });
+        let shown = Shown {
+            site,
+            now: frame.time,
+            frame,
+            history: &stages.history,
+            outlook: &outlook,
+            directives: &directives,
+        };
+        let facts = Facts::new(&shown);
+        let prompt = stages.prompts.render(&shown, &facts).ok()?;
+        let chosen = teacher::choose(site, frame, &outlook, &facts, standing.map(|s| &s.order))?;
+        Some(Sight { facts, prompt, chosen })
+    }
+}
+
+/// The stages of the agent that lead to a prompt.
+struct Stages {
+    assembler: Assembler,
+    history: History,
+    twin: Twin,
+    prompts: Prompts,
+}
+
+impl Stages {
+    fn new(site: &Site) -> Result<Self> {
+        Ok(Self {
+            assembler: Assembler::new(site),
+            history: History::new(site),
+            twin: Twin::new(site),
+            prompts: Prompts::load(None)?,
+        })
+    }
+
+    fn see(&mut self, frame: &Frame) {
+        self.history.push(frame);
+        self.twin.update(frame);
+    }
+}
+
+/// Where a visitor sends the plant.
+type Visited = Result<Option<BTreeMap<Name, Finite>>>;
+
+/// Which world, and for how long.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    seed: u64,
+    hours: f64,
+    /// Phrasings of directives that training never sees.
+    held_out: bool,
+}
+
+/// Visits the moments of a world that are worth a lesson. The plant goes where the teacher points, or where the
+/// visitor does.
+fn walk(walk: Walk, visit: &mut dyn FnMut(&Scene<'_>, &Sight, &mut Dice) -> Visited) -> Result<()> {
+    let mut dice = Dice::new(walk.seed);
+    let mut world = World::draw(walk.seed, &mut dice)?;
+    world.site.model.backend = Backend::Local;
+    let site = world.site.clone();
+    let mut stages = Stages::new(&site)?;
+    let steps = (walk.hours * 3600.0 / site.sample.as_secs_f64()) as i64;
+    let sample_s = site.sample.as_secs();
+    // Some worlds are all about orders, some have none.
+    let orders_a_decision = dice.between(0.0, 0.24);
+    let lesson_share = dice.between(0.2, 0.5);
+    let mut standing: Option<Standing> = None;
+    world.plant.command("enable", 1.0).ok();
+    for step in 1..=steps {
+        world.plant.command("heartbeat", (step % 60_000) as f64).ok();
+        world.plant.step(sample_s as f64);
+        let now = world.plant.time();
+        for reading in world.readings(now) {
+            stages.assembler.push(&reading);
+        }
+        let frame = stages.assembler.snapshot(now);
+        stages.see(&frame);
+        if step * sample_s % CADENCE_S != 0 {
+            continue;
+        }
+        let learned = step * sample_s > LEARNS_S;
+        if standing.as_ref().is_some_and(|s| now >= s.until) {
+            standing = None;
+        }
+        if standing.is_none() && learned && dice.often(orders_a_decision) {
+            standing = give(&site, &frame, now, walk.held_out, &mut dice);
+        }
+        let scene = Scene { site: &site, frame: &frame, stages: &stages, standing: standing.as_ref() };
+        let Some(sight) = scene.look(&frame, standing.as_ref()) else { continue };
+        let visited = learned && (standing.is_some() || dice.often(lesson_share));
+        let other = if visited { visit(&scene, &sight, &mut dice)? } else { None };
+        act(&mut world, &site, &frame, &other.unwrap_or(sight.chosen), &mut dice)?;
+    }
+    Ok(())
+}
+
+/// A directive by chance, for a while.
+fn give(site: &Site, frame: &Frame, now: Timestamp, held_out: bool, dice: &mut Dice) -> Option<Standing> {
+    let kind = *dice.pick(&KINDS)?;
+    let until = now + SignedDuration::from_mins(dice.between(15.0, 90.0) as i64);
+    let clock = site.zone().to_datetime(until);
+    let clock = format!("{:02}:{:02}", clock.hour(), clock.minute());
+    let order = orders::give(kind, site, frame, &clock, held_out, dice)?;
+    let directive = directive::understand(site, now, "operator", &order.text, Some(until)).ok()?;
+    Some(Standing { order, directive, until })
+}
+
+/// Where the plant goes from here: mostly where the teacher points, at times elsewhere, so that lessons also
+/// tell how to come back.
+fn act(
+    world: &mut World,
+    site: &Site,
+    frame: &Frame,
+    chosen: &BTreeMap<Name, Finite>,
+    dice: &mut Dice,
+) -> Result<()> {
+    let astray = dice.often(0.15);
+    for s in &site.setpoints {
+        let Some(now) = frame.good(&s.name) else { continue };
+        let step = s.step.max(s.deadband).get();
+        let to = if astray {
+            now.get() + (dice.between(-4.0, 4.0)).round() * step
+        } else {
+            chosen.get(&s.name).map_or(now.get(), |to| to.get())
+        };
+        let to = to.clamp(s.min.get(), s.max.get());
+        world.command(&s.name, to)?;
+    }
+    Ok(())
+}

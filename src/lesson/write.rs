@@ -1,0 +1,159 @@
+//! Lessons as lines of JSON, for training.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
+
+use super::dice::Dice;
+use super::speech::{self, Choice};
+use super::{Scene, Sight, Walk};
+use crate::decision::Decision;
+use crate::facts::Facts;
+use crate::site::{Cools, Name, Site};
+use crate::units::Finite;
+
+/// Writes examples for training.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// JSON lines of {"prompt", "answer", …}.
+    out: PathBuf,
+    /// Lessons to write.
+    #[arg(long, default_value_t = 1000)]
+    count: u64,
+    /// The first world; each world has the next seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Phrasings of directives that training never sees.
+    #[arg(long)]
+    held_out: bool,
+    /// Hours of each world.
+    #[arg(long, default_value_t = 10.0)]
+    hours: f64,
+    /// Lessons of each world at most.
+    #[arg(long, default_value_t = 24)]
+    of_each: usize,
+}
+
+/// A line of the training data.
+#[derive(Serialize)]
+struct Lesson {
+    prompt: String,
+    answer: String,
+    /// The kind of the directive in force, `none` without.
+    order: String,
+    /// `save`, `cool`, `mixed` or `hold`.
+    what: &'static str,
+    plant: &'static str,
+}
+
+/// Lessons written, by order and by what was done.
+pub fn run(args: &Args) -> Result<BTreeMap<String, u64>> {
+    let file = std::fs::File::create(&args.out).with_context(|| args.out.display().to_string())?;
+    let out = Mutex::new((std::io::BufWriter::new(file), 0u64, BTreeMap::<String, u64>::new()));
+    let next = AtomicU64::new(args.seed);
+    let work = || -> Result<()> {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let lessons = of_world(Walk { seed, hours: args.hours, held_out: args.held_out }, args.of_each)?;
+            let mut out = out.lock().map_err(|_| anyhow!("a worker broke"))?;
+            for lesson in lessons {
+                if out.1 >= args.count {
+                    return Ok(());
+                }
+                serde_json::to_writer(&mut out.0, &lesson)?;
+                out.0.write_all(b"\n")?;
+                out.1 += 1;
+                *out.2.entry(lesson.order.clone()).or_default() += 1;
+                *out.2.entry(lesson.what.to_owned()).or_default() += 1;
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|w| w.join().map_err(|_| anyhow!("a worker broke"))?)
+    })?;
+    let (mut file, _, kinds) = out.into_inner().map_err(|_| anyhow!("a worker broke"))?;
+    file.flush()?;
+    Ok(kinds)
+}
+
+fn of_world(walk: Walk, most: usize) -> Result<Vec<Lesson>> {
+    let mut lessons = Vec::new();
+    super::walk(walk, &mut |scene, sight, dice| {
+        if lessons.len() < most {
+            lessons.extend(lesson(scene, sight, dice));
+        }
+        Ok(None)
+    })?;
+    Ok(lessons)
+}
+
+fn lesson(scene: &Scene<'_>, sight: &Sight, dice: &mut Dice) -> Option<Lesson> {
+    let order = scene.standing.map(|s| &s.order);
+    let kinds: Vec<_> = order.iter().map(|o| o.kind).collect();
+    let asked = order.map(|o| o.limits(scene.site, scene.frame)).unwrap_or_default();
+    let bound: Vec<Name> = asked.iter().map(|l| l.setpoint.clone()).collect();
+    let choice = Choice { facts: &sight.facts, setpoints: &sight.chosen, orders: &kinds, bound: &bound };
+    let decision = speech::explain(choice, dice)?;
+    let setpoints = scene.site.setpoints.iter();
+    let present: BTreeMap<Name, Finite> =
+        setpoints.filter_map(|s| Some((s.name.clone(), scene.frame.good(&s.name)?))).collect();
+    Some(Lesson {
+        prompt: format!("{}{}", sight.prompt.prefix, sight.prompt.body),
+        answer: written(scene.site, &sight.facts, &decision),
+        order: order.map_or_else(|| "none".to_owned(), |o| format!("{:?}", o.kind)),
+        what: direction(scene.site, &present, &sight.chosen),
+        plant: scene.site.plant.as_str(),
+    })
+}
+
+fn direction(site: &Site, present: &BTreeMap<Name, Finite>, chosen: &BTreeMap<Name, Finite>) -> &'static str {
+    let cools = site.setpoints.iter().filter_map(|s| {
+        let (now, to) = (present.get(&s.name)?, chosen.get(&s.name)?);
+        (now != to).then_some((to > now) == (s.cools == Cools::Up))
+    });
+    let all: Vec<bool> = cools.collect();
+    match (all.iter().any(|c| *c), all.iter().any(|c| !c)) {
+        (true, true) => "mixed",
+        (true, false) => "cool",
+        (false, true) => "save",
+        (false, false) => "hold",
+    }
+}
+
+/// The reply as the schema spells it: numbers as the prompt shows them.
+fn written(site: &Site, facts: &Facts, d: &Decision) -> String {
+    let text = |s: &str| serde_json::to_string(s).unwrap_or_default();
+    let evidence: Vec<String> = d
+        .evidence
+        .iter()
+        .map(|e| {
+            let decimals = facts.signal(&e.signal).map_or(1, |s| s.unit.decimals());
+            format!(
+                r#"{{"signal":"{}","value":{:.*},"trend":"{}"}}"#,
+                e.signal,
+                usize::from(decimals),
+                e.value.get(),
+                e.trend.as_str()
+            )
+        })
+        .collect();
+    let setpoints: Vec<String> = site
+        .setpoints
+        .iter()
+        .filter_map(|s| Some(format!(r#""{}":{}"#, s.name, d.setpoints.get(&s.name)?)))
+        .collect();
+    format!(
+        r#"{{"assessment":{},"evidence":[{}],"setpoints":{{{}}},"rationale":{}}}"#,
+        text(&d.assessment),
+        evidence.join(","),
+        setpoints.join(","),
+        text(&d.rationale)
+    )
+}
