@@ -68,8 +68,9 @@ fn load(path: PathBuf) -> Load {
     }
 }
 
-async fn started_for(cores: &Cores, sequences: u32) -> (Arc<Reasoner>, Facts) {
+async fn started_for(cores: &Cores, threads: u32, sequences: u32) -> (Arc<Reasoner>, Facts) {
     let mut launch = launch(cores);
+    launch.load.threads = threads;
     launch.load.sequences = sequences;
     let reasoner = Reasoner::start(launch).unwrap();
     let facts = reasoner.ready(LOADING).await.unwrap();
@@ -219,9 +220,9 @@ async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
 #[tokio::test]
 async fn several_questions_at_once_get_each_its_own_answer() {
     let Some(cores) = cores().await else { return };
-    let (reasoner, facts) = started_for(&cores, 3).await;
+    let (reasoner, facts) = started_for(&cores, 1, 3).await;
     assert_eq!((facts.sequences, facts.context), (3, 2048), "each has the whole context");
-    // Replies of very different lengths, more of them than fit at once.
+    // In one lane. Replies of very different lengths, more of them than fit at once.
     let mut requests: Vec<Request> = (0..7)
         .map(|i| {
             let words = json!({ "type": "string", "maxLength": 1 + 9 * i });
@@ -252,7 +253,7 @@ async fn several_questions_at_once_get_each_its_own_answer() {
 #[tokio::test]
 async fn a_copied_prefix_is_as_good_as_a_computed_one() {
     let Some(cores) = cores().await else { return };
-    let (reasoner, _) = started_for(&cores, 2).await;
+    let (reasoner, _) = started_for(&cores, 1, 2).await;
     let question = request("Inlet 24.9 and rising.", decision());
     let cold = reasoner.ask(question.clone()).await.unwrap();
     assert_eq!(cold.reused_tokens, 0);
@@ -314,7 +315,7 @@ async fn a_latent_model_answers_with_either_cache_and_either_attention() {
 #[tokio::test]
 async fn all_that_were_asked_learn_of_a_death() {
     let Some(cores) = cores().await else { return };
-    let (reasoner, facts) = started_for(&cores, 2).await;
+    let (reasoner, facts) = started_for(&cores, 2, 2).await;
     let death = async {
         busy(facts.pid).await;
         signal(facts.pid, Signal::KILL);
