@@ -133,8 +133,78 @@ impl Log {
         Ok(listed)
     }
 
+    /// Calls `act` with the records of these kinds from the newest on backwards, those before `before`,
+    /// until it returns false.
+    pub fn back(
+        &self,
+        kinds: &[Kind],
+        before: Option<u64>,
+        mut act: impl FnMut(Record) -> bool,
+    ) -> Result<(), AuditError> {
+        let kinds: Vec<_> = kinds.iter().map(|k| format!("'{k}'")).collect();
+        // Several kinds by the index would have to be sorted, bodies and all: `+` walks the table instead.
+        let plus = if kinds.len() > 1 { "+" } else { "" };
+        let before = before.map_or(i64::MAX, |seq| seq as i64);
+        let sql = format!("WHERE {plus}kind IN ({}) AND seq < ?1 ORDER BY seq DESC", kinds.join(", "));
+        self.each(&sql, vec![Sql::Integer(before)], |row| Ok(act(Record::try_from(row)?)))
+    }
+
+    /// The number of the record that `time` begins with: the one after the last frame before it. Other
+    /// records may be of another clock. Clocks that were set back make it near, not exact.
+    pub fn seq_at(&self, time: Timestamp) -> Result<u64, AuditError> {
+        let text = time_text(time);
+        let mut frame = self
+            .db
+            .prepare_cached(
+                "SELECT time FROM record WHERE seq >= ?1 AND +kind = 'frame' ORDER BY seq LIMIT 1",
+            )
+            .map_err(|e| self.failed(e))?;
+        let last: i64 = self
+            .db
+            .query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))
+            .map_err(|e| self.failed(e))?;
+        let (mut low, mut high) = (1, last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let at: Option<String> =
+                frame.query_row([middle], |row| row.get(0)).optional().map_err(|e| self.failed(e))?;
+            if at.is_some_and(|at| at < text) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low as u64)
+    }
+
     /// One record; an intent comes with its outcome.
     pub fn show(&self, seq: u64) -> Result<Shown, AuditError> {
+        let record = self.get(seq)?;
+        let mut outcomes = Vec::new();
+        if matches!(record.kind, Kind::Decision | Kind::Event) {
+            self.settling(seq, |later| {
+                outcomes.push(later);
+                true
+            })?;
+        }
+        Ok(Shown { record, outcomes })
+    }
+
+    /// The first record that says how an intent ended: one is all there is in a log that nobody tampered
+    /// with. `None` for what was not to be written, and for what has not ended yet.
+    pub fn outcome_of(&self, intent: &Record) -> Result<Option<Record>, AuditError> {
+        let body: Value = serde_json::from_str(&intent.body).unwrap_or_default();
+        let mut outcome = None;
+        if intended(intent.kind, &body).as_array().is_some_and(|writes| !writes.is_empty()) {
+            self.settling(intent.seq, |later| {
+                outcome = Some(later);
+                false
+            })?;
+        }
+        Ok(outcome)
+    }
+
+    pub fn get(&self, seq: u64) -> Result<Record, AuditError> {
         let row = self
             .db
             .query_row(
@@ -145,20 +215,17 @@ impl Log {
             .optional()
             .map_err(|e| self.failed(e))?
             .ok_or_else(|| AuditError::NoRecord { path: self.path.clone(), seq })?;
-        let record = Record::try_from(row).map_err(|e| self.malformed(e))?;
-        let mut outcomes = Vec::new();
-        if matches!(record.kind, Kind::Decision | Kind::Event) {
-            let sql = "WHERE kind IN ('outcome', 'event') AND seq > ?1 ORDER BY seq";
-            self.each(sql, vec![Sql::Integer(seq as i64)], |row| {
-                let later = Record::try_from(row)?;
-                let body = serde_json::from_str(&later.body).unwrap_or_default();
-                if settled(later.kind, &body).contains(&seq) {
-                    outcomes.push(later);
-                }
-                Ok(true)
-            })?;
-        }
-        Ok(Shown { record, outcomes })
+        Record::try_from(row).map_err(|e| self.malformed(e))
+    }
+
+    /// Calls `act` with the records that say how an intent ended, until it returns false.
+    fn settling(&self, seq: u64, mut act: impl FnMut(Record) -> bool) -> Result<(), AuditError> {
+        let sql = "WHERE +kind IN ('outcome', 'event') AND seq > ?1 ORDER BY seq";
+        self.each(sql, vec![Sql::Integer(seq as i64)], |row| {
+            let later = Record::try_from(row)?;
+            let body = serde_json::from_str(&later.body).unwrap_or_default();
+            Ok(!settled(later.kind, &body).contains(&seq) || act(later))
+        })
     }
 
     /// Calls `act` with each row until it returns false.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use isotherm::clock::Stopwatch;
-use isotherm::site::{self, Backend, Site};
+use isotherm::site::{self, Backend, Law, Site};
 use isotherm::{audit, service};
 use isotherm_sim::{Scenario, serve};
 
@@ -26,10 +26,16 @@ pub(super) struct Args {
     /// No console and no progress on the terminal.
     #[arg(long)]
     headless: bool,
+    /// Address of the console; port 0 picks a free one.
+    #[arg(long)]
+    listen: Option<String>,
     #[arg(long)]
     json: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What decides; all but `llm` need no model.
+    #[arg(long, value_enum, default_value = "llm")]
+    controller: Law,
     /// GGUF model; the one the set-up made when absent.
     #[arg(long)]
     model: Option<PathBuf>,
@@ -96,8 +102,18 @@ fn site_for(args: &Args, dir: &Path, mqtt_port: u16, modbus_port: u16) -> Result
     site.audit.key = dir.join("audit.key");
     site.audit.checkpoint_file = Some(dir.join("checkpoints.jsonl"));
     site.console.control_socket = dir.join("isotherm.sock");
+    site.console.users = Some(dir.join("users.toml"));
+    if let Some(listen) = &args.listen {
+        site.console.listen.clone_from(listen);
+    }
     if args.headless {
         "off".clone_into(&mut site.console.listen);
+    }
+    site.controller = args.controller;
+    if args.controller != Law::Llm {
+        // Nothing would ask it.
+        site.model.backend = Backend::None;
+        return Ok(site);
     }
     let model = match (&args.model, &site.model.path) {
         (Some(path), _) => Some(path.clone()),

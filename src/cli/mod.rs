@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 good; 1 a check found something; 2 usage or config error; 3 could not reach a peer.
 
+mod console;
 #[cfg(feature = "demo")]
 mod demo;
 mod operator;
@@ -46,6 +47,8 @@ enum Command {
     Schema(SchemaArgs),
     /// An operator's acts on a running agent.
     Operator(operator::Args),
+    /// Who may use the console.
+    Console(console::Args),
     /// The model process; started by the agent itself.
     #[cfg(feature = "llama")]
     #[command(hide = true)]
@@ -231,6 +234,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Doctor(args) => examine(&args),
         Command::Schema(args) => schema(&args),
         Command::Operator(args) => operator::run(&args),
+        Command::Console(args) => console::run(&args),
         #[cfg(feature = "llama")]
         Command::Reasoner => reason::worker::run().map_err(usage),
     };

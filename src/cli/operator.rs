@@ -64,6 +64,10 @@ enum ActArgs {
     Withdraw {
         number: u32,
     },
+    /// Says that the alarm with this record number has been seen.
+    Ack {
+        alarm: u64,
+    },
 }
 
 pub(super) fn run(args: &Args) -> Done {
@@ -101,6 +105,7 @@ pub(super) fn run(args: &Args) -> Done {
             ActArgs::Clear { setpoint } => What::ClearOverride { setpoint: name(setpoint)? },
             ActArgs::Direct { text, span } => What::Directive { text: text.clone(), until: until(*span) },
             ActArgs::Withdraw { number } => What::WithdrawDirective { number: *number },
+            ActArgs::Ack { alarm } => What::Acknowledge { alarm: *alarm },
         };
         let act = Act { who: args.who.clone(), why: args.why.clone(), what };
         let answer = send(&Ask::Act(act)).await?;

@@ -47,4 +47,8 @@ pub enum What {
     WithdrawDirective {
         number: u32,
     },
+    /// The alarm with this record number has been seen.
+    Acknowledge {
+        alarm: u64,
+    },
 }

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod act;
+mod alarm;
 mod charge;
 mod decide;
 mod effects;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use act::{Act, What};
+pub use alarm::Alarm;
 use charge::Charge;
 use effects::Effects;
 pub use record::{Body, RunHeader};
@@ -176,6 +178,8 @@ pub struct Controller {
     advice: Option<Advice>,
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
+    /// What nobody has acknowledged yet.
+    alarms: Vec<Alarm>,
     emergency: bool,
     misses: u32,
     heartbeat: u16,
@@ -213,6 +217,7 @@ impl Controller {
             advice: None,
             overrides: BTreeMap::new(),
             directives: Vec::new(),
+            alarms: Vec::new(),
             emergency: false,
             misses: 0,
             heartbeat: 0,
@@ -254,6 +259,7 @@ impl Controller {
             }
         }
         let list = fx.list;
+        self.raise_alarms(now, self.next_seq, &list);
         self.next_seq = seq;
         list
     }
@@ -299,6 +305,11 @@ impl Controller {
     #[must_use]
     pub fn directives(&self) -> &[Directive] {
         &self.directives
+    }
+
+    /// Setpoints that operators hold: at what value, and until when.
+    pub fn overrides(&self) -> impl Iterator<Item = (&Name, Finite, Option<Timestamp>)> {
+        self.overrides.iter().map(|(name, o)| (name, o.value, o.until))
     }
 
     #[must_use]

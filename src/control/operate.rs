@@ -64,6 +64,10 @@ impl Controller {
                     .map_err(|e| e.to_string())?;
                 return Ok((d.meaning(), Some(d)));
             }
+            What::Acknowledge { alarm } if self.alarms.iter().any(|a| a.seq == *alarm) => {
+                Ok(format!("alarm {alarm} is acknowledged"))
+            }
+            What::Acknowledge { alarm } => Err(format!("no alarm {alarm} waits to be acknowledged")),
             What::WithdrawDirective { number } => {
                 self.directive_index(*number).map(|_| format!("directive {number} is withdrawn")).ok_or_else(
                     || format!("there is no directive {number}; {} are in force", self.directives.len()),
@@ -114,6 +118,7 @@ impl Controller {
             What::ClearOverride { setpoint } => {
                 self.overrides.remove(&setpoint);
             }
+            What::Acknowledge { alarm } => self.alarms.retain(|a| a.seq != alarm),
             What::Directive { .. } => self.directives.extend(directive),
             What::WithdrawDirective { number } => {
                 if let Some(index) = self.directive_index(number) {

@@ -59,6 +59,32 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All of them, in order.
+    pub const ALL: [Self; 22] = [
+        Self::HardLimit,
+        Self::Condensation,
+        Self::Emergency,
+        Self::RateLimit,
+        Self::Pace,
+        Self::Approach,
+        Self::NoWarming,
+        Self::MinimumFlow,
+        Self::InputValidity,
+        Self::Freshness,
+        Self::ManualHold,
+        Self::NotFollowing,
+        Self::ShortCycle,
+        Self::Directive,
+        Self::Cool,
+        Self::Dwell,
+        Self::Outlook,
+        Self::Step,
+        Self::Deadband,
+        Self::WriteBudget,
+        Self::Register,
+        Self::UnknownSetpoint,
+    ];
+
     /// Whether a change by this rule means that the proposal was not safe or not wanted, rather than walked
     /// there more slowly or put in form for a register.
     #[must_use]

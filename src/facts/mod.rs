@@ -179,6 +179,21 @@ impl Facts {
         self.setpoints.iter().find(|s| s.name == *name)
     }
 
+    /// The signal closest to one of its limits, with the limit and the margin to it.
+    #[must_use]
+    pub fn tightest(&self) -> Option<(&SignalFacts, Bound, Finite)> {
+        let margins = self.signals.iter().filter_map(|s| s.margin().map(|(bound, m)| (s, bound, m)));
+        margins.min_by_key(|(.., m)| *m)
+    }
+
+    /// The signal that will be closest to one of its limits at the last horizon if nothing is moved.
+    #[must_use]
+    pub fn tightest_ahead(&self) -> Option<&SignalFacts> {
+        let hold = self.outlook.rows.first().filter(|r| r.moves.is_empty())?;
+        let margin = |s: &&SignalFacts| Some(s.margin_of(hold.ahead.get(&s.name)?.last()?.value)?.1);
+        self.signals.iter().filter(|s| margin(s).is_some()).min_by_key(margin)
+    }
+
     /// The setpoints that a choice really moves, with where they go.
     #[must_use]
     pub fn moves(&self, chosen: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Finite> {

@@ -296,7 +296,9 @@ mod tests {
     #[test]
     fn a_tally_counts_in_percent() {
         let mut tally = Tally::default();
-        [true, true, false].into_iter().for_each(|yes| tally.count(yes));
+        for yes in [true, true, false] {
+            tally.count(yes);
+        }
         assert_eq!((tally.yes, tally.of), (2, 3));
         assert!((tally.pct - 66.7).abs() < 1e-9);
     }

@@ -59,8 +59,7 @@ impl Speaker<'_> {
 
     /// The signal closest to a limit.
     fn tight(&self) -> Option<&SignalFacts> {
-        let margin = |s: &&SignalFacts| s.margin().map(|(_, m)| m);
-        self.facts().signals.iter().filter(|s| margin(s).is_some()).min_by_key(margin)
+        self.facts().tightest().map(|(s, ..)| s)
     }
 
     fn with_role(&self, role: Role) -> Option<&SignalFacts> {
@@ -154,15 +153,11 @@ impl Speaker<'_> {
         let change = s.changes.get(&10).copied();
         let up = s.trend == Trend::Rising;
         let by = change.map(|c| shown(c.delta(), s).trim_start_matches('-').to_owned());
-        let percent = change.and_then(crate::history::Change::percent).map(|p| p.get().abs().round());
-        Some(match (dice.below(4), by, percent) {
-            (0, Some(by), _) => {
+        Some(match (dice.below(3), by) {
+            (0, Some(by)) => {
                 format!("{name} {} {by} {} in 10 min", if up { "up" } else { "down" }, s.unit)
             }
-            (1, _, Some(p)) if p >= 1.0 => {
-                format!("{name} {} {p} % in 10 min", if up { "up" } else { "down" })
-            }
-            (2, ..) => format!("{name} {value} and {}", s.trend.as_str()),
+            (1, _) => format!("{name} {value} and {}", s.trend.as_str()),
             _ => format!("{name} {}", s.trend.as_str()),
         })
     }
@@ -241,8 +236,8 @@ impl Speaker<'_> {
         let mut more: Vec<Option<String>> = Vec::new();
         if let Some(s) = tight {
             more.push(self.margin_reason(s, ample, dice));
-            more.push(self.ahead_reason(s, dice));
         }
+        more.push(self.ahead_reason(dice));
         if cooling != Some(true) {
             more.push(self.power_reason(dice));
         }
@@ -316,13 +311,14 @@ impl Speaker<'_> {
         })
     }
 
-    /// The row of the look-ahead for what was chosen, else for holding.
+    /// The row of the look-ahead for what was chosen, where it is shown.
     fn row(&self) -> Option<&Row> {
-        let rows = &self.facts().outlook.rows;
-        rows.iter().find(|r| r.moves == self.moves).or_else(|| rows.iter().find(|r| r.moves.is_empty()))
+        self.facts().outlook.rows.iter().find(|r| r.moves == self.moves)
     }
 
-    fn ahead_reason(&self, s: &SignalFacts, dice: &mut Dice) -> Option<String> {
+    /// The look-ahead shows one signal.
+    fn ahead_reason(&self, dice: &mut Dice) -> Option<String> {
+        let s = self.facts().tightest_ahead()?;
         let value = shown(self.row()?.ahead.get(&s.name)?[2].value, s);
         let name = self.called(s, dice);
         let ways = ["comes to", "will be at", "reaches"];

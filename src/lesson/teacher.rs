@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::orders::{Kind, Order};
 use crate::directive::Limit;
-use crate::facts::{Facts, Side, SignalFacts};
+use crate::facts::{Facts, Side};
 use crate::frame::Frame;
 use crate::site::{Name, Site};
 use crate::twin::Outlook;
@@ -68,8 +68,7 @@ fn wish(kind: Option<Kind>, outlook: &Outlook, margin: Option<Finite>) -> BTreeM
 
 /// The least margin, where it is one to an upper limit: what the prompt's `margin` line shows.
 fn margin_to_the_top(facts: &Facts) -> Option<Finite> {
-    let all = facts.signals.iter().filter_map(SignalFacts::margin);
-    all.min_by_key(|(_, m)| *m).filter(|(bound, _)| bound.side == Side::High).map(|(_, m)| m)
+    facts.tightest().filter(|(_, bound, _)| bound.side == Side::High).map(|(.., m)| m)
 }
 
 /// Inside what was asked; a hold keeps what is there.

@@ -112,6 +112,8 @@ struct ChoiceView<'a> {
 
 #[derive(Serialize)]
 struct MoveView<'a> {
+    /// `raise` or `lower`: small models copy better than they compare.
+    verb: &'static str,
     setpoint: &'a Name,
     to: String,
 }
@@ -123,7 +125,6 @@ impl<'a> View<'a> {
         let rows = usize::try_from(site.model.history_tokens).unwrap_or(usize::MAX)
             / (columns.len() * CELL_TOKENS + ROW_TOKENS);
         let names: Vec<Name> = columns.iter().map(|n| (*n).clone()).collect();
-        let margins = facts.signals.iter().filter_map(|s| Some((s, s.margin()?)));
         Self {
             site: &site.name,
             plant: site.plant.as_str(),
@@ -135,7 +136,7 @@ impl<'a> View<'a> {
             setpoints: facts.setpoints.iter().map(setpoint).collect(),
             columns,
             history: shown.history.rows(&names, rows).iter().map(|r| row(r, site)).collect(),
-            margin: margins.min_by_key(|(_, (_, m))| *m).map(|(s, (bound, m))| margin(s, bound, m)),
+            margin: facts.tightest().map(|(s, bound, m)| margin(s, bound, m)),
             ahead: ahead(facts),
             directives: shown.directives.iter().map(|d| directive(d, site)).collect(),
         }
@@ -220,8 +221,7 @@ fn ahead(facts: &Facts) -> Option<AheadView<'_>> {
     let rows = &facts.outlook.rows;
     let hold = rows.first().filter(|r| r.moves.is_empty())?;
     let last = HORIZONS_MIN.len() - 1;
-    let margin = |s: &&SignalFacts| Some(s.margin_of(hold.ahead.get(&s.name)?.get(last)?.value)?.1);
-    let focus = facts.signals.iter().filter(|s| margin(s).is_some()).min_by_key(margin)?;
+    let focus = facts.tightest_ahead()?;
     let power =
         facts.signals.iter().find(|s| s.role == Some(Role::CoolingPower) && hold.ahead.contains_key(&s.name));
     let value = |r: &Ahead, s: &SignalFacts| {
@@ -230,7 +230,8 @@ fn ahead(facts: &Facts) -> Option<AheadView<'_>> {
     let choice = |(index, r): (usize, &Ahead)| {
         let moves = facts.setpoints.iter().filter_map(|s| {
             let to = r.moves.get(&s.name)?;
-            Some(MoveView { setpoint: &s.name, to: s.shown(*to).to_string() })
+            let verb = if Some(*to) > s.present { "raise" } else { "lower" };
+            Some(MoveView { verb, setpoint: &s.name, to: s.shown(*to).to_string() })
         });
         Some(ChoiceView {
             best: facts.outlook.best == Some(index),

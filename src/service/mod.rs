@@ -112,9 +112,9 @@ async fn operate(
     let (view_tx, view) = watch::channel(View::Null);
     let (calls_tx, mut calls) = mpsc::channel(16);
     let socket_path = site.console.control_socket.clone();
-    socket::listen(&socket_path, calls_tx, view.clone())
+    socket::listen(&socket_path, calls_tx.clone(), view.clone())
         .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
-    crate::console::serve(site, view)
+    crate::console::serve(&setup, view, calls_tx)
         .await
         .map_err(|source| ServiceError::Console { address: site.console.listen.clone(), source })?;
 

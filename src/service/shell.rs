@@ -152,6 +152,8 @@ impl Shell {
         if self.source_up && lives_on_mqtt(&self.setup.site) {
             self.source_up = false;
             self.step(self.control_time(), source_link(false, why)).await;
+            // No frame will come to show it.
+            self.publish_view();
         }
     }
 
@@ -329,7 +331,15 @@ impl Shell {
             "audit_ok": !self.audit_lost,
             "next_decision": self.controller.next_decision(),
             "advice": self.controller.advice().map(|(decision, expires)| serde_json::json!({ "decision": decision, "expires": expires })),
-            "directives": self.controller.directives(),
+            "thinking": self.controller.is_thinking(),
+            "overrides": self.controller.overrides().map(|(setpoint, value, until)| {
+                serde_json::json!({ "setpoint": setpoint, "value": value, "until": until })
+            }).collect::<Vec<_>>(),
+            "directives": self.controller.directives().iter().map(|d| {
+                serde_json::json!({ "text": d.text, "who": d.who, "from": d.from, "until": d.until,
+                    "enforced": !d.limits.is_empty(), "meaning": d.meaning() })
+            }).collect::<Vec<_>>(),
+            "alarms": self.controller.alarms(),
             "frame": self.controller.frame(),
             "last_decision": self.last_decision,
             "model": self.facts,

@@ -63,7 +63,8 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
     for p in [&mut site.audit.path, &mut site.audit.key, &mut site.console.control_socket] {
         rebase(p);
     }
-    for p in [&mut site.model.path, &mut site.model.prompts, &mut site.audit.checkpoint_file] {
+    let Site { model, audit, console, .. } = &mut site;
+    for p in [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users] {
         p.iter_mut().for_each(rebase);
     }
     if let Some(mqtt) = &mut site.mqtt {

@@ -9,7 +9,20 @@ use serde::{Deserialize, Serialize};
 use crate::units::Finite;
 
 /// What decides. Whichever it is, the guard, the records and the writes are the same.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Law {
     /// The language model of `[model]`, with the fallback behind it.
@@ -184,10 +197,27 @@ pub struct Console {
     pub listen: String,
     /// Unix socket on which `isotherm operator …` reaches the running agent.
     pub control_socket: PathBuf,
+    /// Who may act, with password hashes: made by `isotherm console user add`. Without it the console shows
+    /// and does nothing, to this machine only.
+    pub users: Option<PathBuf>,
+}
+
+impl Console {
+    /// Whether only this machine reaches it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.listen.rsplit_once(':').map_or(self.listen.as_str(), |(host, _)| host);
+        let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+    }
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8455".to_owned(), control_socket: PathBuf::from("isotherm.sock") }
+        Self {
+            listen: "127.0.0.1:8455".to_owned(),
+            control_socket: PathBuf::from("isotherm.sock"),
+            users: None,
+        }
     }
 }

@@ -9,6 +9,7 @@ mod agent;
 mod audit;
 mod bench;
 mod cli;
+mod console;
 mod modbus;
 mod mqtt;
 mod outages;

@@ -33,7 +33,7 @@ pub(crate) fn site(text: &str) -> Site {
     isotherm::site::parse(text, Path::new("test.toml")).unwrap()
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let system = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(system).map(|dir| dir.join(program)).find(|p| p.is_file())

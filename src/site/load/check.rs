@@ -32,6 +32,7 @@ impl<'a> Checker<'a> {
         self.registers(site);
         self.envelope(site);
         self.model(site);
+        self.console(site);
         self.problems
     }
 
@@ -48,6 +49,17 @@ impl<'a> Checker<'a> {
             .position(|l| l.trim_start().strip_prefix(last).is_some_and(|r| r.trim_start().starts_with('=')))
             .map(|i| i + 1);
         self.problems.push(Problem { line, field: key.to_owned(), message: problem.into() });
+    }
+
+    /// Nothing reaches past this machine until somebody has to say who they are.
+    fn console(&mut self, site: &Site) {
+        let console = &site.console;
+        if !console.is_loopback() && console.listen != "off" && console.users.is_none() {
+            self.top(
+                "console.listen",
+                "reaches past this machine, but there is no console.users: name a file there and add people with `isotherm console user add NAME --role operator`, or listen on 127.0.0.1",
+            );
+        }
     }
 
     fn whole(&mut self, site: &Site) {

@@ -1,0 +1,105 @@
+//! `isotherm console user …`: who may use the console.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use isotherm::console::users::{Role, Users};
+
+use super::{Done, Failed, load, usage};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    of: Of,
+}
+
+#[derive(Subcommand)]
+enum Of {
+    /// People who may log in; the running agent takes changes up at once.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Adds somebody, or gives them a new role and password. The password is asked for, or read from stdin.
+    Add {
+        name: String,
+        #[arg(long, value_enum)]
+        role: Role,
+        #[command(flatten)]
+        file: File,
+    },
+    /// Takes somebody's access away; an open session ends too.
+    Remove {
+        name: String,
+        #[command(flatten)]
+        file: File,
+    },
+    List {
+        #[command(flatten)]
+        file: File,
+    },
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct File {
+    /// The site whose console it is, for `users` under [console].
+    #[arg(long)]
+    site: Option<PathBuf>,
+    /// The file of users itself.
+    #[arg(long)]
+    users: Option<PathBuf>,
+}
+
+impl File {
+    fn path(&self) -> Result<PathBuf, Failed> {
+        let Some(site) = &self.site else { return self.users.clone().ok_or_else(|| usage("give --users")) };
+        load(site)?.console.users.ok_or_else(|| {
+            usage(format!("{}: [console] names no file of users: add users = \"users.toml\"", site.display()))
+        })
+    }
+}
+
+pub(super) fn run(args: &Args) -> Done {
+    let Of::User(command) = &args.of;
+    match command {
+        UserCommand::Add { name, role, file } => {
+            let path = file.path()?;
+            let mut users = Users::load(&path).map_err(usage)?;
+            users.set(name, *role, &password(name)?).map_err(usage)?;
+            users.save(&path).map_err(usage)?;
+            println!("{name} is {} in {}", role.as_str(), path.display());
+        }
+        UserCommand::Remove { name, file } => {
+            let path = file.path()?;
+            let mut users = Users::load(&path).map_err(usage)?;
+            users.remove(name).map_err(usage)?;
+            users.save(&path).map_err(usage)?;
+            println!("{name} is gone from {}", path.display());
+        }
+        UserCommand::List { file } => {
+            for user in Users::load(&file.path()?).map_err(usage)?.list() {
+                println!("{:<32} {}", user.name, user.role.as_str());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asked for twice on a terminal, else the first line of stdin.
+fn password(name: &str) -> Result<String, Failed> {
+    if std::io::stdin().is_terminal() {
+        let ask = |prompt: String| rpassword::prompt_password(prompt).map_err(usage);
+        let first = ask(format!("Password for {name}: "))?;
+        if ask("Again: ".to_owned())? != first {
+            return Err(usage("the two passwords differ"));
+        }
+        return Ok(first);
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(usage)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,233 @@
+//! Who may use the console: names, roles and password hashes in a file of their own.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::control::What;
+use crate::site::Mode;
+
+/// What someone may do. Each may do all that those before it may.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Looks.
+    Viewer,
+    /// Approves, overrides, directs, acknowledges, takes over, and gives back up to the mode that the site
+    /// file starts in.
+    Operator,
+    /// Gives the agent more than the site file does.
+    Engineer,
+}
+
+impl Role {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Engineer => "engineer",
+        }
+    }
+
+    /// Whether this role may do this, or why not. `start`: the mode of the site file.
+    pub fn may(self, what: &What, start: Mode) -> Result<(), String> {
+        let needed = match what {
+            What::Mode { mode } if trust(*mode) > trust(start) => Self::Engineer,
+            What::Mode { .. }
+            | What::Approve { .. }
+            | What::Reject { .. }
+            | What::Override { .. }
+            | What::ClearOverride { .. }
+            | What::Directive { .. }
+            | What::WithdrawDirective { .. }
+            | What::Acknowledge { .. } => Self::Operator,
+        };
+        if self >= needed {
+            return Ok(());
+        }
+        let why = if needed == Self::Engineer { " (more than the site file starts in)" } else { "" };
+        Err(format!("this takes the role {}{why}; you are {}", needed.as_str(), self.as_str()))
+    }
+}
+
+/// How much a mode leaves to the agent.
+fn trust(mode: Mode) -> u8 {
+    match mode {
+        Mode::Manual => 0,
+        Mode::Shadow => 1,
+        Mode::Advise => 2,
+        Mode::Auto => 3,
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    pub name: String,
+    pub role: Role,
+    /// Argon2id, in the PHC string format.
+    pub hash: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Users {
+    #[serde(default, rename = "user")]
+    list: Vec<User>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {why}. It is made by `isotherm console user add`", path = path.display())]
+    Syntax { path: PathBuf, why: String },
+    #[error(
+        "{0:?} is no user name: expected 1 to 32 letters, digits, dots, dashes or underscores, from any alphabet"
+    )]
+    Name(String),
+    #[error(
+        "the password has {0} characters: at least {MIN_PASSWORD} are needed; a few words are easy to keep"
+    )]
+    Short(usize),
+    #[error("there is no user {0:?}")]
+    Unknown(String),
+    #[error("the password cannot be hashed: {0}")]
+    Hash(String),
+}
+
+pub const MIN_PASSWORD: usize = 10;
+
+/// One of OWASP's equivalent settings for Argon2id: the one with little memory, since the guard process is to
+/// stay small. Old hashes keep the settings they were made with.
+const MEMORY_KIB: u32 = 9 * 1024;
+const PASSES: u32 = 4;
+
+fn argon2() -> Result<Argon2<'static>, UsersError> {
+    let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(|e| UsersError::Hash(e.to_string()))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+impl Users {
+    /// No file: nobody.
+    pub fn load(path: &Path) -> Result<Self, UsersError> {
+        match fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text)
+                .map_err(|e| UsersError::Syntax { path: path.to_owned(), why: e.message().to_owned() }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(UsersError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Replaces the file at once, readable by its owner alone.
+    pub fn save(&self, path: &Path) -> Result<(), UsersError> {
+        let io = |source| UsersError::Io { path: path.to_owned(), source };
+        let text = toml::to_string(self)
+            .map_err(|e| UsersError::Syntax { path: path.to_owned(), why: e.to_string() })?;
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        fs::rename(&new, path).map_err(io)
+    }
+
+    #[must_use]
+    pub fn list(&self) -> &[User] {
+        &self.list
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&User> {
+        self.list.iter().find(|u| u.name == name)
+    }
+
+    /// Adds a user, or gives one a new role and password.
+    pub fn set(&mut self, name: &str, role: Role, password: &str) -> Result<(), UsersError> {
+        let allowed = |c: char| c.is_alphanumeric() || ".-_".contains(c);
+        if name.is_empty() || name.chars().count() > 32 || !name.chars().all(allowed) {
+            return Err(UsersError::Name(name.to_owned()));
+        }
+        let length = password.chars().count();
+        if length < MIN_PASSWORD {
+            return Err(UsersError::Short(length));
+        }
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|e| UsersError::Hash(e.to_string()))?;
+        let hash = argon2()?
+            .hash_password_with_salt(password.as_bytes(), &salt)
+            .map_err(|e| UsersError::Hash(e.to_string()))?
+            .to_string();
+        self.list.retain(|u| u.name != name);
+        self.list.push(User { name: name.to_owned(), role, hash });
+        self.list.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(())
+    }
+
+    pub fn remove(&mut self, name: &str) -> Result<(), UsersError> {
+        let before = self.list.len();
+        self.list.retain(|u| u.name != name);
+        if self.list.len() == before { Err(UsersError::Unknown(name.to_owned())) } else { Ok(()) }
+    }
+}
+
+/// Whether the password is the user's. Takes as long for nobody's as for somebody's.
+pub(super) fn verify(user: Option<&User>, password: &str) -> bool {
+    /// Of a password that nobody has: no password hashes to it.
+    const NOBODY: &str =
+        "$argon2id$v=19$m=9216,t=4,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let hash = user.map_or(NOBODY, |u| u.hash.as_str());
+    argon2().is_ok_and(|a| a.verify_password(password.as_bytes(), hash).is_ok()) && user.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_its_users_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        assert!(Users::load(&path).unwrap().list().is_empty());
+        let mut users = Users::default();
+        users.set("ann", Role::Operator, "correct horse").unwrap();
+        users.set("bob", Role::Viewer, "battery staple").unwrap();
+        users.save(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("$argon2id$") && !text.contains("horse"), "{text}");
+        let users = Users::load(&path).unwrap();
+        assert!(verify(users.get("ann"), "correct horse"));
+        assert!(!verify(users.get("ann"), "battery staple"));
+        assert!(!verify(users.get("eve"), "correct horse"));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn bad_names_and_passwords_are_refused() {
+        let mut users = Users::default();
+        assert!(matches!(users.set("a b", Role::Viewer, "long enough!"), Err(UsersError::Name(_))));
+        assert!(matches!(users.set("", Role::Viewer, "long enough!"), Err(UsersError::Name(_))));
+        assert!(matches!(users.set("ann", Role::Viewer, "short"), Err(UsersError::Short(5))));
+        assert!(matches!(users.remove("ann"), Err(UsersError::Unknown(_))));
+    }
+
+    #[test]
+    fn roles_end_where_they_should() {
+        let mode = |mode| What::Mode { mode };
+        let approve = What::Approve { decision: 1 };
+        assert!(Role::Viewer.may(&approve, Mode::Auto).is_err());
+        assert!(Role::Viewer.may(&mode(Mode::Manual), Mode::Auto).is_err());
+        assert!(Role::Operator.may(&approve, Mode::Advise).is_ok());
+        assert!(Role::Operator.may(&mode(Mode::Manual), Mode::Shadow).is_ok());
+        assert!(Role::Operator.may(&mode(Mode::Auto), Mode::Auto).is_ok(), "gives back what was taken");
+        assert!(Role::Operator.may(&mode(Mode::Auto), Mode::Advise).unwrap_err().contains("engineer"));
+        assert!(Role::Engineer.may(&mode(Mode::Auto), Mode::Shadow).is_ok());
+    }
+}

@@ -1,0 +1,84 @@
+//! The acting side of the HTTP API: the same acts as `isotherm operator`, by people who have logged in.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{Shared, refused};
+use crate::control::{Act, What};
+use crate::directive;
+use crate::service::socket::Call;
+
+/// An act without who: that is whoever has logged in.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    why: String,
+    #[serde(flatten)]
+    what: What,
+}
+
+/// The longest reason.
+const MAX_WHY: usize = 500;
+
+pub(super) async fn act(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    Json(wanted): Json<Wanted>,
+) -> Response {
+    let person = match shared.access.actor(&headers) {
+        Ok(person) => person,
+        Err(denied) => return denied.into_response(),
+    };
+    if let Err(why) = person.role.may(&wanted.what, shared.site.mode) {
+        return refused(StatusCode::FORBIDDEN, why);
+    }
+    if wanted.why.trim().is_empty() || wanted.why.chars().count() > MAX_WHY {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            format!("why: every act needs a reason, of at most {MAX_WHY} characters"),
+        );
+    }
+    let who = format!("{} ({}, console)", person.name, person.role.as_str());
+    let act = Act { who, why: wanted.why.trim().to_owned(), what: wanted.what };
+    let (answer, answered) = oneshot::channel();
+    if shared.calls.send(Call { act, answer }).await.is_err() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
+    }
+    match answered.await {
+        Ok(answer) if answer.accepted => Json(answer).into_response(),
+        Ok(answer) => refused(StatusCode::CONFLICT, answer.answer),
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "the agent stopped before it answered"),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Draft {
+    text: String,
+    until: Option<Timestamp>,
+}
+
+/// How a directive would be understood. Changes nothing.
+pub(super) async fn preview(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    Json(draft): Json<Draft>,
+) -> Response {
+    if let Err(denied) = shared.access.actor(&headers) {
+        return denied.into_response();
+    }
+    let time = shared.view.borrow().get("time").cloned().unwrap_or_default();
+    let Ok(now) = serde_json::from_value::<Timestamp>(time) else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent has no time yet");
+    };
+    match directive::understand(&shared.site, now, "", &draft.text, draft.until) {
+        Ok(d) => Json(json!({ "text": d.text, "until": d.until, "limits": d.limits,
+            "enforced": !d.limits.is_empty(), "meaning": d.meaning() }))
+        .into_response(),
+        Err(e) => refused(StatusCode::UNPROCESSABLE_ENTITY, e),
+    }
+}

@@ -1,0 +1,231 @@
+// Every value over time, with its limits, and what was decided when. Zoom by dragging over a chart.
+
+import { h, show } from "/assets/dom.js";
+import { line } from "/assets/decision.js";
+import { go } from "/assets/app.js";
+import { api, onChange, onFrames, store } from "/assets/store.js";
+import { day, hourMinute, span, stamp, unit, value, words, zoneName } from "/assets/text.js";
+
+const RANGES = [["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 days", 604800], ["30 days", 2592000], ["1 year", 31536000]];
+const COLOURS = ["#2a86b8", "#cf6a17", "#46965a", "#b8487d", "#8468cc", "#a58a12", "#2fa0a0", "#96705a", "#5c7fd6", "#c2514b"];
+const GROUPS = [
+  ["Air and IT temperatures", s => s.unit === "degC" && (!s.role || ["it_inlet", "crah_supply", "bath", "room_dry_bulb", "room_dew_point"].includes(s.role))],
+  ["Water and liquid temperatures", s => s.unit === "degC" && /chw|facility|liquid/.test(s.role ?? "")],
+  ["Power", s => s.unit === "kW" || s.unit === "W"],
+  ["PUE", s => s.name === "pue"],
+  ["Outdoors", s => s.unit === "degC" && /outdoor/.test(s.role ?? "")],
+  ["Chips", s => s.role === "chip_temp"],
+];
+const AXIS = 58;
+
+/** Signals and setpoints in charts of one unit each. */
+function groups(site) {
+  const all = [...site.signals.map(s => ({ ...s })), ...site.setpoints.map(s => ({ ...s, setpoint: true }))];
+  if (site.columns.includes("pue")) all.push({ name: "pue", unit: "" });
+  const taken = new Set(), list = [];
+  for (const [title, fits] of GROUPS) {
+    const cols = all.filter(s => !taken.has(s.name) && fits(s));
+    cols.forEach(s => taken.add(s.name));
+    if (cols.length) list.push({ title, unit: cols[0].unit, cols });
+  }
+  const NAMES = { "%": "Speeds and valves", "L/min": "Flow", kPa: "Pressure", "%RH": "Humidity", count: "Machines" };
+  for (const s of all.filter(s => !taken.has(s.name))) {
+    let g = list.find(g => g.unit === s.unit && g.rest);
+    if (!g) { g = { title: NAMES[s.unit] ?? unit(s.unit), unit: s.unit, cols: [], rest: true }; list.push(g); }
+    g.cols.push(s);
+  }
+  return list;
+}
+
+export function trends(place, query) {
+  const site = store.site;
+  let live = Number(query.get("span")) || 3600, window_ = query.get("from") ? [Number(query.get("from")), Number(query.get("to"))] : null;
+  let course = null, marks = [], bounds = [0, 0], error = "", charts = [], dirty = false, token = 0;
+  const hidden = new Set();
+
+  const head = h("div", { class: "ranges", role: "group", "aria-label": "Time range" }), list = h("div", { class: "charts" }), events = h("section", { class: "card" });
+  show(place);
+  place.append(h("h1", { class: "sr" }, "Trends"), head, list, events);
+
+  const newest = () => Math.max(bounds[1], Date.parse(store.state.time) / 1000 || 0);
+  const range = () => window_ ?? [newest() - live, newest()];
+  const iso = s => new Date(s * 1000).toISOString();
+
+  async function load() {
+    const mine = ++token, [from, to] = range();
+    try {
+      const points = Math.max(200, Math.min(1500, Math.round(list.clientWidth || 800)));
+      const got = await api(`/api/series?from=${iso(from)}&to=${iso(to)}&points=${points}`);
+      if (mine !== token) return;
+      course = got.course; bounds = [got.oldest, got.newest]; error = "";
+      draw();
+      const found = await api(`/api/decisions?brief=true&kinds=decision,operator,event&since=${iso(from)}&until=${iso(to + 1)}&limit=500`);
+      if (mine !== token) return;
+      marks = found.items;
+    } catch (e) { error = e.message; }
+    draw();
+  }
+
+  function set(from, to, span_) {
+    window_ = from === null ? null : [from, to];
+    if (span_) live = span_;
+    const q = window_ ? `from=${Math.round(from)}&to=${Math.round(to)}` : `span=${live}`;
+    history.replaceState(null, "", `/trends?${q}`);
+    load();
+  }
+  function shift(by) { const [a, b] = range(), w = b - a; set(a + by * w, Math.min(b + by * w, newest() + w * .1)); }
+  function zoomOut() { const [a, b] = range(), w = b - a; if (!window_) set(null, null, Math.min(live * 2, 31536000)); else set(a - w / 2, Math.min(b + w / 2, newest())); }
+
+  function controls() {
+    const [from, to] = range();
+    show(head,
+      RANGES.map(([label, s]) => h("button", { "aria-pressed": String(!window_ && live === s), onclick: () => set(null, null, s) }, label)),
+      h("button", { onclick: () => shift(-.5), "aria-label": "Earlier" }, "←"), h("button", { onclick: () => shift(.5), disabled: !window_, "aria-label": "Later" }, "→"),
+      h("button", { onclick: zoomOut }, "Zoom out"),
+      h("span", { class: "muted" }, `${stamp(from * 1000)} to ${day(from * 1000) === day(to * 1000) ? "" : day(to * 1000) + " "}${hourMinute(to * 1000)} ${zoneName()}`, course && `, one point ${course.bucket_s <= site.sample_s ? "a sample" : `is ${span(course.bucket_s)} with its extremes`}`, !window_ && ", live"),
+      h("span", { class: "grow" }),
+      h("a", { class: "button", href: `/api/series?format=csv&from=${iso(from)}&to=${iso(to)}&points=5000`, download: "" }, "Export CSV"),
+      error && h("p", { class: "notice bad", role: "alert" }, error));
+  }
+
+  const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const drawn = () => { const [from, to] = range(); return marks.filter(m => { const t = Date.parse(m.time) / 1000; return t >= from && t <= to; }); };
+
+  function hooks(group, keys) {
+    return {
+      drawClear: [u => {
+        // Bands and limits of what is shown, under the lines.
+        const { ctx, bbox } = u;
+        ctx.save(); ctx.lineWidth = devicePixelRatio; ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+        group.cols.forEach((s, i) => {
+          if (hidden.has(s.name)) return;
+          for (const limit of s.setpoint ? [s.min, s.max] : s.band ?? []) {
+            const y = u.valToPos(limit, "y", true);
+            if (y < bbox.top || y > bbox.top + bbox.height) continue;
+            ctx.strokeStyle = s.colour; ctx.globalAlpha = s.setpoint ? .45 : .8; ctx.setLineDash(s.setpoint ? [2, 5] : [8, 5]);
+            ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
+          }
+        });
+        ctx.restore();
+      }],
+      draw: [u => {
+        const { ctx, bbox } = u, px = devicePixelRatio;
+        ctx.save();
+        for (const m of drawn()) {
+          const x = u.valToPos(Date.parse(m.time) / 1000, "x", true);
+          const [colour, length] = m.kind === "operator" ? [css("--accent"), 1] : m.kind === "event" ? (m.alarm ? [css("--bad"), 1] : [null, 0]) : m.intervened || m.unverified ? [css("--warn"), .16] : [css("--muted"), .06];
+          if (!colour) continue;
+          ctx.fillStyle = colour; ctx.globalAlpha = length === 1 ? .55 : 1;
+          ctx.fillRect(x - px / 2, bbox.top + bbox.height * (1 - length), length === 1 ? px : 2 * px, bbox.height * length);
+        }
+        ctx.restore();
+      }],
+      setSelect: [u => {
+        if (u.select.width < 4) return;
+        const from = u.posToVal(u.select.left, "x"), to = u.posToVal(u.select.left + u.select.width, "x");
+        u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+        if (to - from > 2) set(from, to);
+      }],
+      setCursor: [u => { const i = u.cursor.idx; keys.forEach((key, k) => { const v = i === null || i === undefined ? undefined : u.data[1 + 3 * k][i]; key.textContent = v === undefined ? "" : ` ${value(v, group.unit)}`; }); }],
+      ready: [u => u.over.addEventListener("click", e => {
+        const x = e.offsetX, near = drawn().map(m => [Math.abs(u.valToPos(Date.parse(m.time) / 1000, "x") - x), m]).filter(([d, m]) => d < 5 && (m.kind !== "event" || m.alarm)).sort((a, b) => a[0] - b[0])[0];
+        if (near) go(`/decisions/${near[1].seq}`);
+      })],
+    };
+  }
+
+  /** A scale that shows how near the top of each band is. */
+  function withLimits(group, lo, hi) {
+    const near = group.cols.filter(s => s.band && !hidden.has(s.name)).map(s => s.band[1]);
+    return [Math.min(lo, ...near), Math.max(hi, ...near)];
+  }
+
+  function table(group) {
+    const lines = group.cols.map(s => course.series[s.name] ?? { mean: [], min: [], max: [] });
+    return [course.t, ...lines.flatMap(l => [l.mean, l.max, l.min])];
+  }
+
+  function build() {
+    charts.forEach(c => c.u.destroy());
+    charts = []; list.replaceChildren();
+    const text = css("--muted"), grid = css("--line");
+    for (const group of groups(site)) {
+      const keys = [], box = h("div"), width = () => Math.max(200, box.clientWidth);
+      const buttons = group.cols.map((s, i) => {
+        s.colour = COLOURS[i % COLOURS.length];
+        const at = h("span", { class: "muted" });
+        keys.push(at);
+        return h("li", {}, h("button", { class: "small", "aria-pressed": String(!hidden.has(s.name)), onclick: e => {
+          if (hidden.has(s.name)) hidden.delete(s.name); else hidden.add(s.name);
+          e.currentTarget.setAttribute("aria-pressed", String(!hidden.has(s.name)));
+          [1, 2, 3].forEach(k => u.setSeries(i * 3 + k, { show: !hidden.has(s.name) }));
+        } }, h("span", { class: `swatch ${s.setpoint ? "step" : ""}`, vars: { "--c": s.colour } }), words(s.name), at));
+      });
+      list.append(h("section", { class: "card chart", "aria-label": `${group.title} over time` }, h("h2", {}, group.title, h("span", { class: "muted" }, unit(group.unit) ? ` ${unit(group.unit)}` : "")), h("ul", { class: "keys" }, buttons), box));
+      const stepped = uPlot.paths.stepped({ align: 1 }), linear = uPlot.paths.linear();
+      const series = group.cols.flatMap(s => {
+        const shown = !hidden.has(s.name), paths = s.setpoint ? stepped : linear;
+        const edge = { stroke: "transparent", points: { show: false }, show: shown, paths };
+        return [{ stroke: s.colour, width: s.setpoint ? 1.6 : 1.8, dash: s.setpoint ? [6, 3] : undefined, points: { show: false }, show: shown, paths }, edge, { ...edge }];
+      });
+      const time = new Intl.DateTimeFormat("en-GB", { timeZone: zoneName(), hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+      const u = new uPlot({
+        width: width(), height: group.title.startsWith("Air") ? 260 : 190, legend: { show: false }, padding: [8, 14, 0, 0],
+        tzDate: t => uPlot.tzDate(new Date(t * 1000), zoneName()),
+        cursor: { sync: { key: "trends" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+        scales: { x: { time: true, range: () => range() }, y: { range: (_, lo, hi) => lo === null ? [0, 1] : uPlot.rangeNum(...withLimits(group, lo, hi), .08, true) } },
+        axes: [
+          { stroke: text, size: 32, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font: "11px system-ui, sans-serif", values: (self, splits, axis, space, incr) => splits.map((s, i) => incr >= 86400 || time.format(s * 1000) === "00:00" ? day(s * 1000).slice(5) : time.format(s * 1000)) },
+          { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, size: AXIS, font: "11px system-ui, sans-serif", values: (self, splits) => splits.map(v => `${Math.abs(v) >= 10000 ? v / 1000 + "k" : +v.toFixed(3)}`) },
+        ],
+        series: [{}, ...series], bands: group.cols.map((s, i) => ({ series: [2 + 3 * i, 3 + 3 * i], fill: s.colour + "38" })),
+        hooks: hooks(group, keys),
+      }, table(group), box);
+      charts.push({ u, group, box, width });
+    }
+  }
+
+  function draw() {
+    controls();
+    if (!course) return;
+    if (!charts.length) build();
+    else charts.forEach(c => c.u.setData(table(c.group)));
+    list_();
+  }
+  function list_() {
+    const [from, to] = range();
+    const known = store.records.filter(r => r.kind !== "outcome" && Date.parse(r.time) / 1000 >= from && Date.parse(r.time) / 1000 <= to).slice(-8).reverse();
+    const n = kind => drawn().filter(m => m.kind === kind).length;
+    show(events, h("header", {}, h("h2", {}, "In this window"), h("span", { class: "muted" }, `${n("decision")} decisions, ${drawn().filter(m => m.intervened).length} changed by the guard, ${n("operator")} operators' acts, ${n("event")} events${marks.length >= 500 ? " (the newest 500)" : ""}`)),
+      h("p", { class: "legend" }, "Ticks at the foot of each chart: decisions; taller and amber: changed by the guard or unverified. Full height: operators' acts, and alarms in red. A click opens the record. Dashed: operating bands; dotted: setpoint ranges."),
+      h("ul", { class: "feed" }, known.map(line)));
+  }
+
+  const off = [
+    onFrames(frames => {
+      if (!course || window_) return;
+      for (const f of frames) {
+        if (f.t <= (course.t.at(-1) ?? 0)) continue;
+        course.t.push(f.t);
+        site.columns.forEach((name, i) => { const l = course.series[name]; if (l) { l.mean.push(f.v[i]); l.min.push(f.v[i]); l.max.push(f.v[i]); } });
+      }
+      bounds[1] = Math.max(bounds[1], course.t.at(-1) ?? 0);
+      dirty = true;
+    }),
+    onChange(what => {
+      if (what === "reset") load();
+      if (what === "theme") { build(); }
+      if (what === "records") for (const r of store.records.slice(-5)) if (!marks.some(m => m.seq === r.seq) && r.kind !== "outcome") { marks.unshift({ seq: r.seq, time: r.time, kind: r.kind, intervened: r.verdict?.intervened, unverified: r.claims?.verified === false, alarm: ["link_down", "emergency", "write_failed", "manual_hold", "not_following"].includes(r.event) }); dirty = true; }
+    }),
+  ];
+  const paint = setInterval(() => {
+    if (!dirty || document.hidden) return;
+    dirty = false;
+    if (course.t.length > 6000) load(); else draw();
+  }, 1000);
+  const refresh = setInterval(() => { if (!window_ && course && course.bucket_s > 2 * site.sample_s) load(); }, 60000);
+  const sized = new ResizeObserver(() => charts.forEach(c => c.u.setSize({ width: c.width(), height: c.u.height })));
+  sized.observe(list);
+  load();
+  return () => { off.forEach(f => f()); clearInterval(paint); clearInterval(refresh); sized.disconnect(); charts.forEach(c => c.u.destroy()); };
+}

@@ -1,0 +1,128 @@
+//! `/api/live`: server-sent events. Each has the number of the last record in it as its id, so a browser
+//! that lost the connection asks for what came after, and misses nothing.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::Shared;
+use super::feed::{Followed, Live};
+use crate::audit::Log;
+use crate::service::View;
+
+/// A plant that runs a thousand times too fast is still shown at a pace that people can see.
+const AT_MOST_EVERY: Duration = Duration::from_millis(400);
+/// Records in one event.
+const BATCH: usize = 500;
+/// A reader further behind than this starts anew: asking for the trends is faster than replaying them.
+const TOO_FAR: u64 = 20_000;
+
+#[derive(Deserialize)]
+pub(super) struct From {
+    /// The last record that the reader has; a reconnecting browser says it in a header.
+    after: Option<u64>,
+}
+
+struct Reader {
+    followed: Arc<Followed>,
+    audit: PathBuf,
+    view: watch::Receiver<View>,
+    tail: watch::Receiver<u64>,
+    last: u64,
+    begun: bool,
+}
+
+/// Events: `reset` (start anew: what you have is of another log, or too old), `records` (an array), and `state`.
+pub(super) async fn live(
+    State(shared): State<Shared>,
+    Query(from): Query<From>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let resumed = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let tail = shared.followed.tail.subscribe();
+    let newest = *tail.borrow();
+    let reader = Reader {
+        followed: shared.followed.clone(),
+        audit: shared.audit.clone(),
+        view: shared.view.clone(),
+        tail,
+        last: resumed.or(from.after).unwrap_or(newest),
+        begun: false,
+    };
+    let events = stream::unfold(reader, |mut reader| async move {
+        let events = reader.next().await?;
+        Some((stream::iter(events.into_iter().map(Ok)), reader))
+    });
+    Sse::new(futures_util::StreamExt::flatten(events)).keep_alive(KeepAlive::default())
+}
+
+impl Reader {
+    /// The next events; `None` when the agent has ended.
+    async fn next(&mut self) -> Option<Vec<Event>> {
+        let mut events = Vec::new();
+        if self.begun {
+            tokio::time::sleep(AT_MOST_EVERY).await;
+            let waits = self.tail.borrow().saturating_sub(self.last) > 0;
+            if !waits {
+                tokio::select! {
+                    changed = self.tail.changed() => changed.ok()?,
+                    changed = self.view.changed() => changed.ok()?,
+                }
+            }
+        }
+        let newest = *self.tail.borrow_and_update();
+        let lost = self.last > newest || newest - self.last > TOO_FAR;
+        if lost {
+            self.last = newest;
+            events.push(self.event("reset", "{}".to_owned()));
+        }
+        self.begun = true;
+        let batch = self.batch().await;
+        if let Some(last) = batch.last() {
+            self.last = last.seq;
+            let texts: Vec<&str> = batch.iter().map(|l| l.text.as_str()).collect();
+            events.push(self.event("records", format!("[{}]", texts.join(","))));
+        }
+        let state = state(&self.view.borrow_and_update());
+        events.push(self.event("state", state.to_string()));
+        Some(events)
+    }
+
+    async fn batch(&self) -> Vec<Arc<Live>> {
+        if let Some(batch) = self.followed.recent(self.last, BATCH) {
+            return batch;
+        }
+        let (followed, audit, last) = (self.followed.clone(), self.audit.clone(), self.last);
+        let read = tokio::task::spawn_blocking(move || followed.reread(&Log::open(&audit)?, last, BATCH));
+        match read.await {
+            Ok(Ok(batch)) => batch,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the live stream cannot read the audit log");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn event(&self, name: &str, data: String) -> Event {
+        Event::default().event(name).id(self.last.to_string()).data(data)
+    }
+}
+
+/// The live state without the last decision, which comes as a record.
+pub(super) fn state(view: &View) -> Value {
+    let mut state = view.clone();
+    if let Some(fields) = state.as_object_mut() {
+        fields.remove("last_decision");
+    }
+    if state.is_null() { json!({}) } else { state }
+}

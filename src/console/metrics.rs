@@ -1,0 +1,126 @@
+//! `/metrics`, in Prometheus' text format.
+
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::Shared;
+use crate::service::View;
+
+/// Counters of this run, by their name in the state.
+const COUNTERS: [(&str, &str); 9] = [
+    ("frames", "Frames handled"),
+    ("decisions", "Decisions recorded"),
+    ("writes", "Setpoint registers written and read back as written"),
+    ("failed_writes", "Setpoint writes that were not confirmed"),
+    ("interventions", "Decisions that the guard changed for safety"),
+    ("fallbacks", "Decisions made by the fallback"),
+    ("checked", "Rationales whose claims were checked"),
+    ("verified", "Rationales in which every claim held"),
+    ("emergencies", "Decisions of full cooling"),
+];
+
+const FLAGS: [(&str, &str); 5] = [
+    ("in_charge", "The agent has the plant"),
+    ("emergency", "Full cooling is in force"),
+    ("plant_link", "The devices that hold the setpoints answer"),
+    ("source_link", "Frames arrive"),
+    ("audit_ok", "The audit log can be written"),
+];
+
+pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
+    let text = render(&shared.view.borrow(), *shared.followed.tail.borrow());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+fn render(view: &View, records: u64) -> String {
+    let mut out = Text { out: String::new(), site: view["site"].as_str().unwrap_or_default().to_owned() };
+    for (key, help) in FLAGS {
+        out.family(key, "gauge", help);
+        out.line(key, &[], view[key].as_bool().map(f64::from));
+    }
+    out.family("mode", "gauge", "1 for the mode in force");
+    for mode in ["shadow", "advise", "auto", "manual"] {
+        out.line("mode", &[("mode", mode)], Some(f64::from(view["mode"] == mode)));
+    }
+    for (key, help) in COUNTERS {
+        let name = format!("{key}_total");
+        out.family(&name, "counter", help);
+        out.line(&name, &[], view["stats"][key].as_f64());
+    }
+    out.family("audit_records", "gauge", "Number of the newest record in the audit log");
+    out.line("audit_records", &[], Some(records as f64));
+    out.family("alarms", "gauge", "Alarms that nobody has acknowledged");
+    out.line("alarms", &[], view["alarms"].as_array().map(|a| a.len() as f64));
+    out.family("value", "gauge", "Good values of signals and setpoints");
+    each_sample(view, |kind, name, s| {
+        let unit = s["unit"].as_str().unwrap_or_default();
+        let good = s["value"].as_f64().filter(|_| s["quality"] == "good");
+        out.line("value", &[("kind", kind), ("name", name), ("unit", unit)], good);
+    });
+    out.family("age_seconds", "gauge", "Since the source took the value");
+    each_sample(view, |kind, name, s| {
+        out.line("age_seconds", &[("kind", kind), ("name", name)], s["age_s"].as_f64());
+    });
+    out.out
+}
+
+fn each_sample(view: &View, mut act: impl FnMut(&str, &str, &Value)) {
+    for (key, kind) in [("signals", "signal"), ("setpoints", "setpoint")] {
+        for (name, sample) in view["frame"][key].as_object().into_iter().flatten() {
+            act(kind, name, sample);
+        }
+    }
+}
+
+struct Text {
+    out: String,
+    site: String,
+}
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string cannot fail.
+        write!(self.out, "# HELP isotherm_{name} {help}\n# TYPE isotherm_{name} {kind}\n")
+            .unwrap_or_default();
+    }
+
+    /// Nothing where there is no value: an absent series is what Prometheus takes for "not known".
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: Option<f64>) {
+        let Some(value) = value else { return };
+        write!(self.out, "isotherm_{name}{{site=\"{}\"", escape(&self.site)).unwrap_or_default();
+        for (key, v) in labels {
+            write!(self.out, ",{key}=\"{}\"", escape(v)).unwrap_or_default();
+        }
+        writeln!(self.out, "}} {value}").unwrap_or_default();
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_that_are_not_good_are_absent() {
+        let sample = |quality: &str| json!({"value": 7.5, "unit": "degC", "quality": quality, "age_s": 3.0});
+        let view = json!({"site": "a\"b", "mode": "auto", "in_charge": true, "stats": {"decisions": 4},
+            "frame": {"signals": {"chws": sample("good"), "chwr": sample("stale")}, "setpoints": {}}});
+        let text = render(&view, 9);
+        let has = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        has(r#"isotherm_value{site="a\"b",kind="signal",name="chws",unit="degC"} 7.5"#);
+        has(r#"isotherm_mode{site="a\"b",mode="auto"} 1"#);
+        has(r#"isotherm_decisions_total{site="a\"b"} 4"#);
+        has(r#"isotherm_audit_records{site="a\"b"} 9"#);
+        assert!(!text.contains(r#"name="chwr",unit"#), "{text}");
+        assert!(text.contains(r#"isotherm_age_seconds{site="a\"b",kind="signal",name="chwr"} 3"#));
+    }
+}

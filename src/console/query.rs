@@ -1,0 +1,301 @@
+//! The reading side of the HTTP API. Everything about the past comes from the audit log, through a
+//! connection that can only read.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::de::{DeserializeOwned, IntoDeserializer as _, value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::tape::Course;
+use super::{Shared, feed, refused};
+use crate::audit::{AuditError, Kind, Log, Record};
+use crate::control::RunHeader;
+use crate::control::record::Event;
+use crate::directive;
+use crate::envelope::Rule;
+use crate::facts::Facts;
+use crate::frame::Frame;
+use crate::hex;
+use crate::history::History;
+use crate::prompt::{Prompts, Shown};
+use crate::service::View;
+use crate::site::Site;
+use crate::twin::Outlook;
+
+/// Runs a query beside the control loop, with a connection of its own.
+pub(super) async fn from_log<T, F>(shared: &Shared, query: F) -> Response
+where
+    T: Serialize + Send + 'static,
+    F: FnOnce(&Log) -> Result<T, AuditError> + Send + 'static,
+{
+    let audit = shared.audit.clone();
+    match tokio::task::spawn_blocking(move || query(&Log::open(&audit)?)).await {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err(e @ AuditError::NoRecord { .. })) => refused(StatusCode::NOT_FOUND, e),
+        Ok(Err(e)) => refused(StatusCode::SERVICE_UNAVAILABLE, e),
+        Err(e) => refused(StatusCode::INTERNAL_SERVER_ERROR, e),
+    }
+}
+
+pub(super) async fn state(State(shared): State<Shared>) -> Json<View> {
+    Json(shared.view.borrow().clone())
+}
+
+/// What does not change while the agent runs: names, units, limits, rules.
+pub(super) async fn site(State(shared): State<Shared>) -> Json<Value> {
+    let site = &shared.site;
+    let rules: Vec<Value> =
+        Rule::ALL.iter().map(|r| json!({ "name": r, "for_safety": r.is_for_safety() })).collect();
+    let columns = &shared.followed.columns;
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "site": site.name,
+        "plant": site.plant,
+        "clock": site.clock,
+        "time_zone": site.time_zone,
+        "start_mode": site.mode,
+        "controller": site.controller,
+        "sample_s": site.sample.as_secs_f64(),
+        "cadence_s": site.cadence.as_secs_f64(),
+        "signals": site.signals.iter().map(|s| json!({
+            "name": s.name, "unit": s.unit, "role": s.role, "range": s.range, "band": s.band,
+            "required": s.required,
+        })).collect::<Vec<_>>(),
+        "setpoints": site.setpoints.iter().map(|s| json!({
+            "name": s.name, "unit": s.unit, "role": s.role, "min": s.min, "max": s.max, "step": s.step,
+            "safe": s.safe, "cools": s.cools, "rate_per_min": s.rate_per_min,
+        })).collect::<Vec<_>>(),
+        "envelope": site.envelope,
+        "model": { "backend": site.model.backend, "context": site.model.context,
+            "history_tokens": site.model.history_tokens, "name": site.model.name,
+            "file": site.model.path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy()) },
+        "prompt": *shared.prompt,
+        "rules": rules,
+        "columns": columns.names,
+        "directive_max_chars": directive::MAX_CHARS,
+    }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Window {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    /// At most about so many buckets.
+    points: Option<usize>,
+    /// Columns by name, separated by commas; all when absent.
+    names: Option<String>,
+    format: Option<String>,
+}
+
+/// Every value over a window, at a resolution that fits, with the extremes of each bucket.
+pub(super) async fn series(State(shared): State<Shared>, Query(window): Query<Window>) -> Response {
+    let columns = &shared.followed.columns;
+    let mut chosen = Vec::new();
+    match &window.names {
+        None => chosen.extend(columns.names.iter().cloned().enumerate().map(|(i, n)| (n, i))),
+        Some(names) => {
+            for name in names.split(',') {
+                let Some(place) = columns.place(name) else {
+                    return refused(
+                        StatusCode::BAD_REQUEST,
+                        format!("names: there is no {name:?}; /api/site lists the columns"),
+                    );
+                };
+                chosen.push((name.to_owned(), place));
+            }
+        }
+    }
+    let tape = shared.followed.tape.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (oldest, newest) = tape.span().unwrap_or((0, 0));
+    let to = window.to.map_or(newest, Timestamp::as_second);
+    let from = window.from.map_or(oldest, Timestamp::as_second).max(oldest.min(to));
+    let points = window.points.unwrap_or(600).clamp(2, 5000);
+    let course = tape.course(&chosen, from, to, points, shared.site.sample.as_secs());
+    drop(tape);
+    if window.format.as_deref() == Some("csv") {
+        let disposition = format!("attachment; filename=\"{}-{from}-{to}.csv\"", shared.site.name);
+        let headers = [
+            (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+            (header::CONTENT_DISPOSITION, disposition),
+        ];
+        return (headers, csv(&course)).into_response();
+    }
+    Json(json!({ "from": from, "to": to, "oldest": oldest, "newest": newest, "course": course }))
+        .into_response()
+}
+
+fn csv(course: &Course) -> String {
+    // Writing to a string cannot fail.
+    use std::fmt::Write as _;
+    let mut out = "time".to_owned();
+    for name in course.series.keys() {
+        write!(out, ",{name}_mean,{name}_min,{name}_max").unwrap_or_default();
+    }
+    out.push('\n');
+    for (i, t) in course.t.iter().enumerate() {
+        out.push_str(&Timestamp::from_second(*t).unwrap_or_default().to_string());
+        for lines in course.series.values() {
+            for line in [&lines.mean, &lines.min, &lines.max] {
+                out.push(',');
+                if let Some(v) = line.get(i).copied().flatten() {
+                    write!(out, "{v}").unwrap_or_default();
+                }
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[derive(Deserialize)]
+pub(super) struct Page {
+    /// Only records before this one.
+    before: Option<u64>,
+    limit: Option<usize>,
+    /// `decision`, `operator`, `event`, …, separated by commas.
+    kinds: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    /// Decisions that this rule had a say in.
+    rule: Option<String>,
+    /// Decisions proposed by this one: `model`, `policy`, `fallback`, `operator`, `emergency`, `nobody`.
+    by: Option<String>,
+    /// Decisions whose rationale did not hold.
+    #[serde(default)]
+    unverified: bool,
+    /// Decisions that the guard changed for safety.
+    #[serde(default)]
+    intervened: bool,
+    /// Decisions in which something else stood in for the model.
+    #[serde(default)]
+    replaced: bool,
+    /// Only what a mark on a time axis needs.
+    #[serde(default)]
+    brief: bool,
+}
+
+/// Records that one request looks at; the next goes on from there.
+const LOOKED_AT: usize = 2000;
+
+impl Page {
+    fn wants(&self, item: &Value) -> bool {
+        let verdict = &item["verdict"];
+        let touched = |rule: &String| {
+            verdict["touched"].as_array().into_iter().flatten().any(|t| t["rule"] == rule.as_str())
+        };
+        self.rule.as_ref().is_none_or(touched)
+            && self.by.as_ref().is_none_or(|by| verdict["by"] == by.as_str())
+            && (!self.unverified || item["claims"]["verified"] == false)
+            && (!self.intervened || verdict["intervened"] == true)
+            && (!self.replaced || !item["replaced"].is_null())
+    }
+}
+
+/// The newest records first, with what came of each.
+pub(super) async fn decisions(State(shared): State<Shared>, Query(page): Query<Page>) -> Response {
+    let kinds: Result<Vec<Kind>, _> =
+        page.kinds.as_deref().unwrap_or("decision").split(',').map(named::<Kind>).collect();
+    let kinds = match kinds {
+        Ok(kinds) => kinds,
+        Err(e) => return refused(StatusCode::BAD_REQUEST, format!("kinds: {e}")),
+    };
+    if let Some(Err(e)) = page.rule.as_deref().map(named::<Rule>) {
+        return refused(StatusCode::BAD_REQUEST, format!("rule: {e}"));
+    }
+    from_log(&shared, move |log| {
+        let limit = page.limit.unwrap_or(50).clamp(1, if page.brief { 2000 } else { 100 });
+        let mut before = page.before;
+        if let Some(until) = page.until {
+            let end = log.seq_at(until)?;
+            before = Some(before.map_or(end, |b| b.min(end)));
+        }
+        let (mut items, mut intents, mut looked, mut next) = (Vec::new(), Vec::new(), 0, None);
+        log.back(&kinds, before, |record| {
+            if page.since.is_some_and(|t| record.time < t) {
+                return false;
+            }
+            if items.len() == limit || looked == LOOKED_AT {
+                next = Some(record.seq + 1);
+                return false;
+            }
+            looked += 1;
+            let item = feed::item(&record);
+            if page.wants(&item) {
+                if page.brief {
+                    items.push(brief(&item));
+                } else {
+                    intents.push(record);
+                    items.push(item);
+                }
+            }
+            true
+        })?;
+        for (record, item) in intents.iter().zip(&mut items) {
+            if let Some(outcome) = log.outcome_of(record)? {
+                item["outcome"] = feed::item(&outcome);
+            }
+        }
+        Ok(json!({ "items": items, "next": next }))
+    })
+    .await
+}
+
+fn brief(item: &Value) -> Value {
+    let event = serde_json::from_value::<Event>(item["event"].clone());
+    json!({ "seq": item["seq"], "time": item["time"], "kind": item["kind"],
+        "intervened": item["verdict"]["intervened"] == true,
+        "unverified": item["claims"]["verified"] == false,
+        "alarm": event.is_ok_and(Event::is_alarm) })
+}
+
+/// One record in full, with its outcome, and for a decision of the model the exact prompt.
+pub(super) async fn record(State(shared): State<Shared>, Path(seq): Path<u64>) -> Response {
+    from_log(&shared, move |log| {
+        let record = log.get(seq)?;
+        let outcome = log.outcome_of(&record)?;
+        let item = feed::item(&record);
+        let mut start = None;
+        log.back(&[Kind::Start], Some(seq), |r| {
+            start = Some(r);
+            false
+        })?;
+        let prompt = start.as_ref().and_then(|start| prompt(start, &record));
+        let run = start.as_ref().map(feed::item);
+        Ok(json!({ "record": record, "item": item, "outcome": outcome.as_ref().map(feed::item),
+            "run": run, "prompt": prompt }))
+    })
+    .await
+}
+
+/// The prompt as the model got it. The record holds what was new in it; what never changes is made again
+/// from the templates in the run's header, and the hash of both tells whether this is it.
+fn prompt(start: &Record, record: &Record) -> Option<Value> {
+    let body: Value = serde_json::from_str(&record.body).ok()?;
+    let (text, sha256) = (body["prompt"]["text"].as_str()?, body["prompt"]["sha256"].as_str()?);
+    let header: RunHeader = serde_json::from_str(&start.body).ok()?;
+    let site: Site = serde_json::from_value(header.site_config).ok()?;
+    let frame: Frame = serde_json::from_value(body["frame"].clone()).ok()?;
+    let prompts = Prompts::from_files(header.prompt_files).ok()?;
+    let history = History::new(&site);
+    let shown = Shown {
+        site: &site,
+        now: frame.time,
+        frame: &frame,
+        history: &history,
+        outlook: &Outlook::default(),
+        directives: &[],
+    };
+    let prefix = prompts.render(&shown, &Facts::new(&shown)).ok()?.prefix;
+    let exact = hex::sha256(format!("{prefix}{text}").as_bytes()) == sha256;
+    Some(json!({ "prefix": prefix, "text": text, "sha256": sha256, "exact": exact }))
+}
+
+/// An enum by the name it has in JSON.
+fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
+    T::deserialize(name).map_err(|e| e.to_string())
+}

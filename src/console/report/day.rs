@@ -1,0 +1,285 @@
+//! Sums over one day's records.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::feed;
+use super::super::tape::{Columns, Row};
+use crate::audit::{Kind, Record};
+use crate::control::record::Event;
+use crate::site::{Role, Site};
+use crate::units::{Finite, Unit};
+
+/// Between two frames further apart than so many sample periods nothing is known, and nothing is counted.
+const GAP_SAMPLES: f64 = 3.0;
+/// The most acts and alarms that a page lists; all are counted.
+const LISTED: usize = 200;
+
+/// Energy of one kind of power, summed over the time for which both ends of a step are known.
+struct Energy {
+    key: &'static str,
+    place: usize,
+    to_kw: f64,
+    kwh: f64,
+    hours: f64,
+}
+
+/// How a signal with a band kept to it.
+struct Watched {
+    name: String,
+    unit: Unit,
+    band: [f64; 2],
+    place: usize,
+    count: f64,
+    mean: f64,
+    /// Sum of squared distances from the mean.
+    square: f64,
+    min: f64,
+    max: f64,
+    /// Distance beyond the band times hours.
+    over: f64,
+    under: f64,
+    hours_outside: f64,
+}
+
+pub(super) struct Day {
+    sample_s: f64,
+    in_charge: usize,
+    energies: Vec<Energy>,
+    watched: Vec<Watched>,
+    last: Option<Row>,
+    frames: u64,
+    covered_h: f64,
+    in_charge_h: f64,
+    decisions: u64,
+    by: BTreeMap<String, u64>,
+    replaced: BTreeMap<String, u64>,
+    rules: BTreeMap<String, u64>,
+    interventions: u64,
+    checked: u64,
+    verified: u64,
+    written: u64,
+    not_confirmed: u64,
+    acts: Vec<Value>,
+    alarms: Vec<Value>,
+    starts: u64,
+}
+
+impl Day {
+    pub(super) fn new(site: &Site, columns: &Columns) -> Self {
+        let power = |key, role| {
+            let signal = site.with_role(role).next()?;
+            let to_kw = signal.unit.convert(Finite::constant(1.0), Unit::Kilowatt)?.get();
+            let place = columns.place(signal.name.as_str())?;
+            Some(Energy { key, place, to_kw, kwh: 0.0, hours: 0.0 })
+        };
+        let roles = [
+            ("it_kwh", Role::ItLoad),
+            ("cooling_kwh", Role::CoolingPower),
+            ("facility_kwh", Role::FacilityPower),
+        ];
+        let watched = site.signals.iter().filter_map(|s| {
+            let [low, high] = s.band?;
+            Some(Watched {
+                name: s.name.to_string(),
+                unit: s.unit,
+                band: [low.get(), high.get()],
+                place: columns.place(s.name.as_str())?,
+                count: 0.0,
+                mean: 0.0,
+                square: 0.0,
+                min: f64::INFINITY,
+                max: f64::NEG_INFINITY,
+                over: 0.0,
+                under: 0.0,
+                hours_outside: 0.0,
+            })
+        });
+        Self {
+            sample_s: site.sample.as_secs_f64(),
+            in_charge: columns.in_charge(),
+            energies: roles.into_iter().filter_map(|(key, role)| power(key, role)).collect(),
+            watched: watched.collect(),
+            last: None,
+            frames: 0,
+            covered_h: 0.0,
+            in_charge_h: 0.0,
+            decisions: 0,
+            by: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            interventions: 0,
+            checked: 0,
+            verified: 0,
+            written: 0,
+            not_confirmed: 0,
+            acts: Vec::new(),
+            alarms: Vec::new(),
+            starts: 0,
+        }
+    }
+
+    pub(super) fn frame(&mut self, row: Option<Row>) {
+        let Some(row) = row else { return };
+        self.frames += 1;
+        let at = |row: &Row, place: usize| row.v.get(place).copied().flatten().map(f64::from);
+        let step = self.last.as_ref().map(|last| (row.t - last.t, last));
+        let step = step.filter(|(s, _)| *s > 0.0 && *s <= GAP_SAMPLES * self.sample_s);
+        if let Some((seconds, last)) = step {
+            let hours = seconds / 3600.0;
+            self.covered_h += hours;
+            self.in_charge_h += hours * at(last, self.in_charge).unwrap_or(0.0);
+            for e in &mut self.energies {
+                if let Some((a, b)) = at(last, e.place).zip(at(&row, e.place)) {
+                    e.kwh += f64::midpoint(a, b) * e.to_kw * hours;
+                    e.hours += hours;
+                }
+            }
+        }
+        let hours = step.map_or(0.0, |(s, _)| s / 3600.0);
+        for w in &mut self.watched {
+            if let Some(v) = at(&row, w.place) {
+                w.count += 1.0;
+                let before = v - w.mean;
+                w.mean += before / w.count;
+                w.square += before * (v - w.mean);
+                w.min = w.min.min(v);
+                w.max = w.max.max(v);
+                let (under, over) = ((w.band[0] - v).max(0.0), (v - w.band[1]).max(0.0));
+                w.under += under * hours;
+                w.over += over * hours;
+                w.hours_outside += if under + over > 0.0 { hours } else { 0.0 };
+            }
+        }
+        self.last = Some(row);
+    }
+
+    pub(super) fn other(&mut self, record: &Record) {
+        let item = feed::item(record);
+        match record.kind {
+            Kind::Decision => self.decision(&item),
+            Kind::Outcome => {
+                let writes = item["writes"].as_array().into_iter().flatten();
+                for write in writes.filter(|w| w["target"]["setpoint"].is_string()) {
+                    match write["result"].as_str() {
+                        Some("applied") => self.written += 1,
+                        Some("skipped") => {}
+                        _ => self.not_confirmed += 1,
+                    }
+                }
+            }
+            Kind::Operator => self.acts.push(item),
+            Kind::Event => {
+                let event = serde_json::from_value::<Event>(item["event"].clone());
+                if event.is_ok_and(Event::is_alarm) {
+                    self.alarms.push(item);
+                }
+            }
+            Kind::Start => self.starts += 1,
+            Kind::Frame | Kind::Stop => {}
+        }
+    }
+
+    fn decision(&mut self, item: &Value) {
+        self.decisions += 1;
+        let verdict = &item["verdict"];
+        let count = |map: &mut BTreeMap<String, u64>, key: &Value| {
+            if let Some(key) = key.as_str() {
+                *map.entry(key.to_owned()).or_default() += 1;
+            }
+        };
+        count(&mut self.by, &verdict["by"]);
+        count(&mut self.replaced, &item["replaced"]);
+        let mut rules: Vec<&Value> =
+            verdict["touched"].as_array().into_iter().flatten().map(|t| &t["rule"]).collect();
+        // Two setpoints held by one rule are one decision that it changed.
+        rules.dedup();
+        for rule in rules {
+            count(&mut self.rules, rule);
+        }
+        self.interventions += u64::from(verdict["intervened"] == true);
+        if let Some(verified) = item["claims"]["verified"].as_bool() {
+            self.checked += 1;
+            self.verified += u64::from(verified);
+        }
+    }
+
+    pub(super) fn done(mut self) -> Value {
+        let energy: BTreeMap<&str, Value> = self
+            .energies
+            .iter()
+            .filter(|e| e.hours > 0.0)
+            .map(|e| (e.key, json!({ "kwh": e.kwh, "hours": e.hours })))
+            .collect();
+        let watched: Vec<Value> = self
+            .watched
+            .iter()
+            .filter(|w| w.count > 0.0)
+            .map(|w| {
+                json!({ "signal": w.name, "unit": w.unit, "band": w.band, "mean": w.mean,
+                    "rms": (w.square / w.count).sqrt(), "min": w.min, "max": w.max, "over": w.over,
+                    "under": w.under, "hours_outside": w.hours_outside })
+            })
+            .collect();
+        let (acts, alarms) = (self.acts.len(), self.alarms.len());
+        self.acts.truncate(LISTED);
+        self.alarms.truncate(LISTED);
+        json!({
+            "frames": self.frames,
+            "covered_h": self.covered_h,
+            "in_charge_h": self.in_charge_h,
+            "starts": self.starts,
+            "energy": energy,
+            "watched": watched,
+            "decisions": { "count": self.decisions, "by": self.by, "replaced": self.replaced,
+                "interventions": self.interventions, "rules": self.rules,
+                "checked": self.checked, "verified": self.verified },
+            "writes": { "applied": self.written, "not_confirmed": self.not_confirmed },
+            "acts": { "count": acts, "listed": self.acts },
+            "alarms": { "count": alarms, "listed": self.alarms },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> Site {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
+        crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap()
+    }
+
+    /// An hour at 100 kW, a gap of an hour, and an hour at 200 kW, half of it a kelvin too warm.
+    #[test]
+    fn energy_and_violations_are_those_of_the_time_that_is_known() {
+        let site = site();
+        let columns = Columns::new(&site);
+        let mut day = Day::new(&site, &columns);
+        for (begin, kw, warm) in [(0, 100.0, 27.0), (7200, 200.0, 28.0)] {
+            for i in 0..=240 {
+                let mut v = vec![None; columns.names.len()];
+                v[columns.place("it_load").unwrap()] = Some(kw);
+                let inlet = if i <= 120 { 25.0 } else { warm };
+                v[columns.place("hall_a_inlet_max").unwrap()] = Some(inlet);
+                v[columns.in_charge()] = Some(if begin == 0 { 1.0 } else { 0.0 });
+                day.frame(Some(Row { t: f64::from(begin + i * 15), v }));
+            }
+        }
+        let done = day.done();
+        let near = |v: &Value, expected: f64| {
+            assert!((v.as_f64().unwrap() - expected).abs() < 1e-6, "{v} instead of {expected}");
+        };
+        near(&done["energy"]["it_kwh"]["kwh"], 300.0);
+        near(&done["covered_h"], 2.0);
+        near(&done["in_charge_h"], 1.0);
+        assert!(done["energy"].get("cooling_kwh").is_none(), "unknown is not 0");
+        let inlet = &done["watched"][0];
+        assert_eq!(inlet["signal"], "hall_a_inlet_max");
+        near(&inlet["over"], 0.5);
+        near(&inlet["hours_outside"], 0.5);
+        near(&inlet["under"], 0.0);
+        near(&inlet["max"], 28.0);
+    }
+}
