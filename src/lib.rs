@@ -21,6 +21,7 @@ pub mod history;
 pub mod ingest;
 #[cfg(feature = "demo")]
 pub mod lesson;
+pub mod memory;
 pub mod model;
 pub mod policy;
 pub mod prompt;

@@ -2,7 +2,7 @@
 //! agent that does not know that it is one.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -17,6 +17,12 @@ use super::{Done, Failed, runtime, usage};
 pub(super) struct Args {
     #[arg(long, value_enum, default_value = "air")]
     plant: Plant,
+    /// What happens: a scenario of the simulator by name, or a file. The plant's quiet one when absent.
+    #[arg(long)]
+    scenario: Option<String>,
+    /// What decides; the language model when absent.
+    #[arg(long, value_parser = law)]
+    controller: Option<Law>,
     /// Simulated hours.
     #[arg(long, default_value_t = 2.0)]
     hours: f64,
@@ -42,6 +48,13 @@ pub(super) struct Args {
     /// Where the audit log goes; a new folder under the temporary folder when absent.
     #[arg(long)]
     dir: Option<PathBuf>,
+}
+
+fn law(name: &str) -> Result<Law, String> {
+    Law::ALL
+        .into_iter()
+        .find(|law| law.as_str() == name)
+        .ok_or_else(|| format!("expected one of {}", Law::ALL.map(Law::as_str).join(", ")))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,6 +189,8 @@ struct Report {
     it_kwh: f64,
     pue: f64,
     over_degh: f64,
+    /// Memory of this process (agent, plant and broker) that is its own, at the end of each simulated day.
+    own_mb_by_day: Vec<f64>,
     audit: AuditReport,
 }
 
@@ -188,7 +203,7 @@ struct AuditReport {
 
 async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
     let watch = Stopwatch::start();
-    let scenario = Scenario::shipped(args.plant.name()).map_err(usage)?;
+    let scenario = Scenario::named(args.scenario.as_deref().unwrap_or(args.plant.name())).map_err(usage)?;
     let mut options = serve::Options::new(scenario);
     options.seed = args.seed;
     options.speed = match args.speed {
@@ -198,7 +213,8 @@ async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
     options.lockstep = Some(format!("isotherm/demo-{}/ack", args.plant.name()));
     let plant = Arc::new(serve::start(options).await.map_err(usage)?);
     let site = site_for(args, dir, plant.mqtt_port, plant.modbus_port)?;
-    let stop = hours_over(plant.clone(), args.hours, !args.headless);
+    let days = Arc::default();
+    let stop = hours_over(plant.clone(), args.hours, !args.headless, Arc::clone(&days));
     let options = service::Options { wait_for_model: MODEL_WAIT, simulated: true };
     let ended = service::run(site, options, stop).await.map_err(usage)?;
     // The agent has released the plant by now: its Modbus server may go.
@@ -222,13 +238,19 @@ async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
         it_kwh: totals.it_kwh,
         pue: totals.pue(),
         over_degh: totals.over_degh,
+        own_mb_by_day: days.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         audit: AuditReport { path: ended.audit, records: log.records, verified: log.ok },
     })
 }
 
 /// Resolves when the plant has lived its hours, or at Ctrl-C. The plant ends nothing by itself, so that it
 /// can still be released.
-async fn hours_over(plant: Arc<serve::Running>, hours: f64, show: bool) -> String {
+async fn hours_over(
+    plant: Arc<serve::Running>,
+    hours: f64,
+    show: bool,
+    own_mb_by_day: Arc<Mutex<Vec<f64>>>,
+) -> String {
     let began = plant.time();
     let mut shown = Stopwatch::start();
     let lived = async {
@@ -238,6 +260,7 @@ async fn hours_over(plant: Arc<serve::Running>, hours: f64, show: bool) -> Strin
                 eprint!("\rSIMULATED PLANT  {done:6.2} of {hours} h ");
                 shown = Stopwatch::start();
             }
+            note_day(done, &own_mb_by_day);
             if done >= hours {
                 return "the simulated hours are over".to_owned();
             }
@@ -247,6 +270,14 @@ async fn hours_over(plant: Arc<serve::Running>, hours: f64, show: bool) -> Strin
     tokio::select! {
         why = lived => why,
         why = service::stop_signal() => why,
+    }
+}
+
+fn note_day(hours: f64, own_mb_by_day: &Mutex<Vec<f64>>) {
+    let mut days = own_mb_by_day.lock().unwrap_or_else(PoisonError::into_inner);
+    if hours >= 24.0 * (days.len() + 1) as f64 {
+        let bytes = kernel::kilobytes(Path::new("/proc/self/status"), "RssAnon").ok().flatten();
+        days.push(bytes.unwrap_or(0) as f64 / 1e6);
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::record::{Body, Cause, DecisionRecord, Disposition, PromptRecord, Replaced};
+use super::record::{Body, Cause, DecisionRecord, Disposition, Event, EventRecord, PromptRecord, Replaced};
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
 use crate::decision::{self, Claims, Decision, Rejected};
 use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
 use crate::facts::Facts;
 use crate::frame::Frame;
+use crate::memory::{Change, Rung};
 use crate::policy::{self, Seen};
 use crate::prompt::{Prompt, PromptError, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
@@ -42,6 +43,11 @@ impl Controller {
             self.fall_back(now, now, cause, path, fx);
             return;
         }
+        if self.rung == Rung::Parked {
+            let path = Path { replaced: Some(Replaced::Parked), ..Path::default() };
+            self.fall_back(now, now, cause, path, fx);
+            return;
+        }
         let Some((facts, rendered)) = self.render(now) else { return };
         let prompt = match rendered {
             Ok(prompt) => prompt,
@@ -62,6 +68,14 @@ impl Controller {
         };
         self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt, facts });
         fx.list.push(Effect::Ask { ask: self.asks, request: Box::new(request) });
+    }
+
+    /// From the next question on, prompts and the model's being there follow from the rung.
+    pub(super) fn on_memory(&mut self, change: Change, fx: &mut Effects<'_>) {
+        let detail = change.to_string();
+        let memory = Some(Box::new(change));
+        fx.record(Body::Event(EventRecord { memory, ..EventRecord::new(Event::Memory, detail) }));
+        self.rung = change.to;
     }
 
     /// A controller without a language model decides at once.
@@ -91,7 +105,14 @@ impl Controller {
             directives: &self.directives,
         };
         let facts = Facts::new(&shown);
-        let prompt = self.setup.prompts.render(&shown, &facts);
+        let site = &self.setup.site;
+        let history_tokens = match self.rung {
+            Rung::Full => site.model.history_tokens,
+            Rung::Short | Rung::Small | Rung::Parked => {
+                site.memory.short_history_tokens.min(site.model.history_tokens)
+            }
+        };
+        let prompt = self.setup.prompts.render_within(&shown, &facts, history_tokens);
         Some((facts, prompt))
     }
 

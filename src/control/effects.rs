@@ -20,12 +20,7 @@ impl Effects<'_> {
     }
 
     pub(super) fn event(&mut self, event: Event, detail: impl Into<String>) -> u64 {
-        self.record(Body::Event(EventRecord {
-            event,
-            detail: detail.into(),
-            action: None,
-            intents: Vec::new(),
-        }))
+        self.record(Body::Event(EventRecord::new(event, detail)))
     }
 
     /// An event that is itself the intent of a write. Returns its sequence number.
@@ -36,12 +31,7 @@ impl Effects<'_> {
         action: SafeAction,
     ) -> u64 {
         let shown = serde_json::to_value(&action).ok();
-        let seq = self.record(Body::Event(EventRecord {
-            event,
-            detail: detail.into(),
-            action: shown,
-            intents: Vec::new(),
-        }));
+        let seq = self.record(Body::Event(EventRecord { action: shown, ..EventRecord::new(event, detail) }));
         if !action.is_empty() {
             self.list.push(Effect::Write { intent: seq, action });
         }

@@ -41,6 +41,7 @@ use crate::facts::Facts;
 use crate::fallback::Fallback;
 use crate::frame::Frame;
 use crate::history::History;
+use crate::memory::{Change, Rung};
 use crate::policy::{self, Policy};
 use crate::prompt::{Prompt, Prompts};
 use crate::reason::{Completion, Failure, Request};
@@ -68,6 +69,8 @@ pub enum Input {
     },
     /// Intents of an earlier run that have no outcome in the log.
     Orphans(Vec<u64>),
+    /// The reasoner has to do with less memory, or may have more again.
+    Memory(Change),
     /// The run is to end: release.
     Stop {
         why: String,
@@ -181,6 +184,8 @@ pub struct Controller {
     /// What nobody has acknowledged yet.
     alarms: Vec<Alarm>,
     emergency: bool,
+    /// How much memory the reasoner may have.
+    rung: Rung,
     misses: u32,
     heartbeat: u16,
     asks: u64,
@@ -219,6 +224,7 @@ impl Controller {
             directives: Vec::new(),
             alarms: Vec::new(),
             emergency: false,
+            rung: Rung::Full,
             misses: 0,
             heartbeat: 0,
             asks: 0,
@@ -243,13 +249,10 @@ impl Controller {
             Input::Act(act) => self.on_act(now, act, &mut fx),
             Input::Link { link, up, why } => self.on_link(link, up, &why, &mut fx),
             Input::Orphans(intents) => {
-                fx.record(Body::Event(EventRecord {
-                    event: Event::Orphans,
-                    detail: "an earlier run ended between these intents and their outcomes: whether the writes reached the plant is shown by its registers, which are read before anything is decided".to_owned(),
-                    action: None,
-                    intents,
-                }));
+                let detail = "an earlier run ended between these intents and their outcomes: whether the writes reached the plant is shown by its registers, which are read before anything is decided";
+                fx.record(Body::Event(EventRecord { intents, ..EventRecord::new(Event::Orphans, detail) }));
             }
+            Input::Memory(change) => self.on_memory(change, &mut fx),
             Input::Stop { why } => {
                 fx.event(Event::Stopping, why);
                 self.release("stopping", None, &mut fx);
@@ -300,6 +303,11 @@ impl Controller {
     #[must_use]
     pub fn in_emergency(&self) -> bool {
         self.emergency
+    }
+
+    #[must_use]
+    pub fn rung(&self) -> Rung {
+        self.rung
     }
 
     #[must_use]

@@ -12,6 +12,7 @@ use crate::audit::Kind;
 use crate::decision::{Claims, Decision, Rejected};
 use crate::envelope::Verdict;
 use crate::frame::Frame;
+use crate::memory::Change;
 use crate::prompt::Prompt;
 use crate::reason::{Completion, Failure, Sampler};
 use crate::site::Mode;
@@ -116,6 +117,8 @@ pub enum Replaced {
     ClaimsUnverified,
     LowConfidence,
     NoModel,
+    /// For want of memory the model does not run.
+    Parked,
     /// The site's controller could not say.
     NoProposal,
 }
@@ -151,7 +154,8 @@ pub struct OperatorRecord {
     pub answer: String,
 }
 
-/// Something that happened. Lost and regained links are inputs of a replay; most others follow from inputs.
+/// Something that happened. Lost and regained links and memory are inputs of a replay; most others follow
+/// from inputs.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct EventRecord {
     pub event: Event,
@@ -162,6 +166,16 @@ pub struct EventRecord {
     /// Intents of an earlier run that have no outcome.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<u64>,
+    /// What was given up or taken back for want of memory, with the numbers that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Box<Change>>,
+}
+
+impl EventRecord {
+    #[must_use]
+    pub fn new(event: Event, detail: impl Into<String>) -> Self {
+        Self { event, detail: detail.into(), action: None, intents: Vec::new(), memory: None }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -183,6 +197,8 @@ pub enum Event {
     WriteFailed,
     ClockBackwards,
     Orphans,
+    /// A rung of the memory ladder was taken.
+    Memory,
     Stopping,
     /// The control loop broke; the run ends here.
     Broken,

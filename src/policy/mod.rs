@@ -10,6 +10,7 @@
 mod fixed;
 mod mpc;
 mod pid;
+pub mod rl;
 mod trim;
 
 use std::collections::BTreeMap;
@@ -85,5 +86,6 @@ pub fn of(site: &Site) -> Option<Box<dyn Policy>> {
         Law::Trim => Some(Box::new(Fallback::new(site))),
         Law::Pid => Some(Box::new(pid::Pid::new(site))),
         Law::Mpc => Some(Box::new(mpc::Mpc)),
+        Law::Rl => Some(Box::new(rl::Rl::new(site))),
     }
 }

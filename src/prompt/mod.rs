@@ -125,7 +125,17 @@ impl Prompts {
 
     /// Fills the template. It fails only for a template of the site's own that uses what does not exist.
     pub fn render(&self, shown: &Shown<'_>, facts: &Facts) -> Result<Prompt, PromptError> {
-        let view = view::View::new(shown, facts);
+        self.render_within(shown, facts, shown.site.model.history_tokens)
+    }
+
+    /// The same with another budget for the past than the site's.
+    pub fn render_within(
+        &self,
+        shown: &Shown<'_>,
+        facts: &Facts,
+        history_tokens: u32,
+    ) -> Result<Prompt, PromptError> {
+        let view = view::View::new(shown, facts, history_tokens);
         let fill = |source: &str| {
             environment()
                 .render_str(source, Serde(&view))

@@ -119,10 +119,10 @@ struct MoveView<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(shown: &Shown<'a>, facts: &'a Facts) -> Self {
+    pub(super) fn new(shown: &Shown<'a>, facts: &'a Facts, history_tokens: u32) -> Self {
         let site = shown.site;
         let columns = columns(site);
-        let rows = usize::try_from(site.model.history_tokens).unwrap_or(usize::MAX)
+        let rows = usize::try_from(history_tokens).unwrap_or(usize::MAX)
             / (columns.len() * CELL_TOKENS + ROW_TOKENS);
         let names: Vec<Name> = columns.iter().map(|n| (*n).clone()).collect();
         Self {

@@ -7,6 +7,9 @@
 //!             └──────── refused, died, too slow ────────────────▶ Down
 //! ```
 //!
+//! From outside comes an [`Order`]: to run with so large a context, or not to run at all. A new one ends the
+//! process that there is.
+//!
 //! One thread owns the process for as long as it lives: the kernel kills the reasoner when the *thread*
 //! that started it ends, and threads of an async runtime come and go.
 
@@ -20,13 +23,14 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command as Program};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use pipes::{Log, Pipes, pass_on};
 
 use super::protocol::{Command, Facts, Load, ProtocolError, Reply};
 use super::{Completion, Failure, Request};
 use crate::clock::{Stopwatch, monotonic};
+use crate::memory::group::ReasonerGroup;
 
 /// Hashing and mapping the largest model from a slow disk stays below this.
 const LOAD_LIMIT: Duration = Duration::from_mins(5);
@@ -50,6 +54,17 @@ pub struct Launch {
     /// Run with the single argument `reasoner`.
     pub program: PathBuf,
     pub load: Load,
+    /// Where the process is put before it loads anything.
+    pub group: Option<ReasonerGroup>,
+}
+
+/// What the process is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// With a context of so many tokens.
+    Run { context: u32 },
+    /// Not there, until another order.
+    Park { why: String },
 }
 
 /// A running reasoner. Dropping it ends the process.
@@ -57,6 +72,7 @@ pub struct Launch {
 pub struct Reasoner {
     asks: mpsc::Sender<Ask>,
     state: watch::Receiver<State>,
+    orders: watch::Sender<Order>,
     /// Dropped with the handle, which the owning thread notices.
     _alive: oneshot::Sender<()>,
 }
@@ -108,9 +124,10 @@ impl Reasoner {
         let (asks, asked) = mpsc::channel(1);
         let (shown, state) = watch::channel(State::Starting);
         let (alive, dropped) = oneshot::channel();
+        let (orders, ordered) = watch::channel(Order::Run { context: launch.load.context });
         std::thread::Builder::new().name("reasoner-guard".to_owned()).spawn(move || {
             runtime.block_on(async {
-                let mut keeper = Keeper { launch, asked, shown, child: None, pause: FIRST_PAUSE };
+                let mut keeper = Keeper { launch, asked, shown, ordered, child: None, pause: FIRST_PAUSE };
                 tokio::select! {
                     () = keeper.keep_running() => {}
                     _ = dropped => {}
@@ -118,7 +135,7 @@ impl Reasoner {
                 keeper.end().await;
             });
         })?;
-        Ok(Self { asks, state, _alive: alive })
+        Ok(Self { asks, state, orders, _alive: alive })
     }
 
     /// Asks once, and never takes longer than the request's deadline. Returns at once while the model is
@@ -136,7 +153,7 @@ impl Reasoner {
         };
         match timeout(deadline, exchange).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Failure::NotRunning { why: "it is shutting down".to_owned() }),
+            Ok(Err(_)) => Err(Failure::NotRunning { why: "it was ended before it answered".to_owned() }),
             Err(_) => Err(late(deadline)),
         }
     }
@@ -153,6 +170,11 @@ impl Reasoner {
             State::Ready(facts) => Ok(*facts),
             State::Starting | State::Down { .. } => Err(settled.not_running()),
         }
+    }
+
+    /// Where orders are given, for as long as this handle lives.
+    pub fn orders(&self) -> watch::Sender<Order> {
+        self.orders.clone()
     }
 
     /// What is loaded now.
@@ -211,6 +233,7 @@ struct Keeper {
     launch: Launch,
     asked: mpsc::Receiver<Ask>,
     shown: watch::Sender<State>,
+    ordered: watch::Receiver<Order>,
     child: Option<Child>,
     pause: Duration,
 }
@@ -220,12 +243,29 @@ struct Lost(State);
 
 impl Keeper {
     async fn keep_running(&mut self) {
+        let mut ordered = self.ordered.clone();
         loop {
-            let Lost(down) = self.one_life().await;
-            self.end().await;
-            let pause = self.pause;
-            self.pause = (pause * 2).min(LONGEST_PAUSE);
-            declining(&mut self.asked, &down, sleep(pause)).await;
+            let order = ordered.borrow_and_update().clone();
+            match order {
+                Order::Park { why } => {
+                    let down = State::Down { why, refused: false };
+                    self.shown.send_replace(down.clone());
+                    declining(&mut self.asked, &down, changed(&mut ordered)).await;
+                }
+                Order::Run { context } => {
+                    self.launch.load.context = context;
+                    let ended = tokio::select! {
+                        Lost(down) = self.one_life() => Some(down),
+                        () = changed(&mut ordered) => None,
+                    };
+                    self.end().await;
+                    let Some(down) = ended else { continue };
+                    let pause = self.pause;
+                    self.pause = (pause * 2).min(LONGEST_PAUSE);
+                    let over = timeout(pause, changed(&mut ordered));
+                    declining(&mut self.asked, &down, over).await.ok();
+                }
+            }
         }
     }
 
@@ -353,6 +393,11 @@ impl Keeper {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let child = self.child.insert(program.spawn()?);
+        if let (Some(group), Some(pid)) = (&self.launch.group, child.id())
+            && let Err(why) = group.admit(pid)
+        {
+            tracing::warn!(%why, "the reasoner is not in a control group of its own");
+        }
         let missing = || std::io::Error::other("a pipe is missing");
         let last = Arc::default();
         let ended = tokio::spawn(pass_on(child.stderr.take().ok_or_else(missing)?, Arc::clone(&last)));
@@ -370,6 +415,13 @@ async fn declining<T>(asked: &mut mpsc::Receiver<Ask>, state: &State, future: im
             done = &mut future => return done,
             Some(ask) = asked.recv() => ask.answer(Err(state.not_running())),
         }
+    }
+}
+
+/// Resolves with the next order. The handle owns the other end: when that is gone, so is the keeper.
+async fn changed(ordered: &mut watch::Receiver<Order>) {
+    if ordered.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -19,10 +19,12 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
+use crate::memory::group::ReasonerGroup;
 use crate::site;
 use crate::units::Finite;
-pub use child::{Launch, Reasoner};
+pub use child::{Launch, Order, Reasoner};
 pub use openai::Server;
 pub use protocol::{CacheType, Facts, Load, Pace};
 
@@ -52,12 +54,30 @@ impl Backend {
     /// Starts what the site's `[model]` asks for. `program` is run as `program reasoner` for a local model:
     /// this very program, outside tests.
     pub fn start(model: &site::Model, program: PathBuf) -> Result<Self, StartError> {
-        Self::start_many(model, program, 1)
+        Self::launch(model, program, None, 1)
     }
 
-    /// The same for up to `sequences` questions at once. What one of them is beside changes the order of
-    /// floating-point sums, so equal questions no longer have to get equal tokens.
+    /// The same in a control group of its own. It has the limit then, so none is set on the address space.
+    pub fn start_in(
+        model: &site::Model,
+        program: PathBuf,
+        group: Option<ReasonerGroup>,
+    ) -> Result<Self, StartError> {
+        Self::launch(model, program, group, 1)
+    }
+
+    /// Without a group, for up to `sequences` questions at once. What one of them is beside changes the order
+    /// of floating-point sums, so equal questions no longer have to get equal tokens.
     pub fn start_many(model: &site::Model, program: PathBuf, sequences: u32) -> Result<Self, StartError> {
+        Self::launch(model, program, None, sequences)
+    }
+
+    fn launch(
+        model: &site::Model,
+        program: PathBuf,
+        group: Option<ReasonerGroup>,
+        sequences: u32,
+    ) -> Result<Self, StartError> {
         let missing = |field, backend, meaning| StartError::Missing { field, backend, meaning };
         match model.backend {
             site::Backend::None => Ok(Self::None),
@@ -68,13 +88,13 @@ impl Backend {
                     sha256: model.sha256.clone(),
                     context: model.context,
                     threads: model.threads,
-                    memory_limit_mb: model.memory_limit_mb,
+                    memory_limit_mb: if group.is_some() { None } else { model.memory_limit_mb },
                     cache: model.cache,
                     flash_attention: model.flash_attention,
                     sequences,
                     pace: Pace::Fast,
                 };
-                Ok(Self::Local(Reasoner::start(Launch { program, load })?))
+                Ok(Self::Local(Reasoner::start(Launch { program, load, group })?))
             }
             site::Backend::Openai => {
                 let url = model.url.as_ref();
@@ -106,6 +126,14 @@ impl Backend {
         match self {
             Self::Local(reasoner) => reasoner.ready(limit).await.map(|_| ()),
             Self::Server(_) | Self::None => Ok(()),
+        }
+    }
+
+    /// Where a local model's process is told what to be; `None` where there is none.
+    pub fn orders(&self) -> Option<watch::Sender<Order>> {
+        match self {
+            Self::Local(reasoner) => Some(reasoner.orders()),
+            Self::Server(_) | Self::None => None,
         }
     }
 

@@ -19,12 +19,11 @@ use super::lane::{Guard, Lane};
 use super::local::{Engine, Setup};
 use super::protocol::{self, CacheType, Command, Facts, Load, ProtocolError, Reply};
 use crate::clock::Stopwatch;
+use crate::memory::protect;
 use crate::model::inspect::{Attention, Inspection, inspect};
 
 /// Threads beyond this only wait for each other on the models this is made for.
 const MOST_THREADS: usize = 8;
-/// Among the first to go when memory runs out; 1000 is the most.
-const OOM_SCORE_ADJ: &str = "900";
 
 /// Serves the guard on this process's standard input and output until the guard closes them.
 pub fn run() -> Result<(), ProtocolError> {
@@ -44,7 +43,7 @@ pub fn run() -> Result<(), ProtocolError> {
     llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
 
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)?;
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ) {
+    if let Err(error) = std::fs::write(protect::SCORE_FILE, protect::REASONER_SCORE.to_string()) {
         tracing::warn!("oom_score_adj stays as it is: {error}");
     }
     // A core dump would hold the model.

@@ -85,6 +85,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
             Some(Input::Link { link, up: event.event == Event::LinkUp, why: why.to_owned() })
         }
         Event::Orphans => Some(Input::Orphans(event.intents)),
+        Event::Memory => Some(Input::Memory(*event.memory?)),
         Event::Stopping => Some(Input::Stop { why: event.detail }),
         Event::TakeControl
         | Event::Release

@@ -1,6 +1,7 @@
 //! The tokio shell around the controller: it reads clocks, carries inputs in and effects out, and owns
 //! every connection. No rule of control lives here.
 
+mod memory;
 mod shell;
 pub mod socket;
 mod stats;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
+pub use memory::protect;
 pub use stats::Stats;
 
 use crate::audit;
@@ -18,6 +20,8 @@ use crate::clock;
 use crate::control::{Input, Link, RunHeader, Setup};
 use crate::ingest::modbus::Bus;
 use crate::ingest::mqtt::{self, ConfigError, Events, SourceEvent};
+use crate::memory::Reading;
+use crate::memory::kernel::Kernel;
 use crate::prompt::{PromptError, Prompts};
 use crate::reason::{self, Backend, StartError};
 use crate::site::{Clock, Site, Source};
@@ -94,13 +98,17 @@ async fn operate(
     let store = audit::Store::open(&site.audit, clock::now())?;
 
     let program = std::env::current_exe().map_err(ServiceError::Program)?;
-    let reasoner = Backend::start(&site.model, program)?;
+    // Before the groups are split: what is watched is the one that bounds the whole agent.
+    let kernel = Kernel::here();
+    let reasoner = Backend::start_in(&site.model, program, memory::group(site))?;
     if !options.wait_for_model.is_zero()
         && let Err(why) = reasoner.ready(options.wait_for_model).await
     {
         tracing::warn!(%why, "the model is not ready; the fallback decides until it is");
     }
     let facts = serde_json::to_value(reasoner.facts()).unwrap_or_default();
+    let watch = reasoner.orders().map(|orders| memory::Watch::new(site, orders));
+    let mut readings = watch.is_some().then(|| memory::readings(kernel, site.memory.sample.unsigned_abs()));
     let (ask, mut replies) = answerer(reasoner);
 
     let bus = (!site.devices.is_empty()).then(|| Bus::open(site));
@@ -118,7 +126,7 @@ async fn operate(
         .await
         .map_err(|source| ServiceError::Console { address: site.console.listen.clone(), source })?;
 
-    let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, view_tx, options.simulated);
+    let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated);
     shell.begin(&facts).await;
 
     let mut tick = tokio::time::interval(match site.clock {
@@ -134,6 +142,7 @@ async fn operate(
             Some(event) = next(&mut events) => shell.on_source(event).await,
             Some((number, result)) = replies.recv() => shell.on_reply(number, result).await,
             Some(call) = calls.recv() => shell.on_call(call).await,
+            Some(reading) = next_reading(&mut readings) => shell.on_memory(&reading).await,
             _ = tick.tick() => shell.on_tick().await,
         }
     };
@@ -157,23 +166,19 @@ pub async fn stop_signal() -> String {
     }
 }
 
-/// Keeps the guard process in memory and last in the kernel's choice, as far as it is allowed to.
-pub fn protect() {
-    use rustix::mm::{MlockAllFlags, mlockall};
-    if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {
-        tracing::warn!(%error, "not locked in memory; `isotherm doctor` says why");
-    }
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-900") {
-        tracing::warn!(%error, "oom_score_adj stays as it is; `isotherm doctor` says why");
-    }
-}
-
 fn sample_period(site: &Site) -> Duration {
     Duration::try_from(site.sample).unwrap_or(Duration::from_secs(15))
 }
 
 async fn next(events: &mut Option<Events>) -> Option<SourceEvent> {
     match events {
+        Some(rx) => rx.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_reading(readings: &mut Option<mpsc::Receiver<Reading>>) -> Option<Reading> {
+    match readings {
         Some(rx) => rx.recv().await,
         None => std::future::pending().await,
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 
+use super::memory::Watch;
 use super::socket::Call;
 use super::stats::Stats;
 use super::{Question, View, header, lives_on_mqtt, source_link};
@@ -21,6 +22,7 @@ use crate::envelope::{Guard, SafeAction};
 use crate::frame::Assembler;
 use crate::ingest::modbus::{Bus, Poller};
 use crate::ingest::mqtt::{MqttHandle, SourceEvent};
+use crate::memory::Reading;
 use crate::reason::{Completion, Failure};
 use crate::site::{Clock, Site};
 
@@ -38,6 +40,7 @@ pub(super) struct Shell {
     writer: Option<Writer>,
     mqtt: Option<MqttHandle>,
     ask: mpsc::Sender<Question>,
+    memory: Option<Watch>,
     view: watch::Sender<View>,
     facts: serde_json::Value,
     stats: Stats,
@@ -60,6 +63,7 @@ impl Shell {
         bus: Option<Bus>,
         mqtt: Option<MqttHandle>,
         ask: mpsc::Sender<Question>,
+        memory: Option<Watch>,
         view: watch::Sender<View>,
         simulated: bool,
     ) -> Self {
@@ -75,6 +79,7 @@ impl Shell {
             audit_lost: false,
             mqtt,
             ask,
+            memory,
             view,
             facts: serde_json::Value::Null,
             stats: Stats::default(),
@@ -112,6 +117,10 @@ impl Shell {
         self.controller = Controller::new(self.setup.clone(), self.store.next_seq().unwrap_or(1));
         let effects = self.controller.start(header(&self.setup, &self.facts, now));
         self.carry_out(now, effects, &mut VecDeque::new()).await;
+        if let Some(standing) = self.memory.as_ref().and_then(Watch::standing) {
+            let effects = self.controller.handle(now, Input::Memory(standing));
+            self.carry_out(now, effects, &mut VecDeque::new()).await;
+        }
         self.commit();
     }
 
@@ -227,6 +236,16 @@ impl Shell {
         self.end_of_turn().await;
     }
 
+    /// A rung is recorded before it is taken.
+    pub(super) async fn on_memory(&mut self, reading: &Reading) {
+        let Some(change) = self.memory.as_mut().and_then(|watch| watch.take(reading)) else { return };
+        self.step(self.control_time(), Input::Memory(change)).await;
+        if let Some(watch) = &self.memory {
+            watch.order(&change);
+        }
+        self.publish_view();
+    }
+
     pub(super) async fn on_call(&mut self, call: Call) {
         self.step(self.control_time(), Input::Act(call.act)).await;
         let answer = self.answer.take().unwrap_or(Answer {
@@ -329,6 +348,7 @@ impl Shell {
             "plant_link": self.plant_up,
             "source_link": self.source_up,
             "audit_ok": !self.audit_lost,
+            "memory_rung": self.controller.rung(),
             "next_decision": self.controller.next_decision(),
             "advice": self.controller.advice().map(|(decision, expires)| serde_json::json!({ "decision": decision, "expires": expires })),
             "thinking": self.controller.is_thinking(),
@@ -365,12 +385,8 @@ impl Shell {
 /// Hands the plant back with connections of its own: those of the broken loop are gone.
 pub(super) async fn release_after_panic(site: &Site, why: &str) {
     let action = Guard::new(site).release();
-    let event = EventRecord {
-        event: Event::Broken,
-        detail: why.to_owned(),
-        action: serde_json::to_value(&action).ok(),
-        intents: Vec::new(),
-    };
+    let action_shown = serde_json::to_value(&action).ok();
+    let event = EventRecord { action: action_shown, ..EventRecord::new(Event::Broken, why) };
     let body = Body::Event(event);
     let recorded = Store::open(&site.audit, clock::now()).and_then(|mut store| {
         if let Ok(raw) = RawValue::from_string(body.to_json()) {

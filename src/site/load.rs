@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use check::Checker;
 
 use super::{Backend, Law, Site};
+use crate::policy::rl;
 
 /// Why a site file was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +64,10 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
     for p in [&mut site.audit.path, &mut site.audit.key, &mut site.console.control_socket] {
         rebase(p);
     }
-    let Site { model, audit, console, .. } = &mut site;
-    for p in [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users] {
+    let Site { model, audit, console, rl, .. } = &mut site;
+    for p in
+        [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users, &mut rl.policy]
+    {
         p.iter_mut().for_each(rebase);
     }
     if let Some(mqtt) = &mut site.mqtt {
@@ -74,6 +77,12 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
                 p.iter_mut().for_each(rebase);
             }
         }
+    }
+    if site.controller == Law::Rl {
+        rl::attach(&mut site).map_err(|e| SiteError::Invalid {
+            path: path.to_owned(),
+            problems: vec![Problem { line: None, field: "rl.policy".to_owned(), message: e.to_string() }],
+        })?;
     }
     Ok(site)
 }

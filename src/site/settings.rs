@@ -1,4 +1,4 @@
-//! How the agent itself is set up: controller, model, fallback, audit log, console.
+//! How the agent itself is set up: controller, model and its memory, fallback, audit log, console.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::rl::Network;
 use crate::units::Finite;
 
 /// What decides. Whichever it is, the guard, the records and the writes are the same.
@@ -36,10 +37,12 @@ pub enum Law {
     Pid,
     /// Receding-horizon optimization on the twin.
     Mpc,
+    /// A policy learned offline, as in `[rl]`.
+    Rl,
 }
 
 impl Law {
-    pub const ALL: [Self; 5] = [Self::Llm, Self::Fixed, Self::Trim, Self::Pid, Self::Mpc];
+    pub const ALL: [Self; 6] = [Self::Llm, Self::Fixed, Self::Trim, Self::Pid, Self::Mpc, Self::Rl];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -49,8 +52,22 @@ impl Law {
             Self::Trim => "trim",
             Self::Pid => "pid",
             Self::Mpc => "mpc",
+            Self::Rl => "rl",
         }
     }
+}
+
+/// The learned policy, where `controller` is `rl`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rl {
+    /// File of the policy, trained on this site's own log; when absent, the one for the demo plant of this
+    /// kind.
+    pub policy: Option<PathBuf>,
+    /// What was in that file: the record of a run holds all that its replay needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub network: Option<Network>,
 }
 
 /// The language model, where `controller` is `llm`.
@@ -132,6 +149,64 @@ impl Default for Model {
             memory_limit_mb: None,
             prompts: None,
             history_tokens: 90,
+        }
+    }
+}
+
+/// When the local model has to give way, and when it may come back; `docs/memory.md`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// How often the kernel is asked.
+    #[schemars(with = "String")]
+    pub sample: SignedDuration,
+    /// From here on prompts show less of the past.
+    pub short: Shortage,
+    /// From here on the model runs with a small context.
+    pub small: Shortage,
+    /// From here on it does not run, and the fallback decides.
+    pub parked: Shortage,
+    /// Tokens the rendered history may take when memory is short.
+    pub short_history_tokens: u32,
+    /// Tokens of prompt and reply together in a small context.
+    pub small_context: u32,
+    /// For a step back up every threshold must be cleared by this much of itself, percent …
+    pub margin_pct: Finite,
+    /// … for this long. After a relapse, twice as long.
+    #[schemars(with = "String")]
+    pub hold: SignedDuration,
+}
+
+/// Where a rung of the memory ladder begins. Any one is enough.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shortage {
+    /// Less than this is available (`MemAvailable`), MB.
+    pub available_mb: u64,
+    /// Some task waited for memory for this share of the last ten seconds (`memory.pressure`), percent.
+    pub pressure_pct: Finite,
+    /// So much of the control group's limit is in use, percent.
+    pub group_pct: Finite,
+}
+
+impl Shortage {
+    const fn new(available_mb: u64, pressure_pct: f64, group_pct: f64) -> Self {
+        let (pressure_pct, group_pct) = (Finite::constant(pressure_pct), Finite::constant(group_pct));
+        Self { available_mb, pressure_pct, group_pct }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            sample: SignedDuration::from_secs(5),
+            short: Shortage::new(400, 10.0, 85.0),
+            small: Shortage::new(250, 25.0, 92.0),
+            parked: Shortage::new(120, 50.0, 97.0),
+            short_history_tokens: 45,
+            small_context: 1280,
+            margin_pct: Finite::constant(20.0),
+            hold: SignedDuration::from_mins(1),
         }
     }
 }

@@ -155,19 +155,25 @@ impl Rig {
         Some(Self { dir, broker, plc, model, agent, publisher, acks, now })
     }
 
+    /// The process that the log last named as ready to answer, dead or alive.
+    fn last_ready(&self) -> Option<rustix::process::Pid> {
+        let log = self.log();
+        let ready = log.lines().rfind(|l| l.contains("reasoner ready"))?;
+        let digits = ready.split("pid").nth(1)?.chars().skip_while(|c| !c.is_ascii_digit());
+        let pid: String = digits.take_while(char::is_ascii_digit).collect();
+        rustix::process::Pid::from_raw(pid.parse().ok()?)
+    }
+
+    pub(crate) fn is_ready(&self, reasoner: rustix::process::Pid) -> bool {
+        self.last_ready() == Some(reasoner)
+    }
+
     /// Waits until the model process answers; its process id.
     pub(crate) async fn until_reasoner_is_ready(&self) -> rustix::process::Pid {
         let loading = async {
             loop {
-                // The log names each process as it gets ready.
-                let log = self.log();
-                let ready = log.lines().rfind(|l| l.contains("reasoner ready")).unwrap_or_default();
-                let digits = ready.split("pid").nth(1).unwrap_or_default();
-                let digits =
-                    digits.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
-                let pid: i32 = digits.collect::<String>().parse().unwrap_or(0);
-                let pid = rustix::process::Pid::from_raw(pid);
-                if let Some(pid) = pid.filter(|p| rustix::process::test_kill_process(*p).is_ok()) {
+                let alive = |pid: &rustix::process::Pid| rustix::process::test_kill_process(*pid).is_ok();
+                if let Some(pid) = self.last_ready().filter(alive) {
                     return pid;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -200,6 +206,11 @@ impl Rig {
     /// One frame, and waits until the agent has dealt with it.
     pub(crate) async fn frame(&mut self, inlet: f64) {
         self.publish(inlet).await;
+        self.acknowledged().await;
+    }
+
+    /// Waits until the agent has dealt with the last frame.
+    pub(crate) async fn acknowledged(&mut self) {
         soon("the frame is acknowledged", async { while self.acks.recv().await.unwrap() < self.now {} })
             .await;
     }
@@ -243,6 +254,48 @@ impl Rig {
             }
         })
         .await;
+    }
+
+    /// The process of the model, while there is one.
+    pub(crate) fn reasoner(&self) -> Option<rustix::process::Pid> {
+        let agent = self.agent.as_ref()?.id()?;
+        let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
+        let children = threads.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
+        children.collect::<String>().split_whitespace().find_map(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+            let is_reasoner = line.split('\0').nth(1) == Some("reasoner");
+            is_reasoner.then(|| rustix::process::Pid::from_raw(pid.parse().ok()?)).flatten()
+        })
+    }
+
+    /// What each register was written since the last call, in order. Every word that reached a setpoint or
+    /// the enable register must stand in the log.
+    pub(crate) async fn audited_writes(&mut self, heartbeat: u64) -> Vec<(u64, Value)> {
+        let intended: Vec<Value> = self
+            .records()
+            .iter()
+            .filter_map(|r| {
+                let body: Value = serde_json::from_str(&r.body).unwrap();
+                let action = body.pointer("/verdict/action").or(body.get("action")).cloned();
+                action.filter(Value::is_array)
+            })
+            .flat_map(|a| a.as_array().unwrap().clone())
+            .collect();
+        let log = self.plc.tell(json!({ "log": true })).await;
+        let mut writes = Vec::new();
+        for entry in log["log"].as_array().unwrap() {
+            let [function, address, words] = [&entry[0], &entry[1], &entry[2]];
+            // The server answers a write by reading it back, which it logs without words.
+            if !(function == 6 || function == 16) || words == &json!([]) {
+                continue;
+            }
+            if address != heartbeat {
+                let stands = intended.iter().any(|w| w["address"] == *address && w["words"] == *words);
+                assert!(stands, "register {address} got {words}, which the log does not have");
+            }
+            writes.push((address.as_u64().unwrap(), words.clone()));
+        }
+        writes
     }
 
     /// Addresses of the registers written since the last call.

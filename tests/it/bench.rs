@@ -64,7 +64,7 @@ mod control {
         let dir = tempfile::tempdir().unwrap();
         let report = run(dir.path(), &["--seeds", "2"]);
         let rows = report["rows"].as_array().unwrap();
-        assert_eq!(rows.len(), 3 * 4, "three plants, four controllers");
+        assert_eq!(rows.len(), 3 * 5, "three plants, five controllers");
         for row in rows {
             for column in COLUMNS {
                 let cell = &row[column];
@@ -79,7 +79,10 @@ mod control {
             let of = rows.iter().filter(|r| r["controller"] == law);
             of.map(|r| r["travel"]["mean"].as_f64().unwrap()).sum()
         };
-        assert!(travel("fixed") < 1e-9 && travel("trim") > 0.1 && travel("pid") > 0.1 && travel("mpc") > 0.1);
+        assert!(travel("fixed") < 1e-9);
+        for law in ["trim", "pid", "mpc", "rl"] {
+            assert!(travel(law) > 0.1, "{law}");
+        }
         let saved = report["summary"].as_array().unwrap();
         let of_fixed = saved.iter().find(|s| s["controller"] == "fixed" && s["plants"] == "all").unwrap();
         assert_eq!(of_fixed["cooling_saving_pct"]["mean"], 0.0);
@@ -117,6 +120,7 @@ mod control {
             (["control", "--scenarios", "mars-*"], "there are air-summer-training"),
             (["control", "--plants", "steam"], "expected air, liquid or immersion"),
             (["control", "--hours", "0"], "expected more than 0"),
+            (["control", "--policies", "no/such/folder"], "no/such/folder/air.json"),
         ] {
             let (code, _, err) = bench(&args);
             assert!(code == 2 && err.contains(expected), "{code}: {err}");

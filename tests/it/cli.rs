@@ -104,7 +104,9 @@ async fn check_shows_a_new_plant_and_writes_nothing() {
 fn doctor_explains_the_machine() {
     let output = isotherm(&["doctor", "--json"]);
     let findings: Vec<Value> = serde_json::from_str(&stdout(&output)).unwrap();
-    for topic in ["cpu", "memory", "overcommit", "swap", "cgroup", "mlock", "oom", "pressure"] {
+    let topics =
+        ["memory", "overcommit", "swap", "limits", "cgroup", "mlock", "oom", "killed first", "pressure"];
+    for topic in ["cpu"].into_iter().chain(topics) {
         let finding = findings.iter().find(|f| f["topic"] == topic).unwrap_or_else(|| panic!("{topic}"));
         assert!(!finding["means"].as_str().unwrap().is_empty(), "{topic}");
     }

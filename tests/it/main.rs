@@ -10,6 +10,7 @@ mod audit;
 mod bench;
 mod cli;
 mod console;
+mod memory;
 mod modbus;
 mod mqtt;
 mod outages;

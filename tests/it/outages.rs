@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use crate::agent::{Rig, Say, honest};
 
-const HEARTBEAT: u64 = 1;
+pub(crate) const HEARTBEAT: u64 = 1;
 const CHWS_SP: u64 = 2;
 /// One cadence.
-const DECISION: u32 = 4;
+pub(crate) const DECISION: u32 = 4;
 
 /// The last decision's record.
 fn last(rig: &Rig) -> Value {
     rig.bodies("decision").pop().expect("a decision")
 }
 
-async fn verifies_by_replay(rig: &Rig) {
+pub(crate) async fn verifies_by_replay(rig: &Rig) {
     let (code, out, err) = rig.cli(&["replay", "audit.db", "--verify", "--json"]).await;
     let report: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
     assert_eq!((code, &report["first_difference"]), (0, &Value::Null), "{out}{err}");
@@ -348,29 +348,9 @@ async fn kill_9(test: &str, times: u32) {
         rig.restart().await;
     }
     rig.stop().await;
-    let intended: Vec<Value> = rig
-        .records()
-        .iter()
-        .filter_map(|r| {
-            let body: Value = serde_json::from_str(&r.body).unwrap();
-            let action = body.pointer("/verdict/action").or(body.get("action")).cloned();
-            action.filter(Value::is_array)
-        })
-        .flat_map(|a| a.as_array().unwrap().clone())
-        .collect();
-    let log = rig.plc.tell(json!({ "log": true })).await;
-    let mut checked = 0;
-    for entry in log["log"].as_array().unwrap() {
-        let [function, address, words] = [&entry[0], &entry[1], &entry[2]];
-        // The server answers a write by reading it back, which it logs without words.
-        let is_write = (function == 6 || function == 16) && words != &json!([]);
-        if is_write && address != HEARTBEAT {
-            let stands = intended.iter().any(|w| w["address"] == *address && w["words"] == *words);
-            assert!(stands, "register {address} got {words}, which the log does not have");
-            checked += 1;
-        }
-    }
-    assert!(checked > times, "the test saw writes: {checked}");
+    let writes = rig.audited_writes(HEARTBEAT).await;
+    let checked = writes.iter().filter(|(address, _)| *address != HEARTBEAT).count();
+    assert!(checked > times as usize, "the test saw writes: {checked}");
     verifies_by_replay(&rig).await;
 }
 

@@ -51,7 +51,7 @@ fn model() -> Option<PathBuf> {
 }
 
 fn launch(cores: &Cores) -> Launch {
-    Launch { program: env!("CARGO_BIN_EXE_isotherm").into(), load: load(cores.model.clone()) }
+    Launch { program: env!("CARGO_BIN_EXE_isotherm").into(), load: load(cores.model.clone()), group: None }
 }
 
 fn load(path: PathBuf) -> Load {
@@ -537,7 +537,7 @@ impl Fake {
         let program = folder.path().join("fake");
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        Self { _folder: folder, launch: Launch { program, load } }
+        Self { _folder: folder, launch: Launch { program, load, group: None } }
     }
 
     async fn started(&self) -> Reasoner {
@@ -601,7 +601,7 @@ async fn last_words_are_passed_on() {
 
 #[tokio::test]
 async fn a_missing_program_is_not_running() {
-    let launch = Launch { program: "/no/such/program".into(), load: load("fake.gguf".into()) };
+    let launch = Launch { program: "/no/such/program".into(), load: load("fake.gguf".into()), group: None };
     let reasoner = Reasoner::start(launch).unwrap();
     let answer = reasoner.ready(Duration::from_millis(500)).await.unwrap_err().to_string();
     assert!(answer.contains("/no/such/program"), "{answer}");

@@ -72,3 +72,24 @@ fn all_problems_come_at_once_with_their_lines() {
     let line = AIR.lines().position(|l| l == "name = \"chws_sp\"").unwrap() + 1;
     assert!(message.contains(&format!("site.toml:{line}:")), "{message}");
 }
+
+#[test]
+fn a_learned_policy_is_loaded_with_its_site_and_one_of_another_site_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("site.toml");
+    let text = format!("controller = \"rl\"\n{AIR}");
+    std::fs::write(&file, &text).unwrap();
+    let site = site::load(&file).unwrap();
+    assert!(site.rl.network.is_some());
+    // A replay makes the site from the record of the run.
+    let recorded = serde_json::to_string(&site).unwrap();
+    assert!(serde_json::from_str::<site::Site>(&recorded).unwrap() == site);
+    std::fs::write(&file, text.replace("\"crah_fan\"", "\"fans\"")).unwrap();
+    let message = site::load(&file).unwrap_err().to_string();
+    for part in ["site.toml: rl.policy: ", "another site: signal \"crah_fan\"", "training/README.md"] {
+        assert!(message.contains(part), "{message}");
+    }
+    std::fs::write(&file, format!("{text}\n[rl]\npolicy = \"mine.json\"\n")).unwrap();
+    let message = site::load(&file).unwrap_err().to_string();
+    assert!(message.contains(&dir.path().join("mine.json").display().to_string()), "{message}");
+}

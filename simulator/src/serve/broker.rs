@@ -19,13 +19,15 @@ pub(super) async fn start(port: u16) -> anyhow::Result<u16> {
         TcpListener::bind(listen).with_context(|| format!("the embedded broker cannot have {listen}"))?;
     let listen = probe.local_addr()?;
     drop(probe);
+    // It keeps what it has passed on, for each topic up to the product of the segments' size and count: a
+    // megabyte, some hundred frames.
     let config: rumqttd::Config = serde_json::from_value(serde_json::json!({
         "id": 0,
         "router": {
             "id": 0,
             "max_connections": 1000,
             "max_outgoing_packet_count": 200,
-            "max_segment_size": 16_777_216,
+            "max_segment_size": 262_144,
             "max_segment_count": 4,
         },
         "v4": { "1": {

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::{ProgressBar, ProgressStyle};
 use isotherm_sim::scenario::ScenarioError;
 
+use crate::policy::rl::{self, RlError};
 use crate::prompt::PromptError;
 use crate::reason::{Failure, StartError};
 use crate::site::{Backend, Law, Site, SiteError};
@@ -43,9 +44,12 @@ pub struct Args {
     /// Of which plants: air, liquid, immersion.
     #[arg(long, value_delimiter = ',')]
     plants: Vec<String>,
-    /// Seeds 1 to this; each has its own weather, work and sensor errors. 5, or 2 with --quick.
+    /// How many seeds; each has its own weather, work and sensor errors. 5, or 2 with --quick.
     #[arg(long)]
     seeds: Option<u64>,
+    /// The first of them. Results are of seeds from 1 on; what is tuned is tuned on others.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
     /// Simulated hours of a run.
     #[arg(long, default_value_t = 24.0)]
     hours: f64,
@@ -58,6 +62,9 @@ pub struct Args {
     /// GGUF model of the controller `llm`.
     #[arg(long, default_value = "models/smollm2-135m-instruct-q8_0.gguf")]
     model: PathBuf,
+    /// Folder with policies of the controller `rl`, PLANT.json; those built in when absent.
+    #[arg(long)]
+    policies: Option<PathBuf>,
     #[arg(long)]
     pub json: bool,
 }
@@ -72,6 +79,8 @@ pub enum BenchError {
     Usage(String),
     #[error(transparent)]
     Site(#[from] SiteError),
+    #[error("--policies: {0}")]
+    Policy(#[from] RlError),
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     #[error(transparent)]
@@ -164,7 +173,7 @@ fn jobs(args: &Args) -> Result<Vec<Job>, BenchError> {
     }
     let seeds = args.seeds.unwrap_or(if args.quick { 2 } else { 5 });
     let mut jobs = Vec::new();
-    for seed in 1..=seeds {
+    for seed in (args.first_seed..).zip(0..seeds).map(|(seed, _)| seed) {
         for case in &cases {
             for law in &laws {
                 let mut job = Job { case: case.clone(), law: *law, seed, key: String::new() };
@@ -184,6 +193,11 @@ impl Job {
             site.model.path = Some(args.model.clone());
         } else {
             site.model.backend = Backend::None;
+        }
+        if self.law == Law::Rl {
+            let file = |folder: &PathBuf| folder.join(self.case.plant).with_extension("json");
+            site.rl.policy = args.policies.as_ref().map(file);
+            rl::attach(&mut site)?;
         }
         Ok(site)
     }

@@ -84,6 +84,7 @@ fn color(law: Law) -> RGBColor {
         Law::Trim => RGBColor(214, 116, 12),
         Law::Pid => RGBColor(22, 110, 190),
         Law::Mpc => RGBColor(30, 140, 70),
+        Law::Rl => RGBColor(150, 60, 170),
         Law::Llm => RGBColor(190, 30, 100),
     }
 }

@@ -202,7 +202,8 @@ struct Started {
 
 async fn start(load: &Load) -> Result<Started, BenchError> {
     let program = std::env::current_exe().map_err(BenchError::Io)?;
-    let reasoner = Reasoner::start(Launch { program, load: load.clone() }).map_err(BenchError::Io)?;
+    let reasoner =
+        Reasoner::start(Launch { program, load: load.clone(), group: None }).map_err(BenchError::Io)?;
     let facts = reasoner.ready(PATIENCE).await.map_err(BenchError::Model)?;
     Ok(Started { reasoner, facts })
 }

@@ -32,6 +32,7 @@ impl<'a> Checker<'a> {
         self.registers(site);
         self.envelope(site);
         self.model(site);
+        self.memory(site);
         self.console(site);
         self.problems
     }
@@ -323,6 +324,40 @@ impl<'a> Checker<'a> {
             self.top(
                 "model.deadline",
                 "expected more than 0 and at most one cadence: a decision older than that is dropped",
+            );
+        }
+    }
+
+    fn memory(&mut self, site: &Site) {
+        let m = &site.memory;
+        let [a, b, c] = [m.short, m.small, m.parked];
+        if a.available_mb < b.available_mb || b.available_mb < c.available_mb {
+            self.top(
+                "memory.available_mb",
+                "expected no more from one rung to the next: short, small, parked",
+            );
+        }
+        for (key, [a, b, c]) in [
+            ("memory.pressure_pct", [a, b, c].map(|s| s.pressure_pct)),
+            ("memory.group_pct", [a, b, c].map(|s| s.group_pct)),
+        ] {
+            if a > b || b > c || a <= Finite::ZERO || c.get() > 100.0 {
+                self.top(key, "expected percentages above 0 that do not fall from one rung to the next: short, small, parked");
+            }
+        }
+        if !(0.0..100.0).contains(&m.margin_pct.get()) {
+            self.top("memory.margin_pct", format!("expected 0 to below 100 %, got {}", m.margin_pct));
+        }
+        if m.sample < SignedDuration::from_millis(100) || m.hold < m.sample {
+            self.top("memory.sample", "expected at least 100 ms, and a hold of at least one sample");
+        }
+        if m.small_context <= site.model.max_tokens {
+            self.top(
+                "memory.small_context",
+                format!(
+                    "expected more than model.max_tokens, {}: the reply alone would fill it",
+                    site.model.max_tokens
+                ),
             );
         }
     }

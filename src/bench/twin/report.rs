@@ -1,0 +1,189 @@
+//! Sums over windows, and the tables made of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Behaviour, Parameters};
+use crate::site::Role;
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Key {
+    pub(super) plant: &'static str,
+    pub(super) parameters: Parameters,
+    pub(super) behaviour: Behaviour,
+    pub(super) role: Role,
+    pub(super) minutes: u32,
+}
+
+/// Sums over windows.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Sums {
+    pub(super) n: f64,
+    pub(super) twin: f64,
+    pub(super) stays: f64,
+    pub(super) within: [f64; 2],
+    pub(super) moving: [f64; 3],
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.n += other.n;
+        self.twin += other.twin;
+        self.stays += other.stays;
+        self.within.iter_mut().zip(other.within).for_each(|(a, b)| *a += b);
+        self.moving.iter_mut().zip(other.moving).for_each(|(a, b)| *a += b);
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) sums: BTreeMap<Key, Sums>,
+    pub(super) candidate: (f64, f64),
+    pub(super) update: (f64, f64),
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Row {
+    pub plant: &'static str,
+    pub parameters: Parameters,
+    pub behaviour: Behaviour,
+    pub role: Role,
+    pub minutes: u32,
+    pub windows: u64,
+    pub rmse: f64,
+    pub rmse_persistence: f64,
+    /// How much smaller the twin's error is, %.
+    pub better_pct: f64,
+    /// The same over windows in which a setpoint moves, from 15 min before to the horizon.
+    pub moving_better_pct: Option<f64>,
+    /// Share of errors within one and two of the standard deviations given, %.
+    pub within_1_sigma_pct: f64,
+    pub within_2_sigma_pct: f64,
+}
+
+/// The mean of the relative errors of [`CONTROLLED`] roles over plants, at 15 min.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Summary {
+    pub parameters: Parameters,
+    pub behaviour: Behaviour,
+    pub better_pct: f64,
+    pub moving_better_pct: f64,
+    pub power_better_pct: f64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    pub rows: Vec<Row>,
+    pub summary: Vec<Summary>,
+    /// Time of one candidate, microseconds.
+    pub candidate_us: f64,
+    pub update_us: f64,
+}
+
+/// Temperatures that setpoints control.
+const CONTROLLED: [Role; 7] = [
+    Role::ItInlet,
+    Role::Chws,
+    Role::CrahSupply,
+    Role::LiquidSupply,
+    Role::FacilitySupply,
+    Role::Bath,
+    Role::ChipTemp,
+];
+
+fn controlled(plant: &str, role: Role) -> bool {
+    // Air inlets of the liquid plant follow the room, which no setpoint reaches.
+    CONTROLLED.contains(&role) && !(plant == "liquid" && role == Role::ItInlet)
+}
+
+pub(super) fn report(found: &Found) -> Report {
+    let root = |sum: f64, n: f64| (sum / n.max(1.0)).sqrt();
+    let better = |twin: f64, stays: f64| 100.0 * (1.0 - (twin / stays.max(1e-12)).sqrt());
+    let rows: Vec<Row> = found
+        .sums
+        .iter()
+        .map(|(k, s)| Row {
+            plant: k.plant,
+            parameters: k.parameters,
+            behaviour: k.behaviour,
+            role: k.role,
+            minutes: k.minutes,
+            windows: s.n as u64,
+            rmse: root(s.twin, s.n),
+            rmse_persistence: root(s.stays, s.n),
+            better_pct: better(s.twin, s.stays),
+            moving_better_pct: (s.moving[0] > 0.0).then(|| better(s.moving[1], s.moving[2])),
+            within_1_sigma_pct: 100.0 * s.within[0] / s.n,
+            within_2_sigma_pct: 100.0 * s.within[1] / s.n,
+        })
+        .collect();
+    let mut summary = Vec::new();
+    for parameters in [Parameters::Shipped, Parameters::Changed] {
+        for behaviour in [Behaviour::Steps, Behaviour::Trim] {
+            let at_15 = || {
+                rows.iter().filter(move |r| {
+                    r.minutes == 15 && r.parameters == parameters && r.behaviour == behaviour
+                })
+            };
+            let temperatures = || at_15().filter(|r| controlled(r.plant, r.role));
+            let powers = at_15().filter(|r| matches!(r.role, Role::CoolingPower | Role::FacilityPower));
+            summary.push(Summary {
+                parameters,
+                behaviour,
+                better_pct: mean(temperatures().map(|r| r.better_pct)),
+                moving_better_pct: mean(temperatures().filter_map(|r| r.moving_better_pct)),
+                power_better_pct: mean(powers.map(|r| r.better_pct)),
+            });
+        }
+    }
+    let us = |(seconds, n): (f64, f64)| 1e6 * seconds / n.max(1.0);
+    Report { rows, summary, candidate_us: us(found.candidate), update_us: us(found.update) }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
+    if n > 0.0 { sum / n } else { 0.0 }
+}
+
+impl Report {
+    /// Tables for people and documents.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut lines = vec![
+            "| parameters | behaviour | temperatures better at 15 min, % | while setpoints move, % | powers better, % |"
+                .to_owned(),
+            "| --- | --- | --- | --- | --- |".to_owned(),
+        ];
+        lines.extend(self.summary.iter().map(|s| {
+            let names = [word(&s.parameters), word(&s.behaviour)].join(" | ");
+            let [a, b, c] = [s.better_pct, s.moving_better_pct, s.power_better_pct];
+            format!("| {names} | {a:.1} | {b:.1} | {c:.1} |")
+        }));
+        lines.push(String::new());
+        lines.push(
+            "| plant | parameters | behaviour | role | min | RMSE | persistence | better, % | moving, % | in 1 sigma, % | in 2 sigma, % |"
+                .to_owned(),
+        );
+        lines.push("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |".to_owned());
+        lines.extend(self.rows.iter().map(|r| {
+            let names = [word(&r.parameters), word(&r.behaviour), word(&r.role)].join(" | ");
+            let moving = r.moving_better_pct.map_or("-".to_owned(), |m| format!("{m:.0}"));
+            let Row { plant, minutes, rmse, rmse_persistence, better_pct, .. } = r;
+            let [one, two] = [r.within_1_sigma_pct, r.within_2_sigma_pct];
+            format!(
+                "| {plant} | {names} | {minutes} | {rmse:.2} | {rmse_persistence:.2} | {better_pct:.0} | {moving} | {one:.0} | {two:.0} |"
+            )
+        }));
+        lines.push(format!(
+            "\nOne candidate takes {:.1} us, one frame to learn from {:.1} us.\n",
+            self.candidate_us, self.update_us
+        ));
+        lines.join("\n")
+    }
+}
+
+/// As in JSON.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(ToOwned::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,1 @@
+"""Offline reinforcement learning of a controller of setpoints, on logs of `isotherm bench log`."""
