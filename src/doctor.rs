@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::model;
-use crate::reason::CacheType;
 use crate::reason::admission::{self, Need};
 use crate::site::{Backend, Site};
 
@@ -103,7 +102,7 @@ fn model_file(site: &Site) -> Finding {
                     format!("the site expects {expected}: the file is another model, or damaged"),
                 );
             }
-            let need = Need::of(&facts, site.model.context, CacheType::default());
+            let need = Need::of(&facts, site.model.context, site.model.cache);
             let mut limits = admission::limits();
             limits.extend(
                 site.model.memory_limit_mb.map(|mb| ("memory_limit_mb", mb.saturating_mul(1_000_000))),

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "demo")]
 pub mod control;
+#[cfg(all(feature = "demo", feature = "llama"))]
+pub mod decide;
 pub mod guard;
 pub mod ingest;
 #[cfg(feature = "demo")]

@@ -124,6 +124,9 @@ enum BenchCommand {
     /// Controllers against each other on simulated plants.
     #[cfg(feature = "demo")]
     Control(bench::control::Args),
+    /// How fast a model decides, against a plain loop on the same model.
+    #[cfg(all(feature = "demo", feature = "llama"))]
+    Decide(bench::decide::Args),
     /// Transitions under mixed behaviour, for learning control offline.
     #[cfg(feature = "demo")]
     Log(bench::control::log::Args),
@@ -320,6 +323,11 @@ fn bench(command: &BenchCommand) -> Done {
             }
             print!("{}", report.markdown());
             return Ok(());
+        }
+        #[cfg(all(feature = "demo", feature = "llama"))]
+        BenchCommand::Decide(args) => {
+            let report = runtime()?.block_on(bench::decide::run(args)).map_err(usage)?;
+            (serde_json::to_value(report), args.json)
         }
         #[cfg(feature = "demo")]
         BenchCommand::Log(args) => {

@@ -15,21 +15,21 @@
 
 mod pipes;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::BufReader;
 use tokio::process::{Child, Command as Program};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use pipes::{Log, Pipes, pass_on};
 
 use super::protocol::{Command, Facts, Load, ProtocolError, Reply};
 use super::{Completion, Failure, Request};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, monotonic};
 use crate::memory::group::ReasonerGroup;
 
 /// Hashing and mapping the largest model from a slow disk stays below this.
@@ -139,8 +139,8 @@ impl Reasoner {
     }
 
     /// Asks once, and never takes longer than the request's deadline. Returns at once while the model is
-    /// not loaded.
-    pub async fn ask(&mut self, request: Request) -> Result<Completion, Failure> {
+    /// not loaded. Where more ask than the process answers at once, the others wait.
+    pub async fn ask(&self, request: Request) -> Result<Completion, Failure> {
         let since = Stopwatch::start();
         let deadline = request.deadline.try_into().unwrap_or(Duration::ZERO);
         if !matches!(*self.state.borrow(), State::Ready(_)) {
@@ -188,6 +188,44 @@ impl Reasoner {
 
 fn late(deadline: Duration) -> Failure {
     Failure::Late { deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) }
+}
+
+/// A question that the process has been asked.
+struct Asked {
+    /// `None`: told that it is late. The answer must still be taken off the pipe.
+    reply: Option<oneshot::Sender<Result<Completion, Failure>>>,
+    deadline: Duration,
+    due: Instant,
+}
+
+impl Asked {
+    /// The request with what is left of its time; `None`: nothing is, and whoever asked has been told.
+    fn new(ask: Ask) -> Option<(Request, Self)> {
+        let deadline = Duration::try_from(ask.request.deadline).unwrap_or(Duration::ZERO);
+        let left = deadline.saturating_sub(ask.since.elapsed());
+        let mut asked = Self { reply: Some(ask.reply), deadline, due: monotonic() + left };
+        if left.is_zero() {
+            asked.is_given_up();
+            return None;
+        }
+        let deadline = left.try_into().unwrap_or(ask.request.deadline);
+        Some((Request { deadline, ..ask.request }, asked))
+    }
+
+    /// Once it is due: says that it is late, and the next time that no answer is waited for any longer.
+    fn is_given_up(&mut self) -> bool {
+        let Some(reply) = self.reply.take() else { return true };
+        reply.send(Err(late(self.deadline))).ok();
+        self.due += GRACE;
+        false
+    }
+
+    fn answer(self, result: Result<Completion, Failure>) {
+        if let Some(reply) = self.reply {
+            // Whoever asked may have given up.
+            reply.send(result).ok();
+        }
+    }
 }
 
 /// Owns the process.
@@ -260,7 +298,7 @@ impl Keeper {
         };
         let load = Command::Load(self.launch.load.clone());
         let loading = timeout(LOAD_LIMIT, async {
-            pipes.send(&load).await?;
+            pipes.send(&load)?;
             pipes.receive().await
         });
         let facts = match declining(&mut self.asked, &State::Starting, loading).await {
@@ -278,57 +316,56 @@ impl Keeper {
         tracing::info!(pid = facts.pid, load_ms = facts.load_ms, sha256 = facts.sha256, "reasoner ready");
         self.shown.send_replace(State::Ready(Box::new(facts)));
 
-        let mut id = 0;
-        loop {
-            let ask = tokio::select! {
-                Some(ask) = self.asked.recv() => ask,
-                status = exit(self.child.as_mut()) => {
-                    return self.lost(pipes.log.obituary(status).await, false);
-                }
-            };
-            id += 1;
-            if let Err(lost) = self.serve(id, ask, &mut pipes).await {
-                return lost;
-            }
-        }
+        self.serve(pipes).await
     }
 
-    /// Answers one question; `Err` when the process can no longer be trusted with another.
-    async fn serve(&mut self, id: u64, ask: Ask, pipes: &mut Pipes) -> Result<(), Lost> {
-        let deadline = Duration::try_from(ask.request.deadline).unwrap_or(Duration::ZERO);
-        let left = deadline.saturating_sub(ask.since.elapsed());
-        let request =
-            Request { deadline: left.try_into().unwrap_or(ask.request.deadline), ..ask.request.clone() };
-        let mut exchange = Box::pin(async {
-            pipes.send(&Command::Ask { id, request }).await?;
-            pipes.receive().await
-        });
-        let failure = match timeout(left, &mut exchange).await {
-            Ok(Ok(Reply::Answer { id: answered, result })) if answered == id => {
-                self.pause = FIRST_PAUSE;
-                ask.answer(result);
-                return Ok(());
-            }
-            Ok(Ok(other)) => {
-                let found = named(&other);
-                Failure::Garbled { what: format!("expected the answer to question {id}, found {found}") }
-            }
-            Ok(Err(broken)) => {
-                drop(exchange);
-                self.failure(broken, &mut pipes.log).await
-            }
-            Err(_) => {
-                ask.answer(Err(late(deadline)));
-                // The answer must still be taken off the pipe, or it would be the next question's.
-                return match timeout(GRACE, exchange).await {
-                    Ok(Ok(Reply::Answer { id: answered, .. })) if answered == id => Ok(()),
-                    _ => Err(self.lost(format!("it was {} s late and was ended", GRACE.as_secs()), false)),
-                };
+    /// Passes questions on and answers back, until the process can no longer be trusted with another.
+    async fn serve(&mut self, mut pipes: Pipes) -> Lost {
+        let at_once = self.launch.load.sequences.max(1) as usize;
+        let mut id = 0;
+        let mut asked = BTreeMap::<u64, Asked>::new();
+        let (why, failure) = loop {
+            let due = asked.values().map(|a| a.due).min();
+            tokio::select! {
+                biased;
+                Some(ask) = self.asked.recv(), if asked.len() < at_once => {
+                    let Some((request, waiting)) = Asked::new(ask) else { continue };
+                    id += 1;
+                    asked.insert(id, waiting);
+                    if let Err(broken) = pipes.send(&Command::Ask { id, request }) {
+                        break self.failure(broken, &mut pipes.log).await.told();
+                    }
+                }
+                reply = pipes.receive() => match reply {
+                    Ok(Reply::Answer { id, result }) if asked.contains_key(&id) => {
+                        self.pause = FIRST_PAUSE;
+                        if let Some(answered) = asked.remove(&id) {
+                            answered.answer(result);
+                        }
+                    }
+                    Ok(other) => {
+                        let found = named(&other);
+                        let what = format!("expected the answer to a question, found {found}");
+                        break Failure::Garbled { what }.told();
+                    }
+                    Err(broken) => break self.failure(broken, &mut pipes.log).await.told(),
+                },
+                () = sleep_until(due.unwrap_or_else(monotonic)), if due.is_some() => {
+                    let now = monotonic();
+                    if asked.values_mut().filter(|a| a.due <= now).any(Asked::is_given_up) {
+                        let why = format!("it was {} s late and was ended", GRACE.as_secs());
+                        break (why.clone(), Failure::Died { how: why });
+                    }
+                }
+                status = exit(self.child.as_mut()), if asked.is_empty() => {
+                    let how = pipes.log.obituary(status).await;
+                    break (how.clone(), Failure::Died { how });
+                }
             }
         };
-        let lost = self.lost(failure.to_string(), false);
-        ask.answer(Err(failure));
-        Err(lost)
+        let lost = self.lost(why, false);
+        asked.into_values().for_each(|a| a.answer(Err(failure.clone())));
+        lost
     }
 
     /// What a broken exchange means: the process is gone, or it talks nonsense.
@@ -364,11 +401,9 @@ impl Keeper {
         let missing = || std::io::Error::other("a pipe is missing");
         let last = Arc::default();
         let ended = tokio::spawn(pass_on(child.stderr.take().ok_or_else(missing)?, Arc::clone(&last)));
-        Ok(Pipes {
-            input: child.stdin.take().ok_or_else(missing)?,
-            output: BufReader::new(child.stdout.take().ok_or_else(missing)?),
-            log: Log { last, ended },
-        })
+        let input = child.stdin.take().ok_or_else(missing)?;
+        let output = child.stdout.take().ok_or_else(missing)?;
+        Ok(Pipes::new(input, output, Log { last, ended }))
     }
 }
 
@@ -387,6 +422,13 @@ async fn declining<T>(asked: &mut mpsc::Receiver<Ask>, state: &State, future: im
 async fn changed(ordered: &mut watch::Receiver<Order>) {
     if ordered.changed().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+impl Failure {
+    /// In words, and itself.
+    fn told(self) -> (String, Self) {
+        (self.to_string(), self)
     }
 }
 

@@ -10,16 +10,18 @@ use serde_json::{Value, json};
 use toktrie::{TokEnv, TokTrie, TokenId, TokenizerEnv};
 
 use super::Failure;
+use super::protocol::Pace;
 
 /// Compiles schemas for one model. Built once: it walks the whole vocabulary.
 pub(super) struct Grammars {
     factory: ParserFactory,
     /// The last schema and its grammar at the start of a reply. A site asks with one schema.
     last: Option<(Value, Matcher)>,
+    pace: Pace,
 }
 
 impl Grammars {
-    pub(super) fn new(model: &Arc<LlamaModel>) -> Result<Self, Failure> {
+    pub(super) fn new(model: &Arc<LlamaModel>, pace: Pace) -> Result<Self, Failure> {
         let vocabulary: TokEnv = Arc::new(Vocabulary {
             tokens: LlamaSampler::llguidance_tok_env(model),
             model: Arc::clone(model),
@@ -27,7 +29,7 @@ impl Grammars {
         let mut factory =
             ParserFactory::new_simple(&vocabulary).map_err(|e| Failure::Compute { why: e.to_string() })?;
         factory.quiet().limits_mut().verbose_errors = false;
-        Ok(Self { factory, last: None })
+        Ok(Self { factory, last: None, pace })
     }
 
     /// The grammar of `schema` at the start of a reply.
@@ -42,8 +44,10 @@ impl Grammars {
             return Err(Failure::Schema { why: format!("expected an object, found {schema}") });
         };
         // Whitespace the model may choose wastes tokens, and nothing after it can be forced.
-        let spelling = json!({ "whitespace_flexible": false, "item_separator": ",", "key_separator": ":" });
-        object.insert("x-guidance".to_owned(), spelling);
+        if self.pace == Pace::Fast {
+            let fixed = json!({ "whitespace_flexible": false, "item_separator": ",", "key_separator": ":" });
+            object.insert("x-guidance".to_owned(), fixed);
+        }
         let matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(fixed)));
         if let Some(why) = matcher.get_error() {
             return Err(Failure::Schema { why });

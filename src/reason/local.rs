@@ -1,14 +1,20 @@
-//! Decoding under a schema with llama.cpp.
+//! Decoding under a schema with llama.cpp, for one question or several at once.
 //!
 //! Two things make a reply fast: text the schema leaves no choice about is never asked for (it joins the
-//! next batch), and what is still in the cache from the last prompt is not computed again. Neither may
+//! next batch), and what is still in the cache from earlier prompts is not computed again. Neither may
 //! change a reply, so the batches a prompt is computed in depend on the prompt alone: floating-point sums
 //! differ with the shape of a batch. The cache is therefore reused in whole batches, and the same request
 //! gives the same tokens whether the cache was warm or cold (same build, machine and number of threads).
+//!
+//! Several questions share each pass over the weights: every step computes the next piece of each of them,
+//! in one batch. What a question is beside changes the shape of that batch, so equal tokens are promised
+//! only to a question that is answered alone.
+
+mod job;
+mod sample;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
@@ -16,121 +22,178 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
-use toktrie::SimpleVob;
+use llama_cpp_sys_2::{LLAMA_FLASH_ATTN_TYPE_DISABLED as NO_FLASH, LLAMA_FLASH_ATTN_TYPE_ENABLED as FLASH};
 
 use super::admission::BATCH;
 use super::constraint::Grammars;
-use super::protocol::CacheType;
-use super::{Chosen, Completion, Failure, Request, Sampler};
+use super::lane::Lane;
+use super::protocol::{CacheType, Pace};
+use super::{Completion, Failure, Request};
 use crate::clock::Stopwatch;
+use job::{Job, Piece};
 
-/// A model, its cache, and what is in the cache.
+/// How a context is made, the same in every lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    /// Tokens of each sequence.
+    pub(super) context: u32,
+    pub(super) cache: CacheType,
+    pub(super) flash: bool,
+    pub(super) pace: Pace,
+}
+
+/// A question's number and what became of it.
+pub(super) type Answer = (u64, Result<Completion, Failure>);
+
+/// A model, and the sequences of its cache.
 pub(super) struct Engine<'m> {
     model: &'m LlamaModel,
     context: LlamaContext<'m>,
     grammars: Grammars,
     batch: LlamaBatch<'static>,
+    /// By number of the sequence.
+    slots: Vec<Slot>,
+    pace: Pace,
+}
+
+/// One sequence: what is in its cache, and who uses it.
+#[derive(Default)]
+struct Slot {
     /// The batches whose keys and values are in the cache, in order.
     cached: Vec<Vec<LlamaToken>>,
+    job: Option<Job>,
+}
+
+impl Slot {
+    /// How many batches of `prompt` are in the cache.
+    fn shared(&self, prompt: &[Vec<LlamaToken>]) -> usize {
+        self.cached.iter().zip(prompt).take_while(|(old, new)| old == new).count()
+    }
 }
 
 impl<'m> Engine<'m> {
     pub(super) fn new(
         backend: &LlamaBackend,
         model: &'m Arc<LlamaModel>,
-        tokens: u32,
-        threads: u32,
-        cache: CacheType,
+        lane: Lane,
+        setup: Setup,
     ) -> Result<Self, Failure> {
-        let kind = match cache {
+        let kind = match setup.cache {
             CacheType::F16 => KvCacheType::F16,
             CacheType::Q8_0 => KvCacheType::Q8_0,
         };
+        let tokens = setup.context.saturating_mul(lane.sequences);
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(tokens))
             .with_n_batch(tokens)
             .with_n_ubatch(BATCH)
-            .with_n_seq_max(1)
-            .with_n_threads(threads as i32)
-            .with_n_threads_batch(threads as i32)
+            .with_n_seq_max(lane.sequences)
+            .with_n_threads(lane.threads as i32)
+            .with_n_threads_batch(lane.threads as i32)
             .with_type_k(kind)
-            .with_type_v(kind);
+            .with_type_v(kind)
+            .with_flash_attention_policy(if setup.flash { FLASH } else { NO_FLASH });
         let context =
             model.new_context(backend, params).map_err(|e| Failure::Compute { why: e.to_string() })?;
         let batch = LlamaBatch::new(context.n_ctx() as usize, 1);
-        Ok(Self { model, context, grammars: Grammars::new(model)?, batch, cached: Vec::new() })
+        let slots = (0..lane.sequences).map(|_| Slot::default()).collect();
+        let pace = setup.pace;
+        Ok(Self { model, context, grammars: Grammars::new(model, pace)?, batch, slots, pace })
     }
 
     /// Tokens of prompt and reply together.
     pub(super) fn tokens(&self) -> u32 {
-        self.context.n_ctx()
+        self.context.n_ctx() / self.slots.len() as u32
     }
 
-    pub(super) fn answer(&mut self, request: &Request) -> Result<Completion, Failure> {
+    /// Whether one more question can be taken in.
+    pub(super) fn has_room(&self) -> bool {
+        self.slots.iter().any(|s| s.job.is_none())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.slots.iter().all(|s| s.job.is_none())
+    }
+
+    /// Takes a question in, where there is room. `Some`: its answer needs no computation.
+    pub(super) fn take(&mut self, id: u64, request: &Request) -> Option<Answer> {
+        match self.admit(id, request) {
+            Ok(None) => None,
+            Ok(Some(job)) => Some((id, job.finish())),
+            Err(failure) => Some((id, Err(failure))),
+        }
+    }
+
+    fn admit(&mut self, id: u64, request: &Request) -> Result<Option<Job>, Failure> {
         let watch = Stopwatch::start();
-        let deadline = Deadline { watch, limit: request.deadline.unsigned_abs() };
-        let mut grammar = self.grammars.matcher(&request.schema)?;
-        let mut prompt = self.batches(request);
-        let prompt_tokens = count(&prompt);
-        let reply = request.sampler.max_tokens;
-        if prompt_tokens == 0 {
+        let grammar = self.grammars.matcher(&request.schema)?;
+        let prompt = self.batches(request);
+        let (tokens, reply) = (count(&prompt), request.sampler.max_tokens);
+        let Some((_, reusable)) = prompt.split_last() else {
             return Err(Failure::Compute { why: "the prompt is empty".to_owned() });
+        };
+        if tokens.saturating_add(reply) > self.tokens() {
+            return Err(Failure::TooLong { tokens, reply, context: self.tokens() });
         }
-        if prompt_tokens.saturating_add(reply) > self.tokens() {
-            return Err(Failure::TooLong { tokens: prompt_tokens, reply, context: self.tokens() });
+        let (at, kept) = self.place(if self.pace == Pace::Plain { &[] } else { reusable })?;
+        let mut job = Job::new(id, request, grammar, prompt, self.pace, watch);
+        if job.begin(kept, self.grammars.tokens())? {
+            return Ok(Some(job));
         }
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.job = Some(job);
+        }
+        Ok(None)
+    }
 
-        // The last batch waits for the forced beginning of the reply.
-        let mut waiting = prompt.pop().unwrap_or_default();
-        let reused_tokens = self.keep(&prompt)?;
-        for batch in prompt.drain(self.cached.len()..) {
-            deadline.check()?;
-            self.compute(batch)?;
+    /// Computes the next piece of every question that is under way; what is answered then.
+    pub(super) fn step(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let mut chosen_behind = Vec::new();
+        self.batch.clear();
+        let mut added = Ok(());
+        for (seq, slot) in (0i32..).zip(&mut self.slots) {
+            if let Some(late) = slot.job.as_ref().and_then(|job| job.check_deadline().err())
+                && let Some(job) = slot.job.take()
+            {
+                answers.push((job.id, Err(late)));
+            }
+            let Some(job) = &mut slot.job else { continue };
+            let start = count(&slot.cached) as i32;
+            let Piece { tokens, ends } = job.next();
+            let last = tokens.len().saturating_sub(1);
+            for (at, (i, token)) in (start..).zip(tokens.iter().enumerate()) {
+                added = added.and_then(|()| self.batch.add(*token, at, &[seq], ends && i == last));
+            }
+            if ends {
+                chosen_behind.push((seq, self.batch.n_tokens() - 1));
+            }
+            slot.cached.push(tokens);
         }
-
-        let mut written = Written::default();
-        let mut dice = Dice(u64::from(request.sampler.seed));
-        let mut prefill_ms = None;
-        while !grammar.is_stopped() {
-            let forced = grammar.compute_ff_tokens();
-            grammar.consume_tokens(&forced).map_err(|e| broken(&e))?;
-            for token in forced {
-                self.write(&mut written, token, None);
-                waiting.push(LlamaToken(token.cast_signed()));
-            }
-            if grammar.is_stopped() {
-                break;
-            }
-            if written.tokens.len() as u64 >= u64::from(reply) {
-                return Err(Failure::Unfinished { tokens: written.tokens.len() as u32 });
-            }
-            let allowed = grammar.compute_mask().map_err(|e| broken(&e))?;
-            deadline.check()?;
-            self.compute(std::mem::take(&mut waiting))?;
-            prefill_ms.get_or_insert_with(|| watch.millis());
-            let (token, p) = choose(self.context.get_logits(), &allowed, request.sampler, &mut dice)?;
-            grammar.consume_token(token).map_err(|e| broken(&e))?;
-            if self.grammars.tokens().eos_tokens().contains(&token) {
-                break;
-            }
-            self.write(&mut written, token, Some(p));
-            waiting.push(LlamaToken(token.cast_signed()));
+        if self.batch.n_tokens() == 0 {
+            return answers;
         }
-        if written.tokens.len() as u64 > u64::from(reply) {
-            return Err(Failure::Unfinished { tokens: written.tokens.len() as u32 });
+        let computed = added
+            .map_err(|e| e.to_string())
+            .and_then(|()| self.context.decode(&mut self.batch).map_err(|e| e.to_string()));
+        if let Err(why) = computed {
+            let lost = self.slots.iter_mut().filter_map(|s| s.job.take());
+            answers.extend(lost.map(|job| (job.id, Err(Failure::Compute { why: why.clone() }))));
+            self.forget();
+            return answers;
         }
-        let total_ms = watch.millis();
-        let prefill_ms = prefill_ms.unwrap_or(total_ms);
-        Ok(Completion {
-            text: String::from_utf8(written.bytes)
-                .map_err(|e| Failure::Compute { why: format!("the reply is not UTF-8: {e}") })?,
-            tokens: written.tokens,
-            prompt_tokens,
-            reused_tokens,
-            forced_tokens: written.forced,
-            prefill_ms,
-            decode_ms: total_ms - prefill_ms,
-        })
+        for (seq, row) in chosen_behind {
+            let Some(slot) = self.slots.get_mut(seq as usize) else { continue };
+            let Some(job) = &mut slot.job else { continue };
+            let done = job.choose(self.context.get_logits_ith(row), self.grammars.tokens());
+            if done == Ok(false) {
+                continue;
+            }
+            if let Some(job) = slot.job.take() {
+                answers.push((job.id, done.and_then(|_| job.finish())));
+            }
+        }
+        answers
     }
 
     /// The prompt as tokens, in the batches it is computed in. Prefix and body become tokens apart, so that
@@ -147,184 +210,58 @@ impl<'m> Engine<'m> {
         prefix.chunks(size).chain(body.chunks(size)).map(<[_]>::to_vec).collect()
     }
 
-    /// Cuts the cache down to the batches it shares with `prompt`, and counts their tokens.
-    fn keep(&mut self, prompt: &[Vec<LlamaToken>]) -> Result<u32, Failure> {
-        let shared = self.cached.iter().zip(prompt).take_while(|(old, new)| old == new).count();
-        self.cached.truncate(shared);
-        let kept = count(&self.cached);
+    /// A free sequence whose cache holds as much of `prompt` as any does, and nothing else; and how many
+    /// batches that is.
+    fn place(&mut self, prompt: &[Vec<LlamaToken>]) -> Result<(usize, usize), Failure> {
+        // The first of equals; and among useless caches the emptiest, so that the others are kept.
+        let best = |slots: &[Slot], usable: fn(&Slot) -> bool| {
+            let usable = slots.iter().enumerate().filter(|(_, s)| usable(s));
+            let rated = usable.map(|(at, s)| (s.shared(prompt), std::cmp::Reverse(s.cached.len()), at));
+            rated.max_by_key(|(shared, spare, at)| (*shared, *spare, std::cmp::Reverse(*at)))
+        };
+        let free = best(&self.slots, |s| s.job.is_none());
+        let Some((own, _, at)) = free else {
+            return Err(Failure::Compute { why: "every sequence is in use".to_owned() });
+        };
+        if let Some((shared, _, from)) = best(&self.slots, |_| true).filter(|(shared, ..)| *shared > own) {
+            self.keep(at, &[])?;
+            self.context
+                .copy_kv_cache_seq(from as i32, at as i32, None, None)
+                .map_err(|e| Failure::Compute { why: e.to_string() })?;
+            let copied = prompt.get(..shared).unwrap_or_default().to_vec();
+            if let Some(slot) = self.slots.get_mut(at) {
+                slot.cached = copied;
+            }
+        }
+        self.keep(at, prompt)
+    }
+
+    /// Cuts a sequence's cache down to the batches it shares with `prompt`.
+    fn keep(&mut self, at: usize, prompt: &[Vec<LlamaToken>]) -> Result<(usize, usize), Failure> {
+        let Some(slot) = self.slots.get_mut(at) else { return Ok((at, 0)) };
+        let shared = slot.shared(prompt);
+        slot.cached.truncate(shared);
         let cut = self
             .context
-            .clear_kv_cache_seq(Some(0), Some(kept), None)
+            .clear_kv_cache_seq(Some(at as u32), Some(count(&slot.cached)), None)
             .map_err(|e| Failure::Compute { why: e.to_string() })?;
         if cut {
-            return Ok(kept);
+            return Ok((at, shared));
         }
-        // Recurrent models cannot forget a part.
-        self.forget();
-        Ok(0)
+        // Recurrent models cannot forget a part; a whole sequence they can.
+        slot.cached.clear();
+        self.context
+            .clear_kv_cache_seq(Some(at as u32), None, None)
+            .map_err(|e| Failure::Compute { why: e.to_string() })?;
+        Ok((at, 0))
     }
 
     fn forget(&mut self) {
         self.context.clear_kv_cache();
-        self.cached.clear();
-    }
-
-    /// Runs the model over `tokens` behind what is cached; the logits are those of the last one.
-    fn compute(&mut self, tokens: Vec<LlamaToken>) -> Result<(), Failure> {
-        let start = count(&self.cached) as i32;
-        self.batch.clear();
-        let last = tokens.len().saturating_sub(1);
-        let result = (start..)
-            .zip(tokens.iter().enumerate())
-            .try_for_each(|(at, (i, token))| self.batch.add(*token, at, &[0], i == last))
-            .map_err(|e| e.to_string())
-            .and_then(|()| self.context.decode(&mut self.batch).map_err(|e| e.to_string()));
-        if let Err(why) = result {
-            self.forget();
-            return Err(Failure::Compute { why });
-        }
-        self.cached.push(tokens);
-        Ok(())
-    }
-
-    /// Appends a token; one without a probability was forced.
-    fn write(&self, written: &mut Written, token: u32, p: Option<f32>) {
-        let bytes = self.grammars.tokens().token(token);
-        written.bytes.extend_from_slice(bytes);
-        written.forced += u32::from(p.is_none());
-        written.tokens.push(Chosen {
-            id: token.cast_signed(),
-            bytes: bytes.len() as u16,
-            p: p.unwrap_or(1.0),
-        });
-    }
-}
-
-#[derive(Default)]
-struct Written {
-    bytes: Vec<u8>,
-    tokens: Vec<Chosen>,
-    forced: u32,
-}
-
-struct Deadline {
-    watch: Stopwatch,
-    limit: Duration,
-}
-
-impl Deadline {
-    fn check(&self) -> Result<(), Failure> {
-        if self.watch.elapsed() < self.limit {
-            return Ok(());
-        }
-        Err(Failure::Late { deadline_ms: u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX) })
+        self.slots.iter_mut().for_each(|s| s.cached.clear());
     }
 }
 
 fn count(batches: &[Vec<LlamaToken>]) -> u32 {
     batches.iter().map(|b| b.len() as u32).sum()
-}
-
-fn broken(error: &impl std::fmt::Display) -> Failure {
-    Failure::Compute { why: format!("the grammar failed: {error}") }
-}
-
-/// Chooses among the allowed tokens, and gives the choice's probability among them at temperature 1.
-fn choose(
-    logits: &[f32],
-    allowed: &SimpleVob,
-    sampler: Sampler,
-    dice: &mut Dice,
-) -> Result<(u32, f32), Failure> {
-    let candidates: Vec<(u32, f64)> = allowed
-        .iter()
-        .filter_map(|token| Some((token, f64::from(*logits.get(token as usize)?))))
-        .filter(|(_, logit)| logit.is_finite())
-        .collect();
-    // The first of equals, so that a tie is no matter of chance.
-    let best = candidates.iter().copied().reduce(|a, b| if b.1 > a.1 { b } else { a });
-    let Some((best, top)) = best else {
-        return Err(Failure::Compute { why: "no allowed token has a finite logit".to_owned() });
-    };
-    let weight = |logit: f64| (logit - top).exp();
-    let total: f64 = candidates.iter().map(|(_, logit)| weight(*logit)).sum();
-    let temperature = sampler.temperature.get();
-    let token = if temperature > 0.0 {
-        let weight = |logit: f64| ((logit - top) / temperature).exp();
-        let mut left = dice.roll() * candidates.iter().map(|(_, logit)| weight(*logit)).sum::<f64>();
-        let drawn = candidates.iter().find(|(_, logit)| {
-            left -= weight(*logit);
-            left < 0.0
-        });
-        drawn.map_or(best, |(token, _)| *token)
-    } else {
-        best
-    };
-    let logit = candidates.iter().find(|(t, _)| *t == token).map_or(top, |(_, logit)| *logit);
-    Ok((token, (weight(logit) / total) as f32))
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same seed gives the same draws on every machine.
-struct Dice(u64);
-
-impl Dice {
-    /// Uniform in [0, 1).
-    fn roll(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (z >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::units::Finite;
-
-    fn sampler(temperature: f64) -> Sampler {
-        Sampler { max_tokens: 1, temperature: Finite::constant(temperature), seed: 1 }
-    }
-
-    fn allowed(tokens: &[u32]) -> SimpleVob {
-        let mut mask = SimpleVob::alloc(8);
-        for token in tokens {
-            mask.allow_token(*token);
-        }
-        mask
-    }
-
-    #[test]
-    fn greedy_takes_the_best_allowed_token_and_measures_it_among_the_allowed() {
-        let logits = [9.0, 1.0, 1.0 + 3f32.ln(), f32::NAN];
-        let (token, p) = choose(&logits, &allowed(&[1, 2, 3, 7]), sampler(0.0), &mut Dice(1)).unwrap();
-        assert_eq!(token, 2);
-        assert!((p - 0.75).abs() < 1e-6, "{p}");
-    }
-
-    #[test]
-    fn a_tie_goes_to_the_lower_token() {
-        let (token, p) = choose(&[2.0; 8], &allowed(&[5, 3]), sampler(0.0), &mut Dice(1)).unwrap();
-        assert_eq!(token, 3);
-        assert!((p - 0.5).abs() < 1e-6);
-    }
-
-    #[test]
-    fn nothing_finite_is_an_error() {
-        assert!(choose(&[f32::NAN; 4], &allowed(&[0, 1]), sampler(0.0), &mut Dice(1)).is_err());
-        assert!(choose(&[1.0; 4], &allowed(&[]), sampler(0.0), &mut Dice(1)).is_err());
-    }
-
-    #[test]
-    fn sampling_follows_the_probabilities_and_the_seed() {
-        let logits = [0.0, 3f32.ln()];
-        let draw = |dice: &mut Dice| choose(&logits, &allowed(&[0, 1]), sampler(1.0), dice).unwrap();
-        let mut dice = Dice(7);
-        let ones = (0..4000).filter(|_| draw(&mut dice).0 == 1).count();
-        // 3000 expected, standard deviation 27.
-        assert!((2850..3150).contains(&ones), "{ones}");
-        assert_eq!(draw(&mut Dice(3)), draw(&mut Dice(3)));
-    }
 }

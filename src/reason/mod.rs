@@ -9,6 +9,8 @@ pub mod protocol;
 #[cfg(feature = "llama")]
 mod constraint;
 #[cfg(feature = "llama")]
+mod lane;
+#[cfg(feature = "llama")]
 mod local;
 #[cfg(feature = "llama")]
 pub mod worker;
@@ -24,7 +26,7 @@ use crate::site;
 use crate::units::Finite;
 pub use child::{Launch, Order, Reasoner};
 pub use openai::Server;
-pub use protocol::{CacheType, Facts, Load};
+pub use protocol::{CacheType, Facts, Load, Pace};
 
 /// Where completions come from.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Backend {
     /// Starts what the site's `[model]` asks for. `program` is run as `program reasoner` for a local model:
     /// this very program, outside tests.
     pub fn start(model: &site::Model, program: PathBuf) -> Result<Self, StartError> {
-        Self::start_in(model, program, None)
+        Self::launch(model, program, None, 1)
     }
 
     /// The same in a control group of its own. It has the limit then, so none is set on the address space.
@@ -60,6 +62,21 @@ impl Backend {
         model: &site::Model,
         program: PathBuf,
         group: Option<ReasonerGroup>,
+    ) -> Result<Self, StartError> {
+        Self::launch(model, program, group, 1)
+    }
+
+    /// Without a group, for up to `sequences` questions at once. What one of them is beside changes the order
+    /// of floating-point sums, so equal questions no longer have to get equal tokens.
+    pub fn start_many(model: &site::Model, program: PathBuf, sequences: u32) -> Result<Self, StartError> {
+        Self::launch(model, program, None, sequences)
+    }
+
+    fn launch(
+        model: &site::Model,
+        program: PathBuf,
+        group: Option<ReasonerGroup>,
+        sequences: u32,
     ) -> Result<Self, StartError> {
         let missing = |field, backend, meaning| StartError::Missing { field, backend, meaning };
         match model.backend {
@@ -72,7 +89,10 @@ impl Backend {
                     context: model.context,
                     threads: model.threads,
                     memory_limit_mb: if group.is_some() { None } else { model.memory_limit_mb },
-                    cache: CacheType::default(),
+                    cache: model.cache,
+                    flash_attention: model.flash_attention,
+                    sequences,
+                    pace: Pace::Fast,
                 };
                 Ok(Self::Local(Reasoner::start(Launch { program, load, group })?))
             }
@@ -93,7 +113,7 @@ impl Backend {
     }
 
     /// Asks once, within the request's deadline.
-    pub async fn ask(&mut self, request: Request) -> Result<Completion, Failure> {
+    pub async fn ask(&self, request: Request) -> Result<Completion, Failure> {
         match self {
             Self::Local(reasoner) => reasoner.ask(request).await,
             Self::Server(server) => server.ask(&request).await,

@@ -1,5 +1,6 @@
 //! A model behind an OpenAI-compatible server that holds replies to a JSON Schema.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::{StatusCode, Url, redirect};
@@ -23,7 +24,7 @@ pub struct Server {
     model: String,
     key: Option<String>,
     /// Cleared when the server says that it does not know them.
-    logprobs: bool,
+    logprobs: AtomicBool,
 }
 
 impl Server {
@@ -40,11 +41,11 @@ impl Server {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|e| failed(full(&e)))?;
-        Ok(Self { client, url: endpoint, model: model.to_owned(), key, logprobs: true })
+        Ok(Self { client, url: endpoint, model: model.to_owned(), key, logprobs: AtomicBool::new(true) })
     }
 
     /// Asks once, within the request's deadline.
-    pub async fn ask(&mut self, request: &Request) -> Result<Completion, Failure> {
+    pub async fn ask(&self, request: &Request) -> Result<Completion, Failure> {
         let deadline = Duration::try_from(request.deadline).unwrap_or(Duration::ZERO);
         let watch = Stopwatch::start();
         tokio::time::timeout(deadline, self.exchange(request, watch)).await.unwrap_or_else(|_| {
@@ -53,11 +54,12 @@ impl Server {
         })
     }
 
-    async fn exchange(&mut self, request: &Request, watch: Stopwatch) -> Result<Completion, Failure> {
-        let (mut status, mut body) = self.post(request).await?;
-        if self.logprobs && status.is_client_error() && contains(&body, "logprobs") {
-            self.logprobs = false;
-            (status, body) = self.post(request).await?;
+    async fn exchange(&self, request: &Request, watch: Stopwatch) -> Result<Completion, Failure> {
+        let logprobs = self.logprobs.load(Ordering::Relaxed);
+        let (mut status, mut body) = self.post(request, logprobs).await?;
+        if logprobs && status.is_client_error() && contains(&body, "logprobs") {
+            self.logprobs.store(false, Ordering::Relaxed);
+            (status, body) = self.post(request, false).await?;
         }
         if !status.is_success() {
             let hint = match status {
@@ -72,8 +74,8 @@ impl Server {
         self.completion(reply, watch)
     }
 
-    async fn post(&self, request: &Request) -> Result<(StatusCode, Vec<u8>), Failure> {
-        let mut post = self.client.post(self.url.clone()).json(&self.question(request));
+    async fn post(&self, request: &Request, logprobs: bool) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let mut post = self.client.post(self.url.clone()).json(&self.question(request, logprobs));
         if let Some(key) = &self.key {
             post = post.bearer_auth(key);
         }
@@ -88,7 +90,7 @@ impl Server {
         Ok((response.status(), body))
     }
 
-    fn question(&self, request: &Request) -> Value {
+    fn question(&self, request: &Request, logprobs: bool) -> Value {
         let mut question = json!({
             "model": self.model,
             "messages": [
@@ -103,7 +105,7 @@ impl Server {
             "temperature": request.sampler.temperature,
             "seed": request.sampler.seed,
         });
-        if self.logprobs {
+        if logprobs {
             question["logprobs"] = json!(true);
         }
         question

@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Completion, Failure, Request};
+pub use crate::site::CacheType;
 
 /// Longest message. Prompts take a few kB; anything near this is not one.
 pub const MAX_MESSAGE: usize = 1 << 20;
 
-/// From the guard: one [`Load`], then questions one after the other.
+/// From the guard: one [`Load`], then questions, never more of them unanswered than `sequences`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
@@ -34,19 +35,32 @@ pub struct Load {
     pub memory_limit_mb: Option<u64>,
     #[serde(default)]
     pub cache: CacheType,
+    /// `None`: as the model's attention has it.
+    #[serde(default)]
+    pub flash_attention: Option<bool>,
+    /// Questions answered at once; each has a cache of `context` tokens.
+    #[serde(default = "one")]
+    pub sequences: u32,
+    #[serde(default)]
+    pub pace: Pace,
 }
 
-/// Number format of the cache.
+fn one() -> u32 {
+    1
+}
+
+/// How a reply is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CacheType {
+pub enum Pace {
     #[default]
-    F16,
-    /// Half the size.
-    Q8_0,
+    Fast,
+    /// For comparison: the whole prompt each time, every token by a pass of its own, and whitespace as the
+    /// model likes.
+    Plain,
 }
 
-/// From the reasoner: one `Loaded` or `Refused`, then one answer to each question.
+/// From the reasoner: one `Loaded` or `Refused`, then one answer to each question, in any order.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Reply {
@@ -65,8 +79,11 @@ pub struct Facts {
     pub file_bytes: u64,
     /// Tokens of prompt and reply together.
     pub context: u32,
-    /// Bytes of the cache for the whole context.
+    /// Bytes of the cache for the whole context of every sequence.
     pub kv_bytes: u64,
+    /// Questions answered at once.
+    #[serde(default = "one")]
+    pub sequences: u32,
     pub threads: u32,
     /// llama.cpp's version and the instruction sets it was built for.
     pub build: String,

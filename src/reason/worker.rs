@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -14,11 +15,12 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::admission::{self, Need};
-use super::local::Engine;
-use super::protocol::{self, Command, Facts, Load, ProtocolError, Reply};
+use super::lane::{Guard, Lane};
+use super::local::{Engine, Setup};
+use super::protocol::{self, CacheType, Command, Facts, Load, ProtocolError, Reply};
 use crate::clock::Stopwatch;
 use crate::memory::protect;
-use crate::model::inspect::{Inspection, inspect};
+use crate::model::inspect::{Attention, Inspection, inspect};
 
 /// Threads beyond this only wait for each other on the models this is made for.
 const MOST_THREADS: usize = 8;
@@ -46,7 +48,7 @@ pub fn run() -> Result<(), ProtocolError> {
     }
     // A core dump would hold the model.
     limit(Resource::Core, 0)?;
-    serve(&mut std::io::stdin().lock(), &mut File::from(answers))
+    serve(std::io::stdin(), File::from(answers))
 }
 
 fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
@@ -54,14 +56,14 @@ fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
-fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ProtocolError> {
-    let Some(Command::Load(load)) = protocol::read(input)? else {
+fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -> Result<(), ProtocolError> {
+    let Some(Command::Load(load)) = protocol::read(&mut input)? else {
         return Ok(());
     };
     let watch = Stopwatch::start();
-    let mut refuse = |why: String| protocol::write(output, &Reply::Refused { why });
-    let facts = match admit(&load) {
-        Ok(facts) => facts,
+    let mut refuse = |why: String| protocol::write(&mut output, &Reply::Refused { why });
+    let (facts, setup) = match admit(&load) {
+        Ok(admitted) => admitted,
         Err(why) => return refuse(why),
     };
     let backend = match LlamaBackend::init() {
@@ -72,33 +74,69 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), ProtocolE
         Ok(model) => Arc::new(model),
         Err(error) => return refuse(format!("llama.cpp could not load {}: {error}", load.path.display())),
     };
-    let mut engine = match Engine::new(&backend, &model, load.context, facts.threads, load.cache) {
-        Ok(engine) => engine,
-        Err(error) => {
-            return refuse(format!(
-                "no context of {} tokens could be made ({error}); llama.cpp's log says why",
-                load.context
-            ));
+    let (made, engines) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let mut lanes = Vec::new();
+        for lane in Lane::split(facts.threads, facts.sequences) {
+            // A context stays in the thread that made it.
+            let (begin, begun) = mpsc::channel::<Arc<Guard<_>>>();
+            let (made, backend, model) = (made.clone(), &backend, &model);
+            let running = scope.spawn(move || {
+                let engine = Engine::new(backend, model, lane, setup);
+                made.send(engine.as_ref().map(Engine::tokens).map_err(ToString::to_string)).ok();
+                match (engine, begun.recv()) {
+                    (Ok(mut engine), Ok(guard)) => guard.serve(&mut engine),
+                    _ => Ok(()),
+                }
+            });
+            lanes.push((begin, running));
         }
-    };
-    let load_ms = watch.millis() as u64;
-    protocol::write(output, &Reply::Loaded(Facts { context: engine.tokens(), load_ms, ..facts }))?;
-
-    while let Some(command) = protocol::read(input)? {
-        let Command::Ask { id, request } = command else {
-            return Ok(());
+        drop(made);
+        let tokens: Result<Vec<u32>, String> = engines.iter().take(lanes.len()).collect();
+        let context = match tokens {
+            Ok(tokens) => tokens.into_iter().min().unwrap_or(load.context),
+            Err(error) => {
+                let why = format!(
+                    "no context of {} tokens for each of {} questions could be made ({error}); \
+                     llama.cpp's log says why",
+                    load.context, facts.sequences
+                );
+                return protocol::write(&mut output, &Reply::Refused { why });
+            }
         };
-        let result = engine.answer(&request);
-        protocol::write(output, &Reply::Answer { id, result })?;
-    }
-    Ok(())
+        let load_ms = watch.millis() as u64;
+        protocol::write(&mut output, &Reply::Loaded(Facts { context, load_ms, ..facts }))?;
+        let guard = Arc::new(Guard::new(questions(input), output));
+        for (begin, _) in &lanes {
+            begin.send(Arc::clone(&guard)).ok();
+        }
+        let ended = lanes.into_iter().map(|(_, running)| running.join());
+        let lost = || Err(std::io::Error::other("a lane ended in a panic").into());
+        ended.map(|result| result.unwrap_or_else(|_| lost())).collect()
+    })
+}
+
+/// Reads what the guard sends, beside the computation. The thread ends with the process.
+fn questions(mut input: impl Read + Send + 'static) -> Receiver<Result<Command, ProtocolError>> {
+    let (sender, questions) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Some(command) = protocol::read(&mut input).transpose() {
+            let broken = command.is_err();
+            if sender.send(command).is_err() || broken {
+                return;
+            }
+        }
+    });
+    questions
 }
 
 /// Checks the file and the memory it would take, and sets the limit the guard asked for.
-fn admit(load: &Load) -> Result<Facts, String> {
+fn admit(load: &Load) -> Result<(Facts, Setup), String> {
     let model = inspect(&load.path).map_err(|e| e.to_string())?;
     check_hash(&load.path, &model, load.sha256.as_deref())?;
-    let need = Need::of(&model, load.context, load.cache);
+    let sequences = load.sequences.max(1);
+    let mut need = Need::of(&model, load.context, load.cache);
+    need.cache = need.cache.saturating_mul(u64::from(sequences));
     let mut limits = admission::limits();
     if let Some(mb) = load.memory_limit_mb {
         let bytes = mb.saturating_mul(1_000_000);
@@ -107,7 +145,12 @@ fn admit(load: &Load) -> Result<Facts, String> {
     }
     need.check(&limits).map_err(|e| e.to_string())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Facts {
+    // The values of latent attention are a part of its keys, and flash attention reads them again for every
+    // head: `docs/speed.md`. It is what a quantized cache needs all the same.
+    let latent = model.attention == Attention::Mla && load.cache == CacheType::F16;
+    let flash = load.flash_attention.unwrap_or(!latent);
+    let setup = Setup { context: load.context, cache: load.cache, flash, pace: load.pace };
+    let facts = Facts {
         sha256: model.sha256,
         architecture: model.architecture,
         quantization: model.quantization,
@@ -115,11 +158,13 @@ fn admit(load: &Load) -> Result<Facts, String> {
         file_bytes: model.file_bytes,
         context: load.context,
         kv_bytes: need.cache,
+        sequences,
         threads: if load.threads == 0 { cores.min(MOST_THREADS) as u32 } else { load.threads },
         build: super::build_info(),
         load_ms: 0,
         pid: std::process::id(),
-    })
+    };
+    Ok((facts, setup))
 }
 
 fn check_hash(path: &Path, model: &Inspection, expected: Option<&str>) -> Result<(), String> {

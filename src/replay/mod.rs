@@ -6,6 +6,7 @@
 //! - `--what-if`: the log's frames, or a trace from another system, under another site, prompt or model, in
 //!   shadow: what would have been decided, against what was.
 
+mod ahead;
 mod log;
 mod open_loop;
 mod verify;
@@ -38,6 +39,10 @@ pub struct Args {
     /// For CSV and Parquet: which column is which signal.
     #[arg(long)]
     mapping: Option<PathBuf>,
+    /// Questions to the model at a time. With 1 the same build, machine and threads give the same tokens;
+    /// with more, sums are taken in another order, and a close choice may fall otherwise.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    at_once: u32,
     #[arg(long)]
     json: bool,
 }
@@ -135,7 +140,7 @@ fn run(args: &Args) -> Result<Report, ReplayError> {
             site = site::load(other)?;
         }
     }
-    open_loop::replay(&args.trace, is_log, args.mapping.as_deref(), site)
+    open_loop::replay(&args.trace, is_log, args.mapping.as_deref(), site, args.at_once)
 }
 
 fn print(report: &Report) {

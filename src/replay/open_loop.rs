@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::ahead::Ahead;
 use super::log::{body, broken};
 use super::{Difference, ReplayError, Report};
 use crate::audit::{Kind, Log};
@@ -31,6 +32,7 @@ pub(super) fn replay(
     is_log: bool,
     mapping: Option<&Path>,
     mut site: Site,
+    at_once: u32,
 ) -> Result<Report, ReplayError> {
     site.mode = Mode::Shadow;
     let (frames, recorded) =
@@ -39,7 +41,7 @@ pub(super) fn replay(
         .enable_all()
         .build()
         .map_err(|e| ReplayError::Unsuitable { path: path.to_owned(), problem: e.to_string() })?;
-    runtime.block_on(run(frames, &recorded, site))
+    runtime.block_on(run(&frames, &recorded, site, at_once))
 }
 
 fn from_log(path: &Path) -> Result<(Vec<Frame>, Recorded), ReplayError> {
@@ -75,26 +77,27 @@ fn from_trace(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Vec<Fr
     Ok(frames)
 }
 
-async fn run(frames: Vec<Frame>, recorded: &Recorded, site: Site) -> Result<Report, ReplayError> {
+async fn run(frames: &[Frame], recorded: &Recorded, site: Site, at_once: u32) -> Result<Report, ReplayError> {
     let prompts = Prompts::load(site.model.prompts.as_deref())?;
     let schema = decision::schema(&site);
     let program = std::env::current_exe().map_err(ReplayError::Program)?;
-    let mut reasoner = Backend::start(&site.model, program)?;
+    let reasoner = Backend::start_many(&site.model, program, at_once)?;
     if let Err(why) = reasoner.ready(Duration::from_mins(2)).await {
         tracing::warn!(%why, "no model: every decision is the fallback's");
     }
     let setup = Arc::new(Setup { site, prompts, schema });
+    let mut ahead = Ahead::new(Arc::clone(&setup), frames, reasoner, at_once);
     let mut controller = Controller::new(setup, 0);
     let mut report = Report::default();
     for frame in frames {
         report.frames += 1;
         let now = frame.time;
-        let mut inputs = vec![Input::Frame(frame)];
+        let mut inputs = vec![Input::Frame(frame.clone())];
         while let Some(input) = inputs.pop() {
             for effect in controller.handle(now, input) {
                 match effect {
                     Effect::Ask { ask, request } => {
-                        let result = reasoner.ask(*request).await;
+                        let result = ahead.answer(now, *request).await;
                         inputs.push(Input::Reply { ask, result });
                     }
                     Effect::Record(Body::Decision(d)) => compare(&d, recorded, &mut report),

@@ -188,7 +188,7 @@ type Question = (u64, Box<reason::Request>);
 type Reply = (u64, Result<reason::Completion, reason::Failure>);
 
 /// Owns the reasoner in a task of its own: the control loop never waits for it.
-fn answerer(mut reasoner: Backend) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>) {
+fn answerer(reasoner: Backend) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>) {
     let (ask, mut questions) = mpsc::channel::<Question>(1);
     let (answer, replies) = mpsc::channel(1);
     tokio::spawn(async move {

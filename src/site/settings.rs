@@ -89,6 +89,10 @@ pub struct Model {
     pub max_tokens: u32,
     /// 0: all cores, at most 8.
     pub threads: u32,
+    /// Number format of the model's cache.
+    pub cache: CacheType,
+    /// When absent, on for every model but one with latent attention and an f16 cache: `docs/speed.md`.
+    pub flash_attention: Option<bool>,
     /// 0 is greedy.
     pub temperature: Finite,
     pub seed: u32,
@@ -115,6 +119,16 @@ pub enum Backend {
     None,
 }
 
+/// Number format of the model's cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheType {
+    #[default]
+    F16,
+    /// Half the size.
+    Q8_0,
+}
+
 impl Default for Model {
     fn default() -> Self {
         Self {
@@ -127,6 +141,8 @@ impl Default for Model {
             context: 2048,
             max_tokens: 400,
             threads: 0,
+            cache: CacheType::default(),
+            flash_attention: None,
             temperature: Finite::ZERO,
             seed: 1,
             deadline: SignedDuration::from_secs(20),

@@ -5,12 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use isotherm::clock::Stopwatch;
 use isotherm::reason::protocol::{self, MAX_MESSAGE, Reply};
 use isotherm::reason::{
-    CacheType, Completion, Facts, Failure, Launch, Load, Reasoner, Request, Sampler, Server,
+    CacheType, Completion, Facts, Failure, Launch, Load, Pace, Reasoner, Request, Sampler, Server,
 };
 use isotherm::units::Finite;
 use jiff::SignedDuration;
@@ -54,8 +55,42 @@ fn launch(cores: &Cores) -> Launch {
 }
 
 fn load(path: PathBuf) -> Load {
-    let cache = CacheType::F16;
-    Load { path, sha256: None, context: 2048, threads: 2, memory_limit_mb: None, cache }
+    Load {
+        path,
+        sha256: None,
+        context: 2048,
+        threads: 2,
+        memory_limit_mb: None,
+        cache: CacheType::F16,
+        flash_attention: None,
+        sequences: 1,
+        pace: Pace::Fast,
+    }
+}
+
+async fn started_for(cores: &Cores, threads: u32, sequences: u32) -> (Arc<Reasoner>, Facts) {
+    let mut launch = launch(cores);
+    launch.load.threads = threads;
+    launch.load.sequences = sequences;
+    let reasoner = Reasoner::start(launch).unwrap();
+    let facts = reasoner.ready(LOADING).await.unwrap();
+    (Arc::new(reasoner), facts)
+}
+
+/// Asks all of them at the same time; the answers in their order.
+async fn ask_all(reasoner: &Arc<Reasoner>, requests: Vec<Request>) -> Vec<Result<Completion, Failure>> {
+    let asked: Vec<_> = requests
+        .into_iter()
+        .map(|request| {
+            let reasoner = Arc::clone(reasoner);
+            tokio::spawn(async move { reasoner.ask(request).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for answer in asked {
+        answers.push(answer.await.unwrap());
+    }
+    answers
 }
 
 async fn started(cores: &Cores) -> (Reasoner, Facts) {
@@ -116,7 +151,7 @@ fn is_multiple(value: &Value, low: f64, high: f64, step: f64) -> bool {
 #[tokio::test]
 async fn a_reply_is_what_the_schema_says() {
     let Some(cores) = cores().await else { return };
-    let (mut reasoner, facts) = started(&cores).await;
+    let (reasoner, facts) = started(&cores).await;
     assert_eq!((facts.sha256.len(), facts.threads, facts.context), (64, 2, 2048));
     assert_eq!(reasoner.facts().as_ref(), Some(&facts));
 
@@ -159,7 +194,7 @@ async fn a_reply_is_what_the_schema_says() {
 #[tokio::test]
 async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
     let Some(cores) = cores().await else { return };
-    let (mut one, _) = started(&cores).await;
+    let (one, _) = started(&cores).await;
     let first = request("Inlet 24.9 and rising.", decision());
     let mut sampled = first.clone();
     sampled.sampler.temperature = Finite::constant(0.8);
@@ -175,7 +210,7 @@ async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
     assert_eq!(tokens(&cold), tokens(&warm));
 
     let drawn = one.ask(sampled.clone()).await.unwrap();
-    let (mut two, _) = started(&cores).await;
+    let (two, _) = started(&cores).await;
     assert_eq!(tokens(&drawn), tokens(&two.ask(sampled.clone()).await.unwrap()));
     assert_eq!(tokens(&cold), tokens(&two.ask(first).await.unwrap()));
     sampled.sampler.seed = 2;
@@ -183,9 +218,130 @@ async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
 }
 
 #[tokio::test]
+async fn several_questions_at_once_get_each_its_own_answer() {
+    let Some(cores) = cores().await else { return };
+    let (reasoner, facts) = started_for(&cores, 1, 3).await;
+    assert_eq!((facts.sequences, facts.context), (3, 2048), "each has the whole context");
+    // In one lane. Replies of very different lengths, more of them than fit at once.
+    let mut requests: Vec<Request> = (0..7)
+        .map(|i| {
+            let words = json!({ "type": "string", "maxLength": 1 + 9 * i });
+            request(&format!("Question {i}."), object(&json!({ "number": { "enum": [i] }, "words": words })))
+        })
+        .collect();
+    requests[2].deadline = SignedDuration::from_millis(1);
+    requests[3].body = "word ".repeat(2500);
+    requests[4].sampler.max_tokens = 3;
+    requests[5].schema = json!("no schema at all");
+    let answers = ask_all(&reasoner, requests).await;
+    for i in [0, 1, 6] {
+        let completion = answers[i].as_ref().unwrap();
+        let reply: Value = serde_json::from_str(&completion.text).unwrap();
+        assert_eq!(reply["number"], i, "{reply}");
+        let bytes: usize = completion.tokens.iter().map(|t| usize::from(t.bytes)).sum();
+        assert_eq!(bytes, completion.text.len());
+    }
+    assert_eq!(answers[2], Err(Failure::Late { deadline_ms: 1 }));
+    assert!(matches!(answers[3], Err(Failure::TooLong { context: 2048, .. })), "{:?}", answers[3]);
+    assert!(matches!(answers[4], Err(Failure::Unfinished { .. })), "{:?}", answers[4]);
+    assert!(matches!(answers[5], Err(Failure::Schema { .. })), "{:?}", answers[5]);
+    let reused = answers[1].as_ref().unwrap().reused_tokens;
+    assert!(reused > 100, "the prefix is computed once and copied: {reused}");
+    assert_eq!(reasoner.facts().unwrap().pid, facts.pid);
+}
+
+#[tokio::test]
+async fn a_copied_prefix_is_as_good_as_a_computed_one() {
+    let Some(cores) = cores().await else { return };
+    let (reasoner, _) = started_for(&cores, 1, 2).await;
+    let question = request("Inlet 24.9 and rising.", decision());
+    let cold = reasoner.ask(question.clone()).await.unwrap();
+    assert_eq!(cold.reused_tokens, 0);
+    // Fills the first sequence, so that the question after it goes to the second, with a copy.
+    let mut other = long(300);
+    other.prefix = question.prefix.clone();
+    let busy = {
+        let reasoner = Arc::clone(&reasoner);
+        tokio::spawn(async move { reasoner.ask(other).await })
+    };
+    let copied = loop {
+        let copied = reasoner.ask(question.clone()).await.unwrap();
+        if busy.is_finished() || copied.reused_tokens > 0 {
+            break copied;
+        }
+    };
+    assert!(copied.reused_tokens > 100);
+    // Sums are taken in another order beside another question, so what is compared is the first choice.
+    assert_eq!(copied.prompt_tokens, cold.prompt_tokens);
+    let first = |c: &Completion| c.tokens.iter().find(|t| t.p < 1.0).map(|t| (t.id, t.p));
+    let ((a, p), (b, q)) = (first(&cold).unwrap(), first(&copied).unwrap());
+    assert!(a == b && (p - q).abs() < 0.05, "{a} {p}, {b} {q}");
+    busy.await.unwrap().ok();
+}
+
+#[tokio::test]
+async fn a_latent_model_answers_with_either_cache_and_either_attention() {
+    let Some(cores) = cores().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let latent = folder.path().join("latent.gguf");
+    let options = ["--rank", "96", "--rope-dims", "32", "--weights-only"];
+    let made = Command::new(env!("CARGO_BIN_EXE_isotherm"))
+        .args(["model", "compress"])
+        .args([&cores.model, &latent])
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut firsts = Vec::new();
+    let mut bytes = Vec::new();
+    for (cache, flash_attention) in
+        [(CacheType::F16, None), (CacheType::F16, Some(true)), (CacheType::Q8_0, None)]
+    {
+        let mut launch = launch(&cores);
+        launch.load = Load { path: latent.clone(), cache, flash_attention, ..launch.load };
+        let reasoner = Reasoner::start(launch).unwrap();
+        bytes.push(reasoner.ready(LOADING).await.unwrap().kv_bytes);
+        let words = json!({ "type": "string", "minLength": 2, "maxLength": 8 });
+        let completion = reasoner.ask(request("Inlet 22.", object(&json!({ "w": words })))).await.unwrap();
+        let reply: Value = serde_json::from_str(&completion.text).unwrap();
+        assert!(reply["w"].as_str().unwrap().chars().count() <= 8, "{reply}");
+        firsts.push(completion.tokens.iter().find(|t| t.p < 1.0).unwrap().p);
+    }
+    assert_eq!(bytes[2] * 64, bytes[0] * 34, "q8_0 takes 34 bytes for 32 numbers");
+    // The same model, computed in three ways.
+    assert!(firsts.iter().all(|p| (p - firsts[0]).abs() < 0.1), "{firsts:?}");
+}
+
+#[tokio::test]
+async fn all_that_were_asked_learn_of_a_death() {
+    let Some(cores) = cores().await else { return };
+    let (reasoner, facts) = started_for(&cores, 2, 2).await;
+    let death = async {
+        busy(facts.pid).await;
+        signal(facts.pid, Signal::KILL);
+    };
+    let (answers, ()) = tokio::join!(ask_all(&reasoner, vec![long(1500), long(1400)]), death);
+    for answer in answers {
+        assert!(matches!(&answer, Err(Failure::Died { how }) if how.contains("signal: 9")), "{answer:?}");
+    }
+    reasoner.ready(LOADING).await.unwrap();
+}
+
+#[tokio::test]
+async fn answers_may_come_in_any_order() {
+    let then = "head -c 4 >/dev/null; sleep 1; cat two one; exec sleep 100";
+    let mut fake = Fake::new(then, &[("one", answer(1, "one")), ("two", answer(2, "two"))]);
+    fake.launch.load.sequences = 2;
+    let reasoner = Arc::new(fake.started().await);
+    let answers = ask_all(&reasoner, vec![request("", decision()), request("", decision())]).await;
+    let texts: Vec<String> = answers.into_iter().map(|a| a.unwrap().text).collect();
+    assert_eq!(texts, ["one", "two"]);
+}
+
+#[tokio::test]
 async fn a_thousand_short_replies_end_cleanly() {
     let Some(cores) = cores().await else { return };
-    let (mut reasoner, facts) = started(&cores).await;
+    let (reasoner, facts) = started(&cores).await;
     let schemas = [
         object(&json!({ "ok": { "enum": ["yes", "no"] } })),
         object(&json!({ "n": { "type": "integer", "minimum": 0, "maximum": 9 } })),
@@ -209,7 +365,7 @@ async fn a_thousand_short_replies_end_cleanly() {
 #[tokio::test]
 async fn what_does_not_fit_is_told_apart() {
     let Some(cores) = cores().await else { return };
-    let (mut reasoner, _) = started(&cores).await;
+    let (reasoner, _) = started(&cores).await;
 
     let mut wordy = request(&"word ".repeat(2500), decision());
     assert!(matches!(
@@ -232,7 +388,7 @@ async fn what_does_not_fit_is_told_apart() {
 #[tokio::test]
 async fn killed_in_the_middle_of_an_answer() {
     let Some(cores) = cores().await else { return };
-    let (mut reasoner, facts) = started(&cores).await;
+    let (reasoner, facts) = started(&cores).await;
     let busy = async {
         busy(facts.pid).await;
         signal(facts.pid, Signal::KILL);
@@ -251,7 +407,7 @@ async fn killed_in_the_middle_of_an_answer() {
 #[tokio::test]
 async fn stopped_in_the_middle_of_an_answer() {
     let Some(cores) = cores().await else { return };
-    let (mut reasoner, facts) = started(&cores).await;
+    let (reasoner, facts) = started(&cores).await;
     let mut question = long(1500);
     question.deadline = SignedDuration::from_secs(2);
     let watch = Stopwatch::start();
@@ -271,7 +427,7 @@ async fn stopped_in_the_middle_of_an_answer() {
 #[tokio::test]
 async fn a_late_answer_costs_only_itself() {
     let Some(cores) = cores().await else { return };
-    let (mut reasoner, facts) = started(&cores).await;
+    let (reasoner, facts) = started(&cores).await;
     let mut question = long(1500);
     question.deadline = SignedDuration::from_millis(300);
     assert!(matches!(reasoner.ask(question).await, Err(Failure::Late { deadline_ms: 300 })));
@@ -286,7 +442,7 @@ async fn another_file_than_allowed_is_refused() {
     let found = isotherm::model::sha256(&cores.model).unwrap();
     let mut launch = launch(&cores);
     launch.load.sha256 = Some("0".repeat(64));
-    let mut reasoner = Reasoner::start(launch).unwrap();
+    let reasoner = Reasoner::start(launch).unwrap();
     let Err(Failure::NotRunning { why }) = reasoner.ready(LOADING).await else {
         panic!("a wrong file was loaded");
     };
@@ -308,7 +464,7 @@ async fn a_model_that_outgrows_its_limit_fails_cleanly() {
 
     // Enough for the model alone, so that it is not refused beforehand, but the program needs room too.
     let need: u64 = told.split_once("about ").unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
-    let mut reasoner = limited(need + 1);
+    let reasoner = limited(need + 1);
     let watch = Stopwatch::start();
     loop {
         match reasoner.ask(request("Inlet 22.", decision())).await {
@@ -416,7 +572,7 @@ async fn garbage_from_the_process_is_called_that() {
     ] {
         // Takes the length of the question, so that it is asked first.
         let fake = Fake::new("head -c 4 >/dev/null; cat garbage; exec sleep 100", &[("garbage", garbage)]);
-        let mut reasoner = fake.started().await;
+        let reasoner = fake.started().await;
         let answer = reasoner.ask(request("", decision())).await;
         assert!(matches!(answer, Err(Failure::Garbled { .. })), "{answer:?}");
         reasoner.ready(LOADING).await.unwrap();
@@ -427,7 +583,7 @@ async fn garbage_from_the_process_is_called_that() {
 async fn an_answer_that_comes_late_is_not_taken_for_the_next() {
     let then = "head -c 4 >/dev/null; sleep 1; cat one two; exec sleep 100";
     let fake = Fake::new(then, &[("one", answer(1, "one")), ("two", answer(2, "two"))]);
-    let mut reasoner = fake.started().await;
+    let reasoner = fake.started().await;
     let mut first = request("", decision());
     first.deadline = SignedDuration::from_millis(100);
     assert_eq!(reasoner.ask(first).await, Err(Failure::Late { deadline_ms: 100 }));
@@ -437,7 +593,7 @@ async fn an_answer_that_comes_late_is_not_taken_for_the_next() {
 #[tokio::test]
 async fn last_words_are_passed_on() {
     let fake = Fake::new("head -c 4 >/dev/null; echo 'GGML_ASSERT(x > 0) failed' >&2; kill -ABRT $$", &[]);
-    let mut reasoner = fake.started().await;
+    let reasoner = fake.started().await;
     let answer = reasoner.ask(request("", decision())).await;
     let Err(Failure::Died { how }) = answer else { panic!("{answer:?}") };
     assert!(how.contains("signal: 6") && how.contains("GGML_ASSERT(x > 0) failed"), "{how}");
@@ -446,7 +602,7 @@ async fn last_words_are_passed_on() {
 #[tokio::test]
 async fn a_missing_program_is_not_running() {
     let launch = Launch { program: "/no/such/program".into(), load: load("fake.gguf".into()), group: None };
-    let mut reasoner = Reasoner::start(launch).unwrap();
+    let reasoner = Reasoner::start(launch).unwrap();
     let answer = reasoner.ready(Duration::from_millis(500)).await.unwrap_err().to_string();
     assert!(answer.contains("/no/such/program"), "{answer}");
     assert!(matches!(reasoner.ask(request("", decision())).await, Err(Failure::NotRunning { .. })));
@@ -495,7 +651,7 @@ impl Drop for PythonServer {
 async fn a_real_server_answers_within_the_schema() {
     let Some(cores) = cores().await else { return };
     let Some(peer) = PythonServer::start(&cores.model) else { return };
-    let mut server = Server::new(&peer.url, "default", None).unwrap();
+    let server = Server::new(&peer.url, "default", None).unwrap();
     let schema = object(&json!({
         "assessment": { "type": "string", "maxLength": 40 },
         "setpoints": object(&json!({ "pump_speed": { "type": "integer", "minimum": 30, "maximum": 100 } })),
@@ -570,7 +726,7 @@ async fn log_probabilities_are_given_up_where_they_are_not_known() {
     let refusal = json!({ "error": { "message": "unknown parameter: logprobs" } }).to_string();
     let reply = chat(&json!("{}"), "stop");
     let (url, asked) = canned(vec![(400, refusal), (200, reply)]).await;
-    let mut server = Server::new(&url, "m", None).unwrap();
+    let server = Server::new(&url, "m", None).unwrap();
     for _ in 0..2 {
         let answer = server.ask(&request("", decision())).await.unwrap();
         assert_eq!((answer.text.as_str(), answer.tokens.len()), ("{}", 0));

@@ -13,8 +13,9 @@ use std::sync::Mutex;
 use isotherm_sim::noise::{Noise, Stream};
 use jiff::Timestamp;
 
+use super::asker::Model;
 use super::rig::{self, Decided, Rig};
-use super::{BenchError, bar, cases, in_parallel};
+use super::{BenchError, bar, cases, in_parallel, threads};
 use crate::frame::Frame;
 use crate::policy::{Policy, Seen};
 use crate::site::{Backend, Law, Name, Setpoint, Site};
@@ -173,7 +174,9 @@ pub fn run(args: &Args) -> Result<usize, BenchError> {
     let bar = bar(runs.len());
     // Runs end in any order; in the file they stand in theirs.
     let done: Mutex<BTreeMap<usize, Vec<Vec<String>>>> = Mutex::default();
-    in_parallel(args.jobs, runs.len(), |asker, index| {
+    let threads = threads(args.jobs, runs.len());
+    let model = Model::new(threads)?;
+    in_parallel(threads, runs.len(), |index| {
         let Some((case, seed, behaviour)) = runs.get(index) else { return Ok(()) };
         let mut site = case.site()?;
         site.model.backend = Backend::None;
@@ -181,7 +184,7 @@ pub fn run(args: &Args) -> Result<usize, BenchError> {
             site.controller = *law;
         }
         let scenario = case.scenario(rig::band(&site)?)?;
-        let rig = Rig::new(site.clone(), scenario, *seed, behaviour.policy(*seed), asker)?;
+        let rig = Rig::new(site.clone(), scenario, *seed, behaviour.policy(*seed), &model)?;
         let mut rows = rows(rig, &site, args.hours)?;
         for row in &mut rows {
             row.splice(0..0, [case.scenario.to_owned(), behaviour.name(), seed.to_string()]);

@@ -77,7 +77,7 @@ pub(super) fn rms(values: &[f64], centre: f64) -> f64 {
 }
 
 /// The nearest-rank percentile of sorted values; 0 of nothing.
-pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(in crate::bench) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }

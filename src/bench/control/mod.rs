@@ -1,13 +1,13 @@
 //! `isotherm bench control`: every controller on the same simulated plants, weather, work and faults, behind
 //! the same guard. `docs/bench.md` says what is run and what the columns mean.
 
-mod asker;
+pub(super) mod asker;
 pub(super) mod cases;
 pub mod log;
-mod metrics;
+pub(super) mod metrics;
 mod plot;
 mod report;
-mod rig;
+pub(super) mod rig;
 mod store;
 mod watch;
 pub(super) mod wire;
@@ -23,7 +23,7 @@ use crate::policy::rl::{self, RlError};
 use crate::prompt::PromptError;
 use crate::reason::{Failure, StartError};
 use crate::site::{Backend, Law, Site, SiteError};
-use asker::Asker;
+use asker::Model;
 use cases::Case;
 pub use metrics::{Estimate, Metrics};
 pub use report::{Report, Row, Summary};
@@ -53,7 +53,7 @@ pub struct Args {
     /// Simulated hours of a run.
     #[arg(long, default_value_t = 24.0)]
     hours: f64,
-    /// Runs at a time; all cores when absent.
+    /// Runs at a time; all cores when absent, and 8 where a model decides: it answers that many at once.
     #[arg(long)]
     jobs: Option<usize>,
     /// Folder for results, series and plots. Runs that are there already are not repeated.
@@ -68,6 +68,9 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Runs at a time where a model decides: past this it gains little, and each has a cache of its own.
+const WITH_MODEL: usize = 8;
 
 /// Why there are no results.
 #[derive(Debug, thiserror::Error)]
@@ -123,11 +126,14 @@ pub fn run(args: &Args) -> Result<Report, BenchError> {
     let due: Vec<&Job> = jobs.iter().filter(|j| store.line(&j.key).is_none()).collect();
     let bar = bar(due.len());
     let store = Mutex::new(store);
-    in_parallel(args.jobs, due.len(), |asker, index| {
+    let asks = due.iter().any(|j| j.law == Law::Llm);
+    let threads = threads(args.jobs.or(asks.then_some(WITH_MODEL)), due.len());
+    let model = Model::new(threads)?;
+    in_parallel(threads, due.len(), |index| {
         let Some(job) = due.get(index) else { return Ok(()) };
         let site = job.site(args)?;
         let scenario = job.case.scenario(rig::band(&site)?)?;
-        let (metrics, points) = Rig::new(site, scenario, job.seed, None, asker)?.run(args.hours)?;
+        let (metrics, points) = Rig::new(site, scenario, job.seed, None, &model)?.run(args.hours)?;
         let line = Line {
             key: job.key.clone(),
             plant: job.case.plant.to_owned(),
@@ -211,23 +217,26 @@ fn stamp(path: &std::path::Path) -> String {
     std::fs::metadata(path).map(|m| format!("{} {:?}", m.len(), m.modified().ok())).unwrap_or_default()
 }
 
+/// How many runs to make at a time.
+fn threads(asked: Option<usize>, runs: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked.unwrap_or_else(cores).clamp(1, runs.max(1))
+}
+
 /// Calls `work` for every index below `count`, over threads; the first error ends it.
 fn in_parallel(
-    threads: Option<usize>,
+    threads: usize,
     count: usize,
-    work: impl Fn(&mut Asker, usize) -> Result<(), BenchError> + Sync,
+    work: impl Fn(usize) -> Result<(), BenchError> + Sync,
 ) -> Result<(), BenchError> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.unwrap_or_else(cores).clamp(1, count.max(1));
     let next = AtomicUsize::new(0);
     let one = || -> Result<(), BenchError> {
-        let mut asker = Asker::new()?;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
                 return Ok(());
             }
-            if let Err(e) = work(&mut asker, index) {
+            if let Err(e) = work(index) {
                 next.store(count, Ordering::Relaxed);
                 return Err(e);
             }

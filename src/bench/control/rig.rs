@@ -10,7 +10,7 @@ use isotherm_sim::{Plant, Scenario};
 use jiff::{SignedDuration, Timestamp};
 
 use super::BenchError;
-use super::asker::Asker;
+use super::asker::Answers;
 use super::metrics::{Metrics, Point, percentile, rms};
 use super::watch::Watch;
 use super::wire;
@@ -34,12 +34,12 @@ const POINT_EVERY: SignedDuration = SignedDuration::from_mins(5);
 const FAILED_POLLS: u32 = 2;
 
 /// A plant under control.
-pub(super) struct Rig<'a> {
+pub(in crate::bench) struct Rig<'a> {
     plant: Plant,
     setup: Arc<Setup>,
     assembler: Assembler,
     controller: Controller,
-    asker: &'a mut Asker,
+    asker: &'a dyn Answers,
     watch: Watch,
     stats: Stats,
     decide_ms: Vec<f64>,
@@ -55,13 +55,13 @@ pub(super) struct Rig<'a> {
 }
 
 /// What a decision was made from and led to.
-pub(super) struct Decided {
+pub(in crate::bench) struct Decided {
     pub(super) frame: Frame,
     pub(super) setpoints: std::collections::BTreeMap<Name, Finite>,
 }
 
 /// The band of the temperature that is controlled: liquid or bath where there is one, else the inlet.
-pub(super) fn band(site: &Site) -> Result<[f64; 2], BenchError> {
+pub(in crate::bench) fn band(site: &Site) -> Result<[f64; 2], BenchError> {
     [Role::LiquidSupply, Role::Bath, Role::ItInlet]
         .into_iter()
         .find_map(|role| site.with_role(role).find_map(|s| s.band))
@@ -71,12 +71,12 @@ pub(super) fn band(site: &Site) -> Result<[f64; 2], BenchError> {
 
 impl<'a> Rig<'a> {
     /// `policy`: instead of the site's own.
-    pub(super) fn new(
+    pub(in crate::bench) fn new(
         site: Site,
         scenario: Scenario,
         seed: u64,
         policy: Option<Box<dyn Policy>>,
-        asker: &'a mut Asker,
+        asker: &'a dyn Answers,
     ) -> Result<Self, BenchError> {
         let band = band(&site)?;
         let plant = Plant::new(scenario, seed)?;
@@ -107,12 +107,12 @@ impl<'a> Rig<'a> {
         })
     }
 
-    pub(super) fn plant(&self) -> &Plant {
+    pub(in crate::bench) fn plant(&self) -> &Plant {
         &self.plant
     }
 
     /// One sampling instant. Returns what was decided at a cadence, if anything was.
-    pub(super) fn sample(&mut self) -> Result<Option<Decided>, BenchError> {
+    pub(in crate::bench) fn sample(&mut self) -> Result<Option<Decided>, BenchError> {
         self.plant.step(self.setup.site.sample.as_secs_f64());
         let now = self.plant.time();
         self.measure(now);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -15,24 +16,67 @@ use crate::reason::protocol::{self, Command, ProtocolError, Reply};
 const LOG_LINES: u32 = 500;
 const LOG_LINE_BYTES: u64 = 400;
 
+/// Both pipes have a task of their own: a process that stands still must not hold up its keeper.
 pub(super) struct Pipes {
-    pub(super) input: ChildStdin,
-    pub(super) output: BufReader<ChildStdout>,
+    commands: mpsc::UnboundedSender<Vec<u8>>,
+    replies: mpsc::UnboundedReceiver<Result<Reply, ProtocolError>>,
     pub(super) log: Log,
 }
 
 impl Pipes {
-    pub(super) async fn send(&mut self, command: &Command) -> Result<(), ProtocolError> {
-        Ok(self.input.write_all(&protocol::encode(command)?).await?)
+    pub(super) fn new(input: ChildStdin, output: ChildStdout, log: Log) -> Self {
+        let (commands, written) = mpsc::unbounded_channel();
+        let (read, replies) = mpsc::unbounded_channel();
+        tokio::spawn(pass_in(written, input, read.clone()));
+        tokio::spawn(pass_out(BufReader::new(output), read));
+        Self { commands, replies, log }
     }
 
-    pub(super) async fn receive(&mut self) -> Result<Reply, ProtocolError> {
-        let mut prefix = [0; 4];
-        self.output.read_exact(&mut prefix).await?;
-        let mut body = vec![0; protocol::length(prefix)?];
-        self.output.read_exact(&mut body).await?;
-        Ok(serde_json::from_slice(&body)?)
+    /// Never waits. A pipe that broke shows in [`Self::receive`].
+    pub(super) fn send(&self, command: &Command) -> Result<(), ProtocolError> {
+        self.commands.send(protocol::encode(command)?).ok();
+        Ok(())
     }
+
+    /// Nothing is lost when this is given up half-way.
+    pub(super) async fn receive(&mut self) -> Result<Reply, ProtocolError> {
+        let closed = || Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into());
+        self.replies.recv().await.unwrap_or_else(closed)
+    }
+}
+
+async fn pass_in(
+    mut commands: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut input: ChildStdin,
+    failed: mpsc::UnboundedSender<Result<Reply, ProtocolError>>,
+) {
+    while let Some(command) = commands.recv().await {
+        if let Err(error) = input.write_all(&command).await {
+            failed.send(Err(error.into())).ok();
+            return;
+        }
+    }
+}
+
+async fn pass_out(
+    mut output: BufReader<ChildStdout>,
+    replies: mpsc::UnboundedSender<Result<Reply, ProtocolError>>,
+) {
+    loop {
+        let reply = read(&mut output).await;
+        let broken = reply.is_err();
+        if replies.send(reply).is_err() || broken {
+            return;
+        }
+    }
+}
+
+async fn read(output: &mut BufReader<ChildStdout>) -> Result<Reply, ProtocolError> {
+    let mut prefix = [0; 4];
+    output.read_exact(&mut prefix).await?;
+    let mut body = vec![0; protocol::length(prefix)?];
+    output.read_exact(&mut body).await?;
+    Ok(serde_json::from_slice(&body)?)
 }
 
 /// The process's log as it comes in.
