@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use isotherm::clock::Stopwatch;
+use isotherm::memory::kernel;
 use isotherm::site::{self, Backend, Law, Site};
 use isotherm::{audit, service};
 use isotherm_sim::{Scenario, serve};
@@ -20,9 +21,6 @@ pub(super) struct Args {
     /// What happens: a scenario of the simulator by name, or a file. The plant's quiet one when absent.
     #[arg(long)]
     scenario: Option<String>,
-    /// What decides; the language model when absent.
-    #[arg(long, value_parser = law)]
-    controller: Option<Law>,
     /// Simulated hours.
     #[arg(long, default_value_t = 2.0)]
     hours: f64,
@@ -48,13 +46,6 @@ pub(super) struct Args {
     /// Where the audit log goes; a new folder under the temporary folder when absent.
     #[arg(long)]
     dir: Option<PathBuf>,
-}
-
-fn law(name: &str) -> Result<Law, String> {
-    Law::ALL
-        .into_iter()
-        .find(|law| law.as_str() == name)
-        .ok_or_else(|| format!("expected one of {}", Law::ALL.map(Law::as_str).join(", ")))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

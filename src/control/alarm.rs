@@ -40,6 +40,7 @@ impl Event {
             | Self::AdviceExpired
             | Self::OverrideExpired
             | Self::DirectiveExpired
+            | Self::Memory
             | Self::Stopping => false,
         }
     }

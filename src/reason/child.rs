@@ -364,7 +364,9 @@ impl Keeper {
             }
         };
         let lost = self.lost(why, false);
-        asked.into_values().for_each(|a| a.answer(Err(failure.clone())));
+        for waiting in asked.into_values() {
+            waiting.answer(Err(failure.clone()));
+        }
         lost
     }
 

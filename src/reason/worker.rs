@@ -110,9 +110,9 @@ fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -
         for (begin, _) in &lanes {
             begin.send(Arc::clone(&guard)).ok();
         }
-        let ended = lanes.into_iter().map(|(_, running)| running.join());
+        let mut ended = lanes.into_iter().map(|(_, running)| running.join());
         let lost = || Err(std::io::Error::other("a lane ended in a panic").into());
-        ended.map(|result| result.unwrap_or_else(|_| lost())).collect()
+        ended.try_for_each(|result| result.unwrap_or_else(|_| lost()))
     })
 }
 
