@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// What decides; all but `llm` need no model.
     #[arg(long, value_enum, default_value = "llm")]
     controller: Law,
-    /// GGUF model; the one the set-up made when absent.
+    /// GGUF model; the one that comes with the source when absent.
     #[arg(long)]
     model: Option<PathBuf>,
     /// Where the audit log goes; a new folder under the temporary folder when absent.
@@ -120,7 +120,10 @@ fn site_for(args: &Args, dir: &Path, mqtt_port: u16, modbus_port: u16) -> Result
         return Ok(site);
     }
     let model = match (&args.model, &site.model.path) {
-        (Some(path), _) => Some(path.clone()),
+        (Some(path), _) => {
+            site.model.sha256 = None;
+            Some(path.clone())
+        }
         // Site files name it from their own folder.
         (None, Some(path)) => Some(path.strip_prefix("..").unwrap_or(path).to_owned()),
         (None, None) => None,
@@ -130,7 +133,7 @@ fn site_for(args: &Args, dir: &Path, mqtt_port: u16, modbus_port: u16) -> Result
         Some(path) => {
             let path = path.display();
             return Err(Failed::Usage(format!(
-                "{path}: no model file. Run scripts/model, or give --model FILE"
+                "{path}: no model file. It comes with the source; or give --model FILE"
             )));
         }
         None => site.model.backend = Backend::None,

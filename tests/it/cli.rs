@@ -119,7 +119,7 @@ fn doctor_finds_the_wrong_model_file() {
     let site = dir.path().join("site.toml");
     let text = std::fs::read_to_string(shipped("air")).unwrap();
     std::fs::write(dir.path().join("model.gguf"), b"not a model").unwrap();
-    std::fs::write(&site, text.replace("../models/smollm2-135m-instruct-q8_0.gguf", "model.gguf")).unwrap();
+    std::fs::write(&site, text.replace("../models/isotherm.gguf", "model.gguf")).unwrap();
     let output = isotherm(&["doctor", "--site", site.to_str().unwrap()]);
     assert_eq!(code(&output), 1);
     assert!(stdout(&output).contains("model.gguf"), "{}", stdout(&output));
@@ -128,19 +128,33 @@ fn doctor_finds_the_wrong_model_file() {
 /// The memory a model needs is worked out by the rule that admits it.
 #[test]
 fn doctor_says_when_a_model_does_not_fit() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf");
-    if !model.exists() {
-        return crate::peers::skip("doctor_says_when", "needs the model file: run scripts/model");
-    }
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/isotherm.gguf");
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site.toml");
     let text = std::fs::read_to_string(shipped("air")).unwrap();
-    let here = format!("{}\"\nmemory_limit_mb = 100", model.display());
-    let text = text.replace("../models/smollm2-135m-instruct-q8_0.gguf\"", &here);
+    let here = format!("{}\"\nmemory_limit_mb = 40", model.display());
+    let text = text.replace("../models/isotherm.gguf\"", &here);
     std::fs::write(&site, text).unwrap();
     let output = isotherm(&["doctor", "--site", site.to_str().unwrap()]);
     assert_eq!(code(&output), 1);
-    assert!(stdout(&output).contains("memory_limit_mb allows 100 MB"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("memory_limit_mb allows 40 MB"), "{}", stdout(&output));
+}
+
+/// The model that comes with the source is the one its card and the sites name, and can do its work.
+#[test]
+fn the_shipped_model_is_the_one_named_and_answers() {
+    let path = root().join("models/isotherm.gguf");
+    let path = path.to_str().unwrap();
+    let shown: Value =
+        serde_json::from_str(&stdout(&isotherm(&["model", "inspect", path, "--json"]))).unwrap();
+    let sha256 = shown["sha256"].as_str().unwrap();
+    for file in ["models/README.md", "sites/air.toml", "sites/liquid.toml", "sites/immersion.toml"] {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        assert!(text.contains(sha256), "{file} names another model than {sha256}");
+    }
+    let exam = isotherm(&["model", "eval", path, "--count", "2", "--json"]);
+    let marks: Value = serde_json::from_str(&stdout(&exam)).unwrap();
+    assert_eq!(marks["schema_valid"], serde_json::json!({ "yes": 2, "of": 2, "pct": 100.0 }), "{marks}");
 }
 
 #[test]

@@ -34,20 +34,17 @@ async fn cores() -> Option<Cores> {
     Some(Cores { model, _turn: TURN.lock().await })
 }
 
-/// `ISOTHERM_MODEL`, or the first model in `models/`.
+/// `ISOTHERM_MODEL`, or what the shipped model was made from: a llama, larger and slower than what it became.
 fn model() -> Option<PathBuf> {
     let named = std::env::var_os("ISOTHERM_MODEL").map(PathBuf::from);
-    let found = named.or_else(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let mut files: Vec<PathBuf> =
-            std::fs::read_dir(folder).ok()?.filter_map(|f| Some(f.ok()?.path())).collect();
-        files.sort();
-        files.into_iter().find(|f| f.extension().is_some_and(|e| e == "gguf"))
+    let found = named.unwrap_or_else(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf")
     });
-    if found.is_none() {
+    if !found.exists() {
         eprintln!("SKIPPED: no model file; run scripts/model, or set ISOTHERM_MODEL");
+        return None;
     }
-    found
+    Some(found)
 }
 
 fn launch(cores: &Cores) -> Launch {

@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long)]
     out: Option<PathBuf>,
     /// GGUF model of the controller `llm`.
-    #[arg(long, default_value = "models/smollm2-135m-instruct-q8_0.gguf")]
+    #[arg(long, default_value = "models/isotherm.gguf")]
     model: PathBuf,
     /// Folder with policies of the controller `rl`, PLANT.json; those built in when absent.
     #[arg(long)]
@@ -191,6 +191,7 @@ impl Job {
         site.controller = self.law;
         if self.law == Law::Llm {
             site.model.path = Some(args.model.clone());
+            site.model.sha256 = None;
         } else {
             site.model.backend = Backend::None;
         }

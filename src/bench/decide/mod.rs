@@ -28,7 +28,7 @@ const ROUNDS: usize = 2;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(long, default_value = "models/smollm2-135m-instruct-q8_0.gguf")]
+    #[arg(long, default_value = "models/isotherm.gguf")]
     model: PathBuf,
     /// The scenario whose plant asks; see `bench control`.
     #[arg(long, default_value = "air-mild-training")]
