@@ -63,6 +63,12 @@ impl Places {
         into.iter_mut().enumerate().for_each(|(k, sum)| *sum += kw(k));
     }
 
+    /// The place that is loaded most beyond what is measured, for its size.
+    pub(super) fn worst(&self, added: &Added) -> Option<usize> {
+        let last = |i: usize| self.seen(added, Some(i), STEPS - 1);
+        (0..added.placed.len()).max_by(|a, b| last(*a).total_cmp(&last(*b)))
+    }
+
     /// What a signal of a place sees at a step, as if the whole site had been loaded alike; `None`: what one
     /// sees that follows them all.
     pub(super) fn seen(&self, added: &Added, place: Option<usize>, step: usize) -> f64 {

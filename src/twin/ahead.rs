@@ -26,6 +26,10 @@ impl Output {
     pub(super) fn is_water(&self) -> bool {
         matches!(self.role, Role::Chws | Role::FacilitySupply)
     }
+
+    pub(super) fn is_beside_it(&self) -> bool {
+        matches!(self.role, Role::ItInlet | Role::ChipTemp | Role::Bath)
+    }
 }
 
 /// What comes of one choice, by output.

@@ -49,6 +49,9 @@ impl Core {
                 waters.iter().filter_map(|i| Some(*courses[*i].as_ref()?.values.get(k)?)).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
+        // A hottest chip or inlet of no place may be in the one that is loaded most.
+        let worst = places.worst(added);
+        let place_of = |o: &Output| o.place.or(worst.filter(|_| o.is_beside_it()));
         // Without added load all places are alike.
         let apart = if added.is_none() { 0 } else { places.len() };
         for place in std::iter::once(None).chain((0..apart).map(Some)) {
@@ -57,7 +60,7 @@ impl Core {
                 self.machines.follow(layout, row(k), inputs, load, water, c);
             }
             for (i, output) in outputs.iter().enumerate() {
-                let here = apart == 0 || output.place == place;
+                let here = apart == 0 || place_of(output) == place;
                 if here && !output.is_water() {
                     courses[i + 1] = course(i + 1, &path);
                 }

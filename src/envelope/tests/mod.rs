@@ -59,7 +59,6 @@ fn calm(site: &Site, setpoints: &[(&str, f64)]) -> Step {
         unread: [].into(),
         panel: [].into(),
         active: [].into(),
-        jobs: Vec::new(),
         proposal: proposal(setpoints),
         decided_s_ago: 10,
         limits: Vec::new(),
