@@ -120,6 +120,12 @@ impl<'a> Rig<'a> {
         self.controller.headroom()
     }
 
+    /// What a scheduler says, beside what the scenario has it say.
+    pub(in crate::bench) fn announce(&mut self, said: &str) -> Result<(), BenchError> {
+        self.assembler.announce(self.plant.time(), said.as_bytes())?;
+        Ok(())
+    }
+
     /// One sampling instant. Returns what was decided at a cadence, if anything was.
     pub(in crate::bench) fn sample(&mut self) -> Result<Option<Decided>, BenchError> {
         self.plant.step(self.setup.site.sample.as_secs_f64());
