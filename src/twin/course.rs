@@ -37,7 +37,7 @@ impl Core {
             own.map_or(inputs.load, |v| v.max(0.0)) + places.seen(added, place, k)
         };
         for (k, c) in path.iter_mut().enumerate() {
-            self.machines.follow(layout, row(k), inputs, load(k, None, &courses), None, c);
+            c.load = load(k, None, &courses) / self.machines.load;
         }
         let waters: Vec<usize> =
             outputs.iter().enumerate().filter(|(_, o)| o.is_water()).map(|(i, _)| i + 1).collect();
