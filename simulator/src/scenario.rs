@@ -75,6 +75,7 @@ shipped![
     "air",
     "air-faults",
     "air-heatwave",
+    "air-jobs",
     "air-winter",
     "immersion",
     "immersion-winter",
