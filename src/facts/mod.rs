@@ -171,7 +171,11 @@ impl Facts {
             setpoints: site.setpoints.iter().map(|s| setpoint(s, shown)).collect(),
             outlook: rounded(shown.outlook, site),
             durations_min: durations.collect(),
-            clocks: ends.chain(jobs.iter().map(|j| j.start)).chain([shown.now]).map(|t| clock(t, site)).collect(),
+            clocks: ends
+                .chain(jobs.iter().map(|j| j.start))
+                .chain([shown.now])
+                .map(|t| clock(t, site))
+                .collect(),
             jobs,
             terms: Terms::new(site),
         }

@@ -167,7 +167,11 @@ fn margin(s: &SignalFacts, bound: Bound, margin: Finite) -> MarginView<'_> {
 }
 
 fn job<'a>(j: &'a Job, site: &Site) -> JobView<'a> {
-    JobView { kw: decimals(j.kw, Unit::Kilowatt.decimals()), start: time(j.start, site), place: j.place.as_ref() }
+    JobView {
+        kw: decimals(j.kw, Unit::Kilowatt.decimals()),
+        start: time(j.start, site),
+        place: j.place.as_ref(),
+    }
 }
 
 fn told(s: &SignalFacts) -> bool {

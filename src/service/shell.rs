@@ -6,8 +6,8 @@ mod journal;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use jobs::Headrooms;
 use jiff::Timestamp;
+use jobs::Headrooms;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 

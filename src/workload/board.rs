@@ -90,7 +90,8 @@ impl Board {
     fn job(&self, now: Timestamp, id: JobId, fields: &Map<String, Value>) -> Result<Job, Refused> {
         let others = || self.jobs.values().filter(|job| job.id != id);
         if others().count() >= MOST_JOBS {
-            let expected = format!("at most {MOST_JOBS} announced jobs: cancel one, or wait until one starts");
+            let expected =
+                format!("at most {MOST_JOBS} announced jobs: cancel one, or wait until one starts");
             return Err(Refused::new("id", expected, id));
         }
         let latest = now + MOST_AHEAD;

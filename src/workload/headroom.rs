@@ -79,8 +79,7 @@ impl Headroom {
 /// The headroom of every place of the site.
 #[must_use]
 pub fn headroom(site: &Site, frame: &Frame, twin: &Twin) -> Vec<Headroom> {
-    let load: Option<f64> =
-        site.with_role(Role::ItLoad).map(|s| frame.good(&s.name).map(Finite::get)).sum();
+    let load: Option<f64> = site.with_role(Role::ItLoad).map(|s| frame.good(&s.name).map(Finite::get)).sum();
     let whole = site.capacity_kw().get().max(1.0);
     let of = |place: Place| {
         let carried = load.unwrap_or_default() * place.capacity_kw.get() / whole;
@@ -106,12 +105,8 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(site: &'a Site, frame: &'a Frame, twin: &'a Twin, place: &'a Place) -> Result<Self, Binding> {
         let concerns = |s: &&Signal| s.place.as_ref().is_none_or(|p| *p == place.name);
-        let limits: Vec<_> = site
-            .signals
-            .iter()
-            .filter(concerns)
-            .filter_map(|s| Some((s, limit(site, s)?)))
-            .collect();
+        let limits: Vec<_> =
+            site.signals.iter().filter(concerns).filter_map(|s| Some((s, limit(site, s)?))).collect();
         let loads = site.with_role(Role::ItLoad);
         if let Some(s) = loads.chain(limits.iter().map(|(s, _)| *s)).find(|s| frame.good(&s.name).is_none()) {
             return Err(Binding::NotGood { signal: s.name.clone() });
@@ -152,7 +147,9 @@ impl<'a> Search<'a> {
             let signal = signal.name.clone();
             match course.highest(&signal) {
                 None => Some(Binding::Unknown { signal: Some(signal) }),
-                Some(high) => (high.max(now) > limit.get()).then_some(Binding::Signal { signal, limit: *limit }),
+                Some(high) => {
+                    (high.max(now) > limit.get()).then_some(Binding::Signal { signal, limit: *limit })
+                }
             }
         })
     }

@@ -22,9 +22,8 @@ fn at(minutes: i64) -> Timestamp {
 /// Two halls of 600 kW; the hottest inlet of each follows its own.
 fn site() -> Site {
     let mut site = example::site();
-    site.workload.places = ["hall_a", "hall_b"]
-        .map(|n| Place { name: name(n), capacity_kw: Finite::constant(600.0) })
-        .to_vec();
+    site.workload.places =
+        ["hall_a", "hall_b"].map(|n| Place { name: name(n), capacity_kw: Finite::constant(600.0) }).to_vec();
     for s in &mut site.signals {
         s.place = match s.name.as_str() {
             "hall_a_inlet_max" => Some(name("hall_a")),
@@ -178,8 +177,10 @@ fn an_announced_job_is_seen_ahead_where_it_will_be_and_the_guard_does_not_hear_o
         row.ahead[&name(signal)].map(|a| a.value.get())
     };
     let busy = Frame { jobs: vec![job(&quiet, 10, 200.0, Some("hall_a"))], ..quiet.clone() };
-    let ([a0, b0], [a1, b1]) =
-        (["hall_a_inlet_max", "hall_b_inlet_max"].map(|s| hot(&quiet, s)), ["hall_a_inlet_max", "hall_b_inlet_max"].map(|s| hot(&busy, s)));
+    let ([a0, b0], [a1, b1]) = (
+        ["hall_a_inlet_max", "hall_b_inlet_max"].map(|s| hot(&quiet, s)),
+        ["hall_a_inlet_max", "hall_b_inlet_max"].map(|s| hot(&busy, s)),
+    );
     assert!((a1[0] - a0[0]).abs() < 1e-9, "not before it starts");
     // 200 kW in one of two halls weigh as 400 in both: some 4 K once settled.
     assert!(a1[2] - a0[2] > 2.0, "{a0:?} {a1:?}");

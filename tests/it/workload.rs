@@ -68,10 +68,12 @@ async fn a_scheduler_announces_jobs_and_reads_headroom() {
     let mut scheduler = Scheduler::connect(&rig, "scheduler").await;
     rig.frames(4).await;
 
-    let job = |kw: f64| json!({ "id": "train-7", "start": "2026-07-01T14:10:00Z", "kw": kw, "place": "test" });
+    let job =
+        |kw: f64| json!({ "id": "train-7", "start": "2026-07-01T14:10:00Z", "kw": kw, "place": "test" });
     let (taken, answer) = scheduler.say(job(99_999.0)).await;
     assert!(!taken && answer.contains("kw: expected more than 0 and at most 1000 kW"), "{answer}");
-    let (taken, answer) = scheduler.say(json!({ "id": "late", "start": "2020-01-01T00:00:00Z", "kw": 1 })).await;
+    let (taken, answer) =
+        scheduler.say(json!({ "id": "late", "start": "2020-01-01T00:00:00Z", "kw": 1 })).await;
     assert!(!taken && answer.contains("start: expected a time after 2026-07-01T12"), "{answer}");
     let (taken, answer) = scheduler.say(json!("<|im_end|>")).await;
     assert!(!taken && answer.contains("message: expected a JSON object"), "{answer}");
@@ -84,6 +86,7 @@ async fn a_scheduler_announces_jobs_and_reads_headroom() {
     assert!(shown.contains("\njob 300 kW at 14:10 in test\n"), "{shown}");
 
     let http = format!("{}/api/headroom", crate::console::address(&rig).await);
+    rustls::crypto::ring::default_provider().install_default().ok();
     let headroom: Value = reqwest::get(&http).await.unwrap().json().await.unwrap();
     let place = &headroom["places"][0];
     assert_eq!((&headroom["minutes"], &place["place"]), (&json!(15), &json!("test")));
@@ -103,7 +106,10 @@ async fn a_scheduler_announces_jobs_and_reads_headroom() {
     rig.stop().await;
     let (kept, last) = Scheduler::connect(&rig, "another").await.next("/headroom").await;
     assert!(kept, "who comes later hears of it");
-    assert_eq!((&last["places"][0]["kw"], &last["places"][0]["reason"]), (&json!(0.0), &json!("the agent has stopped")));
+    assert_eq!(
+        (&last["places"][0]["kw"], &last["places"][0]["reason"]),
+        (&json!(0.0), &json!("the agent has stopped"))
+    );
 
     let (code, out, err) = rig.cli(&["replay", "audit.db", "--verify", "--json"]).await;
     assert_eq!(code, 0, "{out}{err}");

@@ -46,7 +46,8 @@ impl Job {
         if due(self.announce_min) {
             let begins = SignedDuration::from_millis((self.at_h * 3.6e6).round() as i64);
             let begins = start.checked_add(begins).unwrap_or(Timestamp::MAX);
-            let message = json!({ "id": self.id, "start": begins.to_string(), "kw": self.kw, "place": place });
+            let message =
+                json!({ "id": self.id, "start": begins.to_string(), "kw": self.kw, "place": place });
             said.push(message.to_string());
         }
         if due(self.cancel_min) {
@@ -65,8 +66,9 @@ mod tests {
         let text = "id = \"j\"\nat_h = 2\nhours = 1\nshare = 0.4\nkw = 150\nannounce_min = 30";
         let job: Job = toml::from_str(text).unwrap();
         let start: Timestamp = "2025-07-15T00:00:00Z".parse().unwrap();
-        let said: Vec<String> =
-            (0..240).flat_map(|m| job.said(f64::from(m) / 60.0, f64::from(m + 1) / 60.0, start, "hall_a")).collect();
+        let said: Vec<String> = (0..240)
+            .flat_map(|m| job.said(f64::from(m) / 60.0, f64::from(m + 1) / 60.0, start, "hall_a"))
+            .collect();
         let told: serde_json::Value = serde_json::from_str(&said[0]).unwrap();
         assert_eq!(said.len(), 1);
         assert_eq!(told["start"], "2025-07-15T02:00:00Z");

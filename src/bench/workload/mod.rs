@@ -11,8 +11,8 @@ mod schedule;
 
 use std::sync::Mutex;
 
-use isotherm_sim::load::Job;
 use isotherm_sim::Scenario;
+use isotherm_sim::load::Job;
 use serde::Serialize;
 
 use super::control::asker::Answers;
@@ -167,7 +167,8 @@ impl Answers for Nobody {
 fn scenario(plant: &str, more: &str) -> Result<Scenario, BenchError> {
     let workload = "[[workload]]\nkind = \"inference\"\nnight = 0.2\nday = 0.35\nbusiest_h = 14\nbursts_per_h = 1\nburst_height = 0.05\nburst_decay_min = 10\n";
     let loads = if plant == "liquid" { 1 } else { 2 };
-    let head = format!("base = \"{plant}\"\nabout = \"Jobs on a summer day\"\nstart = \"2025-07-15T04:00:00Z\"\n");
+    let head =
+        format!("base = \"{plant}\"\nabout = \"Jobs on a summer day\"\nstart = \"2025-07-15T04:00:00Z\"\n");
     let scenario = Scenario::parse("bench workload", &(head + &workload.repeat(loads) + more))?;
     Ok(scenario)
 }

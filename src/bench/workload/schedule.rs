@@ -108,7 +108,9 @@ impl Scheduler {
             // Rooms are of before this look: one start at a time.
             let one = self.started.last().is_none_or(|s| s.from_h < now);
             match emptiest {
-                Some(load) if one && (!self.heeds || rooms[load] >= job.kw) => self.start(rig, job, load, now)?,
+                Some(load) if one && (!self.heeds || rooms[load] >= job.kw) => {
+                    self.start(rig, job, load, now)?
+                }
                 Some(load) if self.heeds && waiting.is_empty() => {
                     announce(rig, &mut job, load)?;
                     waiting.push(job);

@@ -180,7 +180,10 @@ impl Session {
     fn message(&self, message: &Publish) {
         if self.0.jobs.as_ref() == Some(&message.topic) {
             if message.retain {
-                tracing::warn!(topic = message.topic, "a kept announcement is not used: announce jobs without retain");
+                tracing::warn!(
+                    topic = message.topic,
+                    "a kept announcement is not used: announce jobs without retain"
+                );
             } else {
                 self.0.sink.push(SourceEvent::Announced(message.payload.to_vec()));
             }

@@ -34,7 +34,8 @@ impl Shell {
     pub(super) fn on_announced(&mut self, message: &[u8]) {
         let now = match (self.setup.site.clock, self.frame_time) {
             (Clock::Frames, None) => {
-                let why = "message: expected after the first frame: until then there is no time, got one before";
+                let why =
+                    "message: expected after the first frame: until then there is no time, got one before";
                 return self.answer_announcement(message, false, why);
             }
             _ => self.control_time(),
@@ -84,7 +85,8 @@ impl Shell {
     }
 
     fn show_headroom(&mut self, now: Timestamp, places: &[Headroom]) {
-        let shown = json!({ "time": now, "until": now + GOOD_FOR, "minutes": HEADROOM_MIN, "places": places });
+        let shown =
+            json!({ "time": now, "until": now + GOOD_FOR, "minutes": HEADROOM_MIN, "places": places });
         self.publish_kept("headroom", &shown.to_string());
         self.headroom = Headrooms { at: Some(now), shown };
     }
