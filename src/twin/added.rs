@@ -48,7 +48,7 @@ impl Places {
     }
 
     /// So much more from now on.
-    pub(super) fn from_now(&self, place: Option<&Name>, kw: f64) -> Added {
+    pub(super) fn constant(&self, place: Option<&Name>, kw: f64) -> Added {
         let mut added = Added::default();
         self.add(&mut added, place, |_| kw);
         added

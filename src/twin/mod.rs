@@ -303,7 +303,7 @@ impl Twin {
     /// The same with nothing announced, and so many kW more from now on in one place.
     #[must_use]
     pub fn loaded(&self, frame: &Frame, place: &Name, kw: f64) -> Option<Lookahead<'_>> {
-        Lookahead::new(self, frame, self.places.from_now(Some(place), kw))
+        Lookahead::new(self, frame, self.places.constant(Some(place), kw))
     }
 
     /// The look-ahead from `frame`: hold, then each of `candidates`, as far as it is known.

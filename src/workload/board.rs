@@ -40,7 +40,7 @@ pub struct Board {
 }
 
 impl Refused {
-    fn new(field: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
+    fn new(field: &'static str, expected: impl Into<String>, got: &impl ToString) -> Self {
         let got = got.to_string();
         let short: String = got.chars().take(60).collect();
         let got = if short.len() < got.len() { format!("{short}…") } else { short };
@@ -66,12 +66,12 @@ impl Board {
     pub fn hear(&mut self, now: Timestamp, message: &[u8]) -> Result<Heard, Refused> {
         if message.len() > MOST_BYTES {
             let expected = format!("at most {MOST_BYTES} bytes");
-            return Err(Refused::new("message", expected, message.len()));
+            return Err(Refused::new("message", expected, &message.len()));
         }
         let expected = r#"a JSON object {"id", "start", "kw", "place"} or {"id", "cancelled": true}"#;
         let json = serde_json::from_slice::<Value>(message).ok();
         let Some(fields) = json.as_ref().and_then(Value::as_object) else {
-            return Err(Refused::new("message", expected, String::from_utf8_lossy(message)));
+            return Err(Refused::new("message", expected, &String::from_utf8_lossy(message)));
         };
         let id = read(fields, "id", JobId::EXPECTED, |v| JobId::try_from(v.as_str()?.to_owned()).ok())?;
         self.jobs.retain(|_, job| job.start > now);
@@ -79,7 +79,7 @@ impl Board {
             read(fields, "cancelled", "true", |v| v.as_bool()?.then_some(()))?;
             return match self.jobs.remove(&id) {
                 Some(_) => Ok(Heard::Cancelled(id)),
-                None => Err(Refused::new("id", "the id of a job that is announced and has not started", id)),
+                None => Err(Refused::new("id", "the id of a job that is announced and has not started", &id)),
             };
         }
         let job = self.job(now, id, fields)?;
@@ -92,7 +92,7 @@ impl Board {
         if others().count() >= MOST_JOBS {
             let expected =
                 format!("at most {MOST_JOBS} announced jobs: cancel one, or wait until one starts");
-            return Err(Refused::new("id", expected, id));
+            return Err(Refused::new("id", expected, &id));
         }
         let latest = now + MOST_AHEAD;
         let expected = format!("a time after {now} and at most 24 h ahead, such as \"{latest}\"");
@@ -135,6 +135,6 @@ fn read<T>(
     expected: &str,
     parse: impl Fn(&Value) -> Option<T>,
 ) -> Result<T, Refused> {
-    let Some(value) = fields.get(field) else { return Err(Refused::new(field, expected, "nothing")) };
+    let Some(value) = fields.get(field) else { return Err(Refused::new(field, expected, &"nothing")) };
     parse(value).ok_or_else(|| Refused::new(field, expected, value))
 }

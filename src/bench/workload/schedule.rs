@@ -109,7 +109,7 @@ impl Scheduler {
             let one = self.started.last().is_none_or(|s| s.from_h < now);
             match emptiest {
                 Some(load) if one && (!self.heeds || rooms[load] >= job.kw) => {
-                    self.start(rig, job, load, now)?
+                    self.start(rig, job, load, now)?;
                 }
                 Some(load) if self.heeds && waiting.is_empty() => {
                     announce(rig, &mut job, load)?;

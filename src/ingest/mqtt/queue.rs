@@ -53,7 +53,12 @@ fn weight(event: &SourceEvent) -> usize {
         SourceEvent::Readings { readings, .. } => readings.len().max(1),
         // Anyone may send these, and large ones: a flood must not fill the memory.
         SourceEvent::Announced(message) => 1 + message.len() / READING_BYTES,
-        _ => 0,
+        SourceEvent::Up
+        | SourceEvent::Down { .. }
+        | SourceEvent::Denied { .. }
+        | SourceEvent::Silent { .. }
+        | SourceEvent::Malformed { .. }
+        | SourceEvent::Overrun { .. } => 0,
     }
 }
 
