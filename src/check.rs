@@ -113,7 +113,9 @@ async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<St
             Ok(Some(SourceEvent::Denied { topic })) => {
                 unreachable.push(format!("topic {topic}: the broker does not allow the subscription"));
             }
-            Ok(Some(SourceEvent::Silent { .. } | SourceEvent::Overrun { .. })) => {}
+            Ok(Some(
+                SourceEvent::Silent { .. } | SourceEvent::Overrun { .. } | SourceEvent::Announced(_),
+            )) => {}
             Ok(None) | Err(_) => break,
         }
     }

@@ -33,3 +33,4 @@ pub mod service;
 pub mod site;
 pub mod twin;
 pub mod units;
+pub mod workload;

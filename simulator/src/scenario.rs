@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use crate::climate::WeatherConfig;
 use crate::fault::Fault;
-use crate::load::WorkloadConfig;
+use crate::load::{Job, WorkloadConfig};
 use crate::plant::{Outcome, PlantConfig};
 use crate::sensor::SensorsConfig;
 use crate::supervision::{Setpoint, SetpointConfig};
@@ -53,6 +53,9 @@ pub struct Scenario {
     pub weather: WeatherConfig,
     /// One per hall, or one for a liquid-cooled plant.
     pub workload: Vec<WorkloadConfig>,
+    /// Jobs on top of the workloads.
+    #[serde(default)]
+    pub job: Vec<Job>,
     pub setpoint: BTreeMap<String, SetpointConfig>,
     pub sensors: SensorsConfig,
     #[serde(default)]
@@ -72,6 +75,7 @@ shipped![
     "air",
     "air-faults",
     "air-heatwave",
+    "air-jobs",
     "air-winter",
     "immersion",
     "immersion-winter",
@@ -130,6 +134,16 @@ impl Scenario {
                 self.plant.name(),
                 self.workload.len()
             )));
+        }
+        for job in &self.job {
+            if job.load >= self.plant.loads() {
+                return Err(self.error(format!(
+                    "job {:?}: load: expected below {}, found {}",
+                    job.id,
+                    self.plant.loads(),
+                    job.load
+                )));
+            }
         }
         for fault in &self.fault {
             if let Some(name) = fault.signal()

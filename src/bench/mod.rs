@@ -8,3 +8,5 @@ pub mod guard;
 pub mod ingest;
 #[cfg(feature = "demo")]
 pub mod twin;
+#[cfg(feature = "demo")]
+pub mod workload;

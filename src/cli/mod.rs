@@ -133,6 +133,9 @@ enum BenchCommand {
     /// The twin's errors against "it stays as it is", on simulated plants.
     #[cfg(feature = "demo")]
     Twin(bench::twin::Args),
+    /// Jobs announced ahead against not, and a scheduler that heeds the headroom against one that does not.
+    #[cfg(feature = "demo")]
+    Workload(bench::workload::Args),
 }
 
 #[derive(Args)]
@@ -338,6 +341,15 @@ fn bench(command: &BenchCommand) -> Done {
         #[cfg(feature = "demo")]
         BenchCommand::Twin(args) => {
             let report = bench::twin::run(args).map_err(usage)?;
+            if args.json {
+                return print_json(&report);
+            }
+            print!("{}", report.markdown());
+            return Ok(());
+        }
+        #[cfg(feature = "demo")]
+        BenchCommand::Workload(args) => {
+            let report = bench::workload::run(args).map_err(usage)?;
             if args.json {
                 return print_json(&report);
             }

@@ -119,6 +119,7 @@ fn router(shared: Shared) -> Router {
         .route("/assets/{*name}", get(assets::asset))
         .route("/api/site", get(query::site))
         .route("/api/state", get(query::state))
+        .route("/api/headroom", get(query::headroom))
         .route("/api/series", get(query::series))
         .route("/api/decisions", get(query::decisions))
         .route("/api/decisions/{seq}", get(query::record))

@@ -45,6 +45,14 @@ pub(super) async fn state(State(shared): State<Shared>) -> Json<View> {
     Json(shared.view.borrow().clone())
 }
 
+/// What each place could take now, for a job scheduler: the same as on MQTT.
+pub(super) async fn headroom(State(shared): State<Shared>) -> Response {
+    match shared.view.borrow().get("headroom").filter(|h| !h.is_null()) {
+        Some(headroom) => Json(headroom.clone()).into_response(),
+        None => refused(StatusCode::SERVICE_UNAVAILABLE, "no frame has come yet: there is no headroom"),
+    }
+}
+
 /// What does not change while the agent runs: names, units, limits, rules.
 pub(super) async fn site(State(shared): State<Shared>) -> Json<Value> {
     let site = &shared.site;

@@ -17,6 +17,7 @@ use crate::reason::{Completion, Failure, Request, Sampler};
 use crate::site::{Backend, Mode, Name, Unverified};
 use crate::twin::{Twin, Worst};
 use crate::units::Finite;
+use crate::workload::{self, Headroom};
 
 /// All that led to a proposal, for the record.
 #[derive(Default)]
@@ -271,6 +272,17 @@ impl Controller {
         }
         if cause == Cause::Cadence {
             self.count_misses(invalid_inputs, fx);
+        }
+    }
+
+    /// How much more IT load each place could take now.
+    #[must_use]
+    pub fn headroom(&self) -> Vec<Headroom> {
+        let site = &self.setup.site;
+        match &self.frame {
+            _ if self.emergency => Headroom::none(site, "an emergency is under way"),
+            None => Headroom::none(site, "no frame has come yet"),
+            Some(frame) => workload::headroom(site, frame, &self.twin),
         }
     }
 

@@ -20,6 +20,9 @@ use crate::site::terms::Terms;
 use crate::site::{Cools, Name, Role, Setpoint, Signal, Site};
 use crate::twin::{Ahead, HORIZONS_MIN, Outlook};
 use crate::units::{Finite, Unit};
+use crate::workload::Job;
+
+const MOST_JOBS_SHOWN: usize = 3;
 
 /// What the model is about to be shown.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +43,12 @@ pub struct Facts {
     pub setpoints: Vec<SetpointFacts>,
     /// Hold first; values rounded as shown.
     pub outlook: Outlook,
+    /// Announced jobs; kilowatts rounded as shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
     /// Spans of time that have a meaning here: windows, horizons, cadence, dwell.
     pub durations_min: BTreeSet<u32>,
-    /// Times of day that have a meaning here: now, and the ends of directives.
+    /// Times of day that have a meaning here: now, the ends of directives, and the starts of jobs.
     pub clocks: BTreeSet<(i8, i8)>,
     #[serde(skip)]
     pub(crate) terms: Terms,
@@ -158,13 +164,19 @@ impl Facts {
             .chain(WINDOWS_MIN)
             .chain(HORIZONS_MIN);
         let ends = shown.directives.iter().filter_map(|d| d.until);
+        let jobs = jobs(shown);
         Self {
             time: shown.now,
             signals: site.signals.iter().map(|s| signal(s, shown)).collect(),
             setpoints: site.setpoints.iter().map(|s| setpoint(s, shown)).collect(),
             outlook: rounded(shown.outlook, site),
             durations_min: durations.collect(),
-            clocks: ends.chain([shown.now]).map(|t| clock(t, site)).collect(),
+            clocks: ends
+                .chain(jobs.iter().map(|j| j.start))
+                .chain([shown.now])
+                .map(|t| clock(t, site))
+                .collect(),
+            jobs,
             terms: Terms::new(site),
         }
     }
@@ -280,6 +292,12 @@ fn bounds(s: &Signal, site: &Site) -> Vec<Bound> {
         .flat_map(|((low, high), kind)| [bound(Side::Low, low, kind), bound(Side::High, high, kind)])
         .flatten()
         .collect()
+}
+
+/// The next few: more would crowd out the rest.
+fn jobs(shown: &Shown<'_>) -> Vec<Job> {
+    let rounded = |j: &Job| Job { kw: j.kw.rounded(Unit::Kilowatt.decimals()), ..j.clone() };
+    shown.frame.jobs.iter().take(MOST_JOBS_SHOWN).map(rounded).collect()
 }
 
 fn rounded(outlook: &Outlook, site: &Site) -> Outlook {

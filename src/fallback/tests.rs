@@ -24,7 +24,13 @@ fn at(minute: i64) -> Timestamp {
 
 fn frame(minute: i64, signals: &[(&str, f64)], setpoints: &[(&str, f64)]) -> Frame {
     let map = |list: &[(&str, f64)]| list.iter().map(|(n, v)| (n.parse().unwrap(), sample(*v))).collect();
-    Frame { time: at(minute), signals: map(signals), setpoints: map(setpoints), active: BTreeMap::new() }
+    Frame {
+        time: at(minute),
+        signals: map(signals),
+        setpoints: map(setpoints),
+        active: BTreeMap::new(),
+        jobs: Vec::new(),
+    }
 }
 
 const COOL: [(&str, f64); 2] = [("inlet_a", 20.0), ("inlet_b", 20.0)];

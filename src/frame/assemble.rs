@@ -7,6 +7,7 @@ use super::{Doubt, Frame, Quality, Sample};
 use crate::ingest::Reading;
 use crate::site::{Name, Site};
 use crate::units::Finite;
+use crate::workload::{Board, Heard, Refused};
 
 /// Turns readings into frames: readings go in as they come, a frame comes out when it is time.
 ///
@@ -17,6 +18,7 @@ pub struct Assembler {
     setpoints: BTreeMap<Name, Track>,
     active: BTreeMap<Name, Track>,
     twins: Vec<TwinGroup>,
+    board: Board,
 }
 
 impl Assembler {
@@ -52,6 +54,7 @@ impl Assembler {
                 .map(|s| (s.name.clone(), Track::of_active(s, site.sample)))
                 .collect(),
             twins,
+            board: Board::new(site),
         }
     }
 
@@ -70,6 +73,11 @@ impl Assembler {
         }
     }
 
+    /// Takes in what a scheduler says of a job.
+    pub fn announce(&mut self, now: Timestamp, message: &[u8]) -> Result<Heard, Refused> {
+        self.board.hear(now, message)
+    }
+
     /// The site as it is known at `now`.
     pub fn snapshot(&mut self, now: Timestamp) -> Frame {
         let all = |tracks: &BTreeMap<Name, Track>| {
@@ -79,7 +87,8 @@ impl Assembler {
         for group in &mut self.twins {
             group.leave_out(now, &mut signals);
         }
-        Frame { time: now, signals, setpoints: all(&self.setpoints), active: all(&self.active) }
+        let (setpoints, active) = (all(&self.setpoints), all(&self.active));
+        Frame { time: now, signals, setpoints, active, jobs: self.board.standing(now) }
     }
 }
 

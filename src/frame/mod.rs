@@ -16,6 +16,7 @@ pub use assemble::Assembler;
 
 use crate::site::Name;
 use crate::units::{Finite, Unit};
+use crate::workload::Job;
 
 /// All of a site at one time, in the shape it also has on MQTT (with more fields).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,9 @@ pub struct Frame {
     /// The setpoints in force, of those for which the plant has a register of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub active: BTreeMap<Name, Sample>,
+    /// Jobs that have been announced and have not started, the next one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -242,7 +242,12 @@ fn limits(site: &Site, name: &Name, role: Role) -> Option<(f64, f64)> {
         (Role::LiquidSupply | Role::Bath, Some([low, high])) => {
             Some((low.get(), high.get() - LIQUID_MARGIN_K))
         }
-        (Role::ChipTemp, _) => Some((f64::NEG_INFINITY, site.envelope.chip_allowable?.get() - CHIP_MARGIN_K)),
+        (Role::ChipTemp, band) => {
+            // A band says where the chips throttle; what is allowable, where they break.
+            let held = band.map(|[_, top]| top.get() - LIQUID_MARGIN_K);
+            let safe = site.envelope.chip_allowable.map(|top| top.get() - CHIP_MARGIN_K);
+            Some((f64::NEG_INFINITY, held.into_iter().chain(safe).reduce(f64::min)?))
+        }
         _ => None,
     }
 }

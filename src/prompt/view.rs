@@ -8,7 +8,8 @@ use crate::facts::{Bound, Facts, SetpointFacts, Shown, Side, SignalFacts, clock}
 use crate::history::{Cell, Row};
 use crate::site::{Backend, Cools, Name, Role, Site};
 use crate::twin::{HORIZONS_MIN, Row as Ahead};
-use crate::units::Finite;
+use crate::units::{Finite, Unit};
+use crate::workload::Job;
 
 /// The window, in minutes, whose change is shown beside each value.
 const CHANGE_MIN: u32 = 10;
@@ -47,6 +48,7 @@ pub(super) struct View<'a> {
     history: Vec<RowView>,
     margin: Option<MarginView<'a>>,
     ahead: Option<AheadView<'a>>,
+    jobs: Vec<JobView<'a>>,
     directives: Vec<String>,
 }
 
@@ -87,6 +89,14 @@ struct MarginView<'a> {
     value: String,
     /// `under 48`: the side of the limit and the limit.
     of: String,
+}
+
+/// An announced job.
+#[derive(Serialize)]
+struct JobView<'a> {
+    kw: String,
+    start: String,
+    place: Option<&'a Name>,
 }
 
 /// What comes of each choice at the last horizon: the signal that will come closest to its limits, and the
@@ -138,6 +148,7 @@ impl<'a> View<'a> {
             history: shown.history.rows(&names, rows).iter().map(|r| row(r, site)).collect(),
             margin: facts.tightest().map(|(s, bound, m)| margin(s, bound, m)),
             ahead: ahead(facts),
+            jobs: facts.jobs.iter().map(|j| job(j, site)).collect(),
             directives: shown.directives.iter().map(|d| directive(d, site)).collect(),
         }
     }
@@ -152,6 +163,14 @@ fn margin(s: &SignalFacts, bound: Bound, margin: Finite) -> MarginView<'_> {
         signal: &s.name,
         value: decimals(margin, s.unit.decimals()),
         of: format!("{side} {}", bound.value),
+    }
+}
+
+fn job<'a>(j: &'a Job, site: &Site) -> JobView<'a> {
+    JobView {
+        kw: decimals(j.kw, Unit::Kilowatt.decimals()),
+        start: time(j.start, site),
+        place: j.place.as_ref(),
     }
 }
 

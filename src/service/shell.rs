@@ -1,11 +1,13 @@
 //! Carries inputs to the controller and its effects out, in order.
 
+mod jobs;
 mod journal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jobs::Headrooms;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 
@@ -52,6 +54,7 @@ pub(super) struct Shell {
     plant_up: bool,
     failed_polls: u32,
     last_decision: serde_json::Value,
+    headroom: Headrooms,
     answer: Option<Answer>,
 }
 
@@ -90,6 +93,7 @@ impl Shell {
             plant_up: true,
             failed_polls: 0,
             last_decision: serde_json::Value::Null,
+            headroom: Headrooms::default(),
             answer: None,
         }
     }
@@ -135,6 +139,7 @@ impl Shell {
                     self.sample(time).await;
                 }
             }
+            SourceEvent::Announced(message) => self.on_announced(&message),
             SourceEvent::Up => tracing::info!("broker connected"),
             SourceEvent::Down { why } => {
                 tracing::warn!(%why, "broker lost");
@@ -162,6 +167,7 @@ impl Shell {
             self.source_up = false;
             self.step(self.control_time(), source_link(false, why)).await;
             // No frame will come to show it.
+            self.publish_headroom();
             self.publish_view();
         }
     }
@@ -327,6 +333,9 @@ impl Shell {
 
     /// After an input that ends a sampling instant: show the state, and tell a plant in lock step to go on.
     pub(super) async fn end_of_turn(&mut self) {
+        if self.headroom.is_due(self.control_time()) {
+            self.publish_headroom();
+        }
         self.publish_view();
         if let (Clock::Frames, Some(time), false) =
             (self.setup.site.clock, self.frame_time, self.controller.is_thinking())
@@ -362,6 +371,7 @@ impl Shell {
             "alarms": self.controller.alarms(),
             "frame": self.controller.frame(),
             "last_decision": self.last_decision,
+            "headroom": self.headroom.shown(),
             "model": self.facts,
             "stats": self.stats,
         }));
@@ -371,6 +381,7 @@ impl Shell {
     pub(super) async fn stop(mut self, why: String) -> Stats {
         let now = self.control_time();
         self.step(now, Input::Stop { why: why.clone() }).await;
+        self.withdraw_headroom();
         self.step(now, Input::Stopped { why }).await;
         if let Err(e) = self.store.close() {
             tracing::error!(error = %e, "the audit log was not closed cleanly");

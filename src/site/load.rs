@@ -3,6 +3,7 @@
 
 mod check;
 mod registers;
+mod workload;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ mod name;
 mod settings;
 pub mod source;
 pub mod terms;
+mod workload;
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -18,6 +19,7 @@ pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
 pub use settings::{Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Rl, Shortage};
 pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
+pub use workload::{Place, Workload};
 
 use crate::units::{Finite, Unit};
 
@@ -57,6 +59,8 @@ pub struct Site {
     /// The registers that hand control over and prove that the agent lives.
     #[serde(default)]
     pub link: Link,
+    #[serde(default)]
+    pub workload: Workload,
     #[serde(default)]
     pub envelope: Envelope,
     /// What decides at each cadence.
@@ -229,6 +233,9 @@ pub struct Signal {
     /// Sensors in one group measure the same thing: one that disagrees is left out.
     #[serde(default)]
     pub twin_group: Option<Name>,
+    /// The hall or cabinet whose load it follows, one of `[[workload.place]]`; none: it follows them all.
+    #[serde(default)]
+    pub place: Option<Name>,
     /// Without a good value here no decision is taken.
     #[serde(default)]
     pub required: bool,

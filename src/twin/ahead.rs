@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::added::Added;
+use super::course::Scene;
 use super::feature::Target;
 use super::model::{Course, MARKS, STEP_MIN, STEPS};
 use super::{Ahead, Core, MOST_SIGMA_CHIP_K, MOST_SIGMA_K, MOST_SIGMA_POWER, Row, Twin, Worst};
@@ -16,11 +18,17 @@ pub struct Output {
     pub role: Role,
     pub(super) target: Target,
     pub(super) range: [f64; 2],
+    /// The hall or cabinet whose load it follows.
+    pub(super) place: Option<usize>,
 }
 
 impl Output {
     pub(super) fn is_water(&self) -> bool {
         matches!(self.role, Role::Chws | Role::FacilitySupply)
+    }
+
+    pub(super) fn is_beside_it(&self) -> bool {
+        matches!(self.role, Role::ItInlet | Role::ChipTemp | Role::Bath)
     }
 }
 
@@ -49,7 +57,13 @@ pub struct Lookahead<'a> {
     inputs: &'a super::Inputs,
     /// Signals' present values.
     now: Vec<Option<f64>>,
+    added: Added,
+    /// What comes of changing nothing: the setpoints as they are, no load added.
     hold: Vec<Option<Course>>,
+}
+
+fn scene<'a>(twin: &'a Twin, added: &'a Added) -> Scene<'a> {
+    Scene { layout: &twin.layout, outputs: &twin.outputs, places: &twin.places, added }
 }
 
 impl Path {
@@ -73,11 +87,11 @@ impl Path {
 }
 
 impl<'a> Lookahead<'a> {
-    pub(super) fn new(twin: &'a Twin, frame: &Frame) -> Option<Self> {
+    pub(super) fn new(twin: &'a Twin, frame: &Frame, added: Added) -> Option<Self> {
         let (core, inputs) = (twin.core.as_ref()?, twin.present.as_ref()?);
         let now = twin.outputs.iter().map(|o| frame.good(&o.name).map(Finite::get)).collect();
-        let hold = core.courses(&twin.layout, &twin.outputs, inputs, &[]);
-        Some(Self { twin, core, inputs, now, hold })
+        let hold = core.courses(&scene(twin, &Added::default()), inputs, &[]);
+        Some(Self { twin, core, inputs, now, added, hold })
     }
 
     #[must_use]
@@ -95,7 +109,7 @@ impl<'a> Lookahead<'a> {
     /// for the rest. A signal is absent where its model cannot say.
     #[must_use]
     pub fn run(&self, rows: &[Vec<f64>]) -> Trajectory {
-        let courses = self.core.courses(&self.twin.layout, &self.twin.outputs, self.inputs, rows);
+        let courses = self.core.courses(&scene(self.twin, &self.added), self.inputs, rows);
         let mut signals: Vec<Option<Path>> = self
             .core
             .models

@@ -14,7 +14,9 @@
 //!
 //! It is not the simulator and shares no code with it. `docs/twin.md` has formulas, sources and measured errors.
 
+mod added;
 mod ahead;
+mod course;
 mod drive;
 mod estimate;
 mod feature;
@@ -30,6 +32,8 @@ pub use ahead::{Lookahead, Output, Path, Trajectory};
 use crate::frame::Frame;
 use crate::site::{Name, Role, Site};
 use crate::units::Finite;
+use added::{Added, Places};
+use course::Scene;
 use drive::{Conditions, Inputs, Layout, Machines};
 use model::{Model, STEP_MIN, STEPS};
 
@@ -85,6 +89,7 @@ const GAP_S: i64 = 180;
 #[derive(Clone, Debug)]
 pub struct Twin {
     layout: Layout,
+    places: Places,
     outputs: Vec<Output>,
     sample_s: i64,
     core: Option<Core>,
@@ -120,15 +125,19 @@ struct Minute {
 impl Twin {
     #[must_use]
     pub fn new(site: &Site) -> Self {
+        let places = Places::new(site);
         let cooling_measured = site.with_role(Role::CoolingPower).next().is_some();
         let output = |s: &crate::site::Signal| {
             let role = s.role?;
             let target = model::target(role, cooling_measured)?;
-            Some(Output { name: s.name.clone(), role, target, range: s.range.map(Finite::get) })
+            let place = s.place.as_ref().and_then(|p| places.position(p));
+            Some(Output { name: s.name.clone(), role, target, range: s.range.map(Finite::get), place })
         };
+        let outputs = site.signals.iter().filter_map(output).collect();
         Self {
             layout: Layout::new(site),
-            outputs: site.signals.iter().filter_map(output).collect(),
+            places,
+            outputs,
             sample_s: site.sample.as_secs(),
             core: None,
             minute: None,
@@ -259,10 +268,14 @@ impl Twin {
         for (_, _, rows) in &mut self.past {
             rows.push(setpoints.clone());
         }
+        // What was announced is nobody's measurement: the errors that the guard counts on are made without it.
+        let added = Added::default();
+        let (layout, outputs, places) = (&self.layout, &self.outputs, &self.places);
+        let scene = Scene { layout, outputs, places, added: &added };
         let Some(core) = &mut self.core else { return };
         for (then, inputs, rows) in &self.past {
             let Some(mark) = model::MARKS.iter().position(|m| m + 1 == rows.len()) else { continue };
-            let courses = then.courses(&self.layout, &self.outputs, inputs, rows);
+            let courses = then.courses(&scene, inputs, rows);
             for ((model, course), (_, n, last)) in core.models.iter_mut().zip(&courses).zip(&minute.readings)
             {
                 if let (Some(model), Some(course), true) = (model, course, *n > 0)
@@ -281,9 +294,16 @@ impl Twin {
     }
 
     /// A look ahead from `frame`, to ask for the outcome of many choices; `None` while it is blind or new.
+    /// Jobs that were announced are taken to come.
     #[must_use]
     pub fn lookahead(&self, frame: &Frame) -> Option<Lookahead<'_>> {
-        Lookahead::new(self, frame)
+        Lookahead::new(self, frame, self.places.announced(frame.time, &frame.jobs))
+    }
+
+    /// The same with nothing announced, and so many kW more from now on in one place.
+    #[must_use]
+    pub fn loaded(&self, frame: &Frame, place: &Name, kw: f64) -> Option<Lookahead<'_>> {
+        Lookahead::new(self, frame, self.places.constant(Some(place), kw))
     }
 
     /// The look-ahead from `frame`: hold, then each of `candidates`, as far as it is known.
@@ -306,61 +326,18 @@ impl Twin {
         Outlook { rows, best: None, unidentified }
     }
 
-    /// What `setpoints` (those not named stay) do over the next 30 min, by signal. A signal is absent where
-    /// its model cannot say.
+    /// What `setpoints` (those not named stay) do over the next 30 min, by signal, as far as measurements say:
+    /// announced jobs are left out. A signal is absent where its model cannot say.
     #[must_use]
     pub fn predict(&self, frame: &Frame, setpoints: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Worst> {
-        self.lookahead(frame).map(|a| a.worst(setpoints)).unwrap_or_default()
+        let measured = Lookahead::new(self, frame, Added::default());
+        measured.map(|a| a.worst(setpoints)).unwrap_or_default()
     }
 
     /// One row of the outlook; `None` when nothing at all can be predicted.
     #[must_use]
     pub fn row(&self, frame: &Frame, moves: BTreeMap<Name, Finite>) -> Option<Row> {
         self.lookahead(frame)?.row(moves)
-    }
-}
-
-impl Core {
-    /// What comes of setpoints, one row a step and the last one for the rest, by model: first the load, then
-    /// the water, then what depends on them.
-    fn courses(
-        &self,
-        layout: &Layout,
-        outputs: &[Output],
-        inputs: &Inputs,
-        rows: &[Vec<f64>],
-    ) -> Vec<Option<model::Course>> {
-        let mut path: [Conditions; STEPS] = Default::default();
-        let row = |k: usize| rows.get(k).or(rows.last()).unwrap_or(&inputs.setpoints);
-        for (k, c) in path.iter_mut().enumerate() {
-            self.machines.follow(layout, row(k), inputs, inputs.load, None, c);
-        }
-        let course = |i: usize, path: &_| Some(self.models.get(i)?.as_ref()?.course(path, &self.flows));
-        let mut courses = vec![None; self.models.len()];
-        courses[0] = course(0, &path);
-        let load = |k: usize, courses: &[Option<model::Course>]| {
-            courses.first().and_then(|c| c.as_ref()?.values.get(k)).map_or(inputs.load, |v| v.max(0.0))
-        };
-        for (k, c) in path.iter_mut().enumerate() {
-            c.load = load(k, &courses) / self.machines.load;
-        }
-        let waters: Vec<usize> =
-            outputs.iter().enumerate().filter(|(_, o)| o.is_water()).map(|(i, _)| i + 1).collect();
-        for &i in &waters {
-            courses[i] = course(i, &path);
-        }
-        for (k, c) in path.iter_mut().enumerate() {
-            let water: Vec<f64> =
-                waters.iter().filter_map(|i| Some(*courses[*i].as_ref()?.values.get(k)?)).collect();
-            let water = (!water.is_empty()).then(|| water.iter().sum::<f64>() / water.len() as f64);
-            self.machines.follow(layout, row(k), inputs, load(k, &courses), water, c);
-        }
-        for (i, slot) in courses.iter_mut().enumerate().skip(1) {
-            if !waters.contains(&i) {
-                *slot = course(i, &path);
-            }
-        }
-        courses
     }
 }
 

@@ -20,3 +20,4 @@ mod reason;
 mod sites;
 mod trace;
 mod words;
+mod workload;

@@ -340,6 +340,7 @@ async fn a_denied_topic_is_reported() {
         | SourceEvent::Up
         | SourceEvent::Down { .. }
         | SourceEvent::Readings { .. }
+        | SourceEvent::Announced(_)
         | SourceEvent::Malformed { .. }
         | SourceEvent::Overrun { .. } => None,
     })

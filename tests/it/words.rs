@@ -44,6 +44,7 @@ fn frame(site: &Site, i: i32) -> Frame {
         signals: signals.collect(),
         setpoints: setpoints.collect(),
         active: [].into(),
+        jobs: Vec::new(),
     }
 }
 

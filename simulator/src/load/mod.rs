@@ -1,5 +1,6 @@
 //! What the servers are asked to do, as a share of full load.
 
+mod job;
 mod recorded;
 mod synthetic;
 
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::noise::{Noise, Stream};
+pub use job::Job;
 pub use recorded::{PowerTrace, Requests};
 pub use synthetic::{Inference, Training};
 

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::climate::{Outdoor, Weather};
 use crate::fault::{self, Disturbance};
-use crate::load::Workload;
+use crate::load::{Job, Workload};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::sensor::{Sensors, SignalSpec};
 use crate::supervision::{CommandError, SetpointSpec, Supervision};
@@ -64,12 +64,18 @@ impl PlantConfig {
         }
     }
 
+    /// Where its workloads are.
+    pub fn places(&self) -> &'static [&'static str] {
+        match self {
+            PlantConfig::Air(_) => &["hall_a", "hall_b"],
+            PlantConfig::Liquid(_) => &["cabinets"],
+            PlantConfig::Immersion(_) => &["bath_a", "bath_b"],
+        }
+    }
+
     /// How many workloads it takes.
     pub fn loads(&self) -> usize {
-        match self {
-            PlantConfig::Air(_) | PlantConfig::Immersion(_) => 2,
-            PlantConfig::Liquid(_) => 1,
-        }
+        self.places().len()
     }
 }
 
@@ -120,6 +126,9 @@ pub struct Plant {
     outdoor: Outdoor,
     weather: Weather,
     workloads: Vec<Workload>,
+    jobs: Vec<Job>,
+    /// What schedulers have said and nobody has taken yet.
+    said: Vec<String>,
     machinery: Box<dyn Cooling>,
     sensors: Sensors,
     supervision: Supervision,
@@ -158,6 +167,8 @@ impl Plant {
             outdoor,
             weather,
             workloads,
+            jobs: scenario.job.clone(),
+            said: Vec::new(),
             machinery,
             sensors,
             supervision: Supervision::new(setpoints),
@@ -198,12 +209,21 @@ impl Plant {
     }
 
     fn advance(&mut self, dt: f64) {
+        let before = self.hours();
         self.elapsed_s += dt;
         let time = self.time();
         self.outdoor = self.weather.step(dt, time);
         let mut loads = [0.0; 4];
         for (load, workload) in loads.iter_mut().zip(&mut self.workloads) {
             *load = workload.step(dt, time);
+        }
+        let hours = self.hours();
+        for job in &self.jobs {
+            if let Some(load) = loads.get_mut(job.load) {
+                *load = (*load + job.share_at(hours)).min(1.0);
+            }
+            let place = self.scenario.plant.places().get(job.load).copied().unwrap_or_default();
+            self.said.extend(job.said(before, hours, self.scenario.start, place));
         }
         let fault = fault::disturbance(&self.scenario.fault, self.hours());
         let mut active = [0.0; 4];
@@ -262,6 +282,16 @@ impl Plant {
     /// gave nothing.
     pub fn sensors(&self) -> Vec<(SignalSpec, Option<f64>)> {
         self.sensors.read().collect()
+    }
+
+    /// Adds a job while the plant runs.
+    pub fn submit(&mut self, job: Job) {
+        self.jobs.push(job);
+    }
+
+    /// What schedulers have said since this was last called: messages for the jobs' topic.
+    pub fn take_announcements(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.said)
     }
 
     /// A command as over Modbus, in engineering units: `enable`, `heartbeat`, or a setpoint by name.

@@ -210,11 +210,11 @@ impl Pacer {
             if let Some(ticks) = &mut ticks {
                 ticks.tick().await;
             }
-            let (frame, time, fault, over) = {
+            let (said, frame, time, fault, over) = {
                 let mut plant = self.plant.lock();
                 plant.step(sample_s);
                 let over = self.options.hours.is_some_and(|h| plant.hours() > h - 1e-9);
-                (mqtt::frame(&plant), plant.time(), plant.disturbance(), over)
+                (plant.take_announcements(), mqtt::frame(&plant), plant.time(), plant.disturbance(), over)
             };
             self.gate.send_if_modified(|up| {
                 let changed = *up == fault.modbus_out;
@@ -222,6 +222,7 @@ impl Pacer {
                 changed
             });
             if !fault.broker_out {
+                self.link.announce(said).await;
                 self.link.publish(frame, time).await;
             }
             if over {

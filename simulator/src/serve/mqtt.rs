@@ -57,6 +57,7 @@ pub(super) fn frame(plant: &Plant) -> Vec<u8> {
 pub(super) struct Link {
     client: AsyncClient,
     topic: String,
+    jobs: String,
     connected: watch::Receiver<bool>,
     /// Latest acknowledged time; `None` without lock step.
     acked: Option<watch::Receiver<Timestamp>>,
@@ -78,6 +79,7 @@ pub(super) async fn connect(config: Config) -> anyhow::Result<Link> {
     let mut link = Link {
         client: client.clone(),
         topic: format!("sim/{}/frame", config.plant),
+        jobs: format!("sim/{}/jobs", config.plant),
         connected,
         acked: config.lockstep.is_some().then_some(acked),
         dropped: 0,
@@ -166,6 +168,17 @@ impl Link {
             self.dropped += 1;
             if self.dropped.is_power_of_two() {
                 tracing::warn!(frames = self.dropped, "frames lost: no broker");
+            }
+        }
+    }
+
+    /// Publishes what schedulers say of their jobs; lost while the broker is away.
+    pub(super) async fn announce(&mut self, said: Vec<String>) {
+        for message in said {
+            if *self.connected.borrow()
+                && let Err(error) = self.client.publish(&self.jobs, QoS::AtLeastOnce, false, message).await
+            {
+                tracing::warn!(%error, "a job was not announced");
             }
         }
     }

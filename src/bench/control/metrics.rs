@@ -90,7 +90,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    pub(super) fn of(values: &[f64]) -> Option<Self> {
+    pub(in crate::bench) fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
         if n == 0 {
             return None;

@@ -81,6 +81,8 @@ pub enum BenchError {
     Site(#[from] SiteError),
     #[error("--policies: {0}")]
     Policy(#[from] RlError),
+    #[error("a job of the bench's own is not taken: {0}")]
+    Job(#[from] crate::workload::Refused),
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     #[error(transparent)]
@@ -219,13 +221,13 @@ fn stamp(path: &std::path::Path) -> String {
 }
 
 /// How many runs to make at a time.
-fn threads(asked: Option<usize>, runs: usize) -> usize {
+pub(super) fn threads(asked: Option<usize>, runs: usize) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     asked.unwrap_or_else(cores).clamp(1, runs.max(1))
 }
 
 /// Calls `work` for every index below `count`, over threads; the first error ends it.
-fn in_parallel(
+pub(super) fn in_parallel(
     threads: usize,
     count: usize,
     work: impl Fn(usize) -> Result<(), BenchError> + Sync,

@@ -25,6 +25,7 @@ use crate::prompt::Prompts;
 use crate::service::Stats;
 use crate::site::{Name, Role, Site};
 use crate::units::Finite;
+use crate::workload::Headroom;
 
 /// The plant settles under its new controller for this long before its stability is judged.
 const SETTLES_H: f64 = 2.0;
@@ -111,6 +112,20 @@ impl<'a> Rig<'a> {
         &self.plant
     }
 
+    pub(in crate::bench) fn plant_mut(&mut self) -> &mut Plant {
+        &mut self.plant
+    }
+
+    pub(in crate::bench) fn headroom(&self) -> Vec<Headroom> {
+        self.controller.headroom()
+    }
+
+    /// What a scheduler says, beside what the scenario has it say.
+    pub(in crate::bench) fn announce(&mut self, said: &str) -> Result<(), BenchError> {
+        self.assembler.announce(self.plant.time(), said.as_bytes())?;
+        Ok(())
+    }
+
     /// One sampling instant. Returns what was decided at a cadence, if anything was.
     pub(in crate::bench) fn sample(&mut self) -> Result<Option<Decided>, BenchError> {
         self.plant.step(self.setup.site.sample.as_secs_f64());
@@ -126,6 +141,9 @@ impl<'a> Rig<'a> {
             self.link(now, Link::Source, true, "frames arrive again", &mut decided)?;
         }
         self.last_frame = Some(now);
+        for said in self.plant.take_announcements() {
+            self.assembler.announce(now, said.as_bytes())?;
+        }
         for reading in wire::sense(&self.plant, now) {
             self.assembler.push(&reading);
         }

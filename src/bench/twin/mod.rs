@@ -26,7 +26,8 @@ use crate::frame::{Assembler, Frame};
 use crate::site::Site;
 use crate::twin::{HORIZONS_MIN, Twin};
 use crate::units::Finite;
-use drive::{Drive, Random};
+use drive::Drive;
+pub(super) use drive::Random;
 use report::{Found, Key, Sums};
 
 pub use report::{Report, Row, Summary};

@@ -7,6 +7,7 @@ use super::speech::{Scene, Speech, Topic, Verb, moves};
 use super::{Claim, close};
 use crate::facts::{Bound, BoundKind, SetpointFacts, Side, SignalFacts};
 use crate::prose::{Number, Written};
+use crate::site::Role;
 use crate::twin::HORIZONS_MIN;
 use crate::units::{Finite, Unit};
 
@@ -206,6 +207,11 @@ impl Speech<'_> {
         }
         if let Some((side, kind)) = u.limit {
             return wanted(&s.bounds, side, kind).any(|b| level(b.value));
+        }
+        // "A job of 300 kW": what it adds to the load.
+        let is_load = s.role == Some(Role::ItLoad);
+        if is_load && self.facts.jobs.iter().any(|j| level(j.kw) || difference(j.kw.get())) {
+            return true;
         }
         // What happened, unless the words say that it will: "up 18 % in 10 min" is over.
         let changed = || {

@@ -108,6 +108,7 @@ impl Trial {
             time: self.now,
             signals: step.signals.clone(),
             setpoints: self.site.setpoints.iter().filter_map(shown).collect(),
+            jobs: Vec::new(),
         }
     }
 

@@ -39,6 +39,9 @@ pub enum SourceEvent {
         time: Option<Timestamp>,
         readings: Vec<Reading>,
     },
+    /// A message on the topic on which jobs are announced, as it came. One that the broker had kept is not
+    /// here: it may have been called off since.
+    Announced(Vec<u8>),
     /// Connected and subscribed.
     Up,
     /// Not connected. Said once for each cause; it is tried again for ever.

@@ -13,6 +13,7 @@ use super::SourceEvent;
 
 /// Readings that may wait: about half a minute of 3,000 a second, some 10 MB.
 const MOST_READINGS: usize = 100_000;
+const READING_BYTES: usize = 100;
 
 #[derive(Default, Debug)]
 struct Inner {
@@ -48,7 +49,17 @@ pub(super) fn queue() -> (Sink, Events) {
 }
 
 fn weight(event: &SourceEvent) -> usize {
-    if let SourceEvent::Readings { readings, .. } = event { readings.len().max(1) } else { 0 }
+    match event {
+        SourceEvent::Readings { readings, .. } => readings.len().max(1),
+        // Anyone may send these, and large ones: a flood must not fill the memory.
+        SourceEvent::Announced(message) => 1 + message.len() / READING_BYTES,
+        SourceEvent::Up
+        | SourceEvent::Down { .. }
+        | SourceEvent::Denied { .. }
+        | SourceEvent::Silent { .. }
+        | SourceEvent::Malformed { .. }
+        | SourceEvent::Overrun { .. } => 0,
+    }
 }
 
 impl Sink {

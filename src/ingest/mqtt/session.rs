@@ -33,6 +33,8 @@ struct Inner {
     options: MqttOptions,
     status_topic: String,
     routes: Routes,
+    /// Where jobs are announced.
+    jobs: Option<String>,
     clock: Clock,
     watchdog: Duration,
     client: Arc<Mutex<Option<AsyncClient>>>,
@@ -70,6 +72,7 @@ impl Session {
             options,
             status_topic: super::status_topic(site),
             routes,
+            jobs: site.workload.topic.clone(),
             clock: site.clock,
             watchdog: site.mqtt.as_ref().map(|m| m.watchdog.unsigned_abs()).unwrap_or_default(),
             client,
@@ -144,7 +147,7 @@ impl Session {
             topic.reported_silent = false;
         }
         let filters: Vec<_> =
-            self.0.routes.topics().map(|t| SubscribeFilter::new(t.clone(), QoS::AtLeastOnce)).collect();
+            self.topics().map(|t| SubscribeFilter::new(t.clone(), QoS::AtLeastOnce)).collect();
         let nothing_to_wait_for = filters.is_empty();
         let subscribed = nothing_to_wait_for || client.try_subscribe_many(filters).is_ok();
         let said = client.try_publish(self.0.status_topic.as_str(), QoS::AtLeastOnce, true, ONLINE).is_ok();
@@ -159,7 +162,7 @@ impl Session {
     }
 
     fn subscribed(&self, ack: &SubAck) {
-        for (topic, code) in self.0.routes.topics().zip(&ack.return_codes) {
+        for (topic, code) in self.topics().zip(&ack.return_codes) {
             if *code == SubscribeReasonCode::Failure {
                 tracing::error!(topic, "the broker does not let us subscribe: check its access list");
                 self.0.sink.push(SourceEvent::Denied { topic: topic.clone() });
@@ -169,7 +172,23 @@ impl Session {
         self.0.sink.push(SourceEvent::Up);
     }
 
+    /// In the order in which they are subscribed.
+    fn topics(&self) -> impl Iterator<Item = &String> {
+        self.0.routes.topics().chain(&self.0.jobs)
+    }
+
     fn message(&self, message: &Publish) {
+        if self.0.jobs.as_ref() == Some(&message.topic) {
+            if message.retain {
+                tracing::warn!(
+                    topic = message.topic,
+                    "a kept announcement is not used: announce jobs without retain"
+                );
+            } else {
+                self.0.sink.push(SourceEvent::Announced(message.payload.to_vec()));
+            }
+            return;
+        }
         let mut understood = self.0.routes.read(&message.topic, &message.payload);
         let now = clock::monotonic();
         let mut state = self.state();

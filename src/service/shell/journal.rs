@@ -37,9 +37,18 @@ impl Shell {
     }
 
     pub(super) fn publish(&self, what: &str, text: &str) {
+        self.send(what, text, false);
+    }
+
+    /// The same, kept by the broker for those who come later.
+    pub(super) fn publish_kept(&self, what: &str, text: &str) {
+        self.send(what, text, true);
+    }
+
+    fn send(&self, what: &str, text: &str, retain: bool) {
         if let Some(mqtt) = &self.mqtt {
             let topic = format!("isotherm/{}/{what}", self.setup.site.name);
-            if let Err(e) = mqtt.publish(&topic, text.as_bytes().to_vec(), false) {
+            if let Err(e) = mqtt.publish(&topic, text.as_bytes().to_vec(), retain) {
                 tracing::debug!(error = %e, %topic, "not published");
             }
         }

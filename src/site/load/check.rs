@@ -30,6 +30,7 @@ impl<'a> Checker<'a> {
             self.setpoint(site, setpoint);
         }
         self.registers(site);
+        self.workload(site);
         self.envelope(site);
         self.model(site);
         self.memory(site);

@@ -16,7 +16,7 @@ use crate::peers::soon;
 const PASSWORD: &str = "correct horse battery";
 
 /// Where the rig's console listens, from its log.
-async fn address(rig: &Rig) -> String {
+pub(crate) async fn address(rig: &Rig) -> String {
     soon("the console listens", async {
         loop {
             if let Some(address) = console_in(&rig.log()) {
