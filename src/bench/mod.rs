@@ -7,4 +7,6 @@ pub mod decide;
 pub mod guard;
 pub mod ingest;
 #[cfg(feature = "demo")]
+pub mod resolution;
+#[cfg(feature = "demo")]
 pub mod twin;

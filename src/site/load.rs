@@ -3,6 +3,7 @@
 
 mod check;
 mod registers;
+mod resolution;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

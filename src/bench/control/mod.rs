@@ -224,7 +224,7 @@ fn threads(asked: Option<usize>, runs: usize) -> usize {
 }
 
 /// Calls `work` for every index below `count`, over threads; the first error ends it.
-fn in_parallel(
+pub(super) fn in_parallel(
     threads: usize,
     count: usize,
     work: impl Fn(usize) -> Result<(), BenchError> + Sync,

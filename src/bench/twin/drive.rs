@@ -85,10 +85,10 @@ impl Drive {
 }
 
 /// A generator of its own (xorshift64*), so that equal seeds mean equal runs.
-pub(super) struct Random(pub(super) u64);
+pub(in crate::bench) struct Random(pub(in crate::bench) u64);
 
 impl Random {
-    pub(super) fn share(&mut self) -> f64 {
+    pub(in crate::bench) fn share(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
