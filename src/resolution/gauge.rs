@@ -26,6 +26,8 @@ const LEVEL_S: f64 = 600.0;
 const NOISE_S: f64 = 1800.0;
 /// The mean moving range of normal noise, in standard deviations.
 const RANGE: f64 = 1.128;
+/// Samples by which the noise is known well enough to test anything.
+const KNOWN_BY: u32 = 20;
 
 /// A signal that has come to another level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +46,7 @@ pub(super) struct Gauge {
 struct State {
     at: Timestamp,
     last: f64,
+    samples: u32,
     level: f64,
     /// Mean moving range.
     range: f64,
@@ -60,7 +63,7 @@ impl Gauge {
     pub(super) fn push(&mut self, at: Timestamp, value: Finite) -> Option<Shift> {
         let x = value.get();
         let Some(s) = &mut self.state else {
-            self.state = Some(State { at, last: x, level: x, range: 0.0, up: 0.0, down: 0.0 });
+            self.state = Some(State { at, last: x, samples: 0, level: x, range: 0.0, up: 0.0, down: 0.0 });
             return None;
         };
         let seconds = at.duration_since(s.at).as_secs_f64();
@@ -68,21 +71,26 @@ impl Gauge {
             return None;
         }
         let sigma = (s.range / RANGE).max(least(self.unit, s.level));
-        let off = ((x - s.level) / sigma).clamp(-FURTHEST, FURTHEST);
-        let weight = (seconds / WEIGHT_S).min(1.0);
-        s.up = (s.up + weight * (off - REFERENCE)).max(0.0);
-        s.down = (s.down + weight * (-off - REFERENCE)).max(0.0);
+        s.samples = s.samples.saturating_add(1);
+        // A step is not noise; but at first nothing else is known.
+        let known = s.samples > KNOWN_BY;
+        let range = (x - s.last).abs().min(if known { FURTHEST * sigma } else { f64::MAX });
+        s.range += (range - s.range) * share(seconds, NOISE_S).max(1.0 / f64::from(s.samples));
+        (s.at, s.last) = (at, x);
         let from = s.level;
+        if known {
+            let off = ((x - s.level) / sigma).clamp(-FURTHEST, FURTHEST);
+            let weight = (seconds / WEIGHT_S).min(1.0);
+            s.up = (s.up + weight * (off - REFERENCE)).max(0.0);
+            s.down = (s.down + weight * (-off - REFERENCE)).max(0.0);
+        }
         let changed = s.up.max(s.down) >= DECISION;
         if changed {
             (s.level, s.up, s.down) = (x, 0.0, 0.0);
-        } else {
+        } else if s.up.max(s.down) <= 0.0 {
+            // It follows while nothing is suspected.
             s.level += (x - s.level) * share(seconds, LEVEL_S);
         }
-        // A step is not noise.
-        let range = (x - s.last).abs().min(FURTHEST * sigma);
-        s.range += (range - s.range) * share(seconds, NOISE_S);
-        (s.at, s.last) = (at, x);
         let shown = |v: f64| Finite::saturating(v).rounded(self.unit.decimals());
         changed.then(|| Shift { from: shown(from), to: value.rounded(self.unit.decimals()) })
     }

@@ -1,9 +1,9 @@
 //! How closely a site is watched, by how restless it is: resolution in time.
 //!
 //! Theory of operation. A gauge on each signal that tells of load and heat ([`WATCHED`]) tests every frame
-//! for a change. A change, or a temperature that leaves its band, makes the site *restless*: a decision is made
-//! at once, though not sooner than `fastest` after the last; from then on decisions are a cadence apart, and
-//! sources may be sampled more often. After `settle` without any of that the site is *calm*, and every decision
+//! for a change. A change, a temperature that leaves its band, or an operator's order makes the site *restless*: a
+//! decision is made at once, though not sooner than `fastest` after the last; from then on decisions are a
+//! cadence apart, and sources may be sampled more often. After `settle` without any of that the site is *calm*, and every decision
 //! that moves nothing doubles the interval, up to `slowest`. A decision that moves something, or a missing
 //! input, brings it back to the cadence.
 //!
@@ -159,14 +159,15 @@ impl Pacer {
         let from = self.pace();
         let mut why = None;
         for w in &mut self.watched {
-            let noticed = w.take(frame, self.restless_until.is_some());
+            let noticed = w.take(frame);
             why = why.or(noticed);
         }
-        let outside = self.watched.iter().any(|w| w.outside);
-        if why.is_some() || outside {
+        let was_restless = self.restless_until.is_some();
+        if why.is_some() || self.watched.iter().any(|w| w.outside) {
             self.restless_until = Some(now + self.settings.settle);
         }
-        let at_once = why.is_some();
+        // A restless site decides at its cadence already.
+        let at_once = why.is_some() && !was_restless;
         if at_once {
             self.bring_forward(now, self.settings.fastest, Due::Change);
         } else if !sighted && self.interval > self.usual.decide {
@@ -178,6 +179,17 @@ impl Pacer {
         }
         let to = self.pace();
         (at_once || from != to).then(|| Change { from, to, at_once, why: why.unwrap_or_default() })
+    }
+
+    /// Something that no signal shows, such as an operator's order, changes what is wanted.
+    pub fn notice(&mut self, now: Timestamp, why: &str) -> Option<Change> {
+        if !self.settings.adaptive {
+            return None;
+        }
+        let from = self.pace();
+        self.restless_until = Some(now + self.settings.settle);
+        self.bring_forward(now, self.settings.fastest, Due::Change);
+        Some(Change { from, to: self.pace(), at_once: true, why: why.to_owned() })
     }
 
     /// A decision is being made.
@@ -218,9 +230,8 @@ impl Pacer {
 }
 
 impl Watched {
-    /// What is new about a signal: another level, or out of its band. At the edge of a band a signal comes and
-    /// goes, which a restless site knows.
-    fn take(&mut self, frame: &Frame, restless: bool) -> Option<String> {
+    /// What is new about a signal: another level, or out of its band.
+    fn take(&mut self, frame: &Frame) -> Option<String> {
         let value = frame.good(&self.name)?;
         let shift = self.gauge.push(frame.time, value);
         let was_outside = self.outside;
@@ -229,6 +240,6 @@ impl Watched {
         if let Some(shift) = shift {
             return Some(format!("{name} {} -> {} {unit}", shift.from, shift.to));
         }
-        (self.outside && !was_outside && !restless).then(|| format!("{name} is at {value} {unit}, out of its band"))
+        (self.outside && !was_outside).then(|| format!("{name} is at {value} {unit}, out of its band"))
     }
 }

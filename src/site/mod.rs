@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
-pub use settings::{Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Resolution, Rl, Shortage};
+pub use settings::{
+    Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Resolution, Rl, Shortage,
+};
 pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
 
 use crate::units::{Finite, Unit};

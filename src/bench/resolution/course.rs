@@ -27,9 +27,13 @@ const LOW: f64 = 0.35;
 const HIGH: f64 = 0.95;
 
 impl Course {
-    pub(super) const ALL: [Self; 5] =
-        [Self::LoadSteps, Self::Ramps, Self::Bursts, Self::ChillerTrip, Self::CalmNight];
-    pub(super) const EXAMPLE: Self = Self::LoadSteps;
+    /// What can happen to a plant: where nothing but fans cools, no chiller trips.
+    pub(super) fn of(plant: &str) -> impl Iterator<Item = Self> {
+        let chillers = plant == "air";
+        [Self::LoadSteps, Self::Ramps, Self::Bursts, Self::ChillerTrip, Self::CalmNight]
+            .into_iter()
+            .filter(move |c| chillers || *c != Self::ChillerTrip)
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -49,8 +53,8 @@ impl Course {
         SETTLES_H + f64::from(EVENTS) * STRETCH_H
     }
 
-    /// The scenario. It starts near where the optimizer will be, so that it settles in time.
-    pub(super) fn text(self, seed: u64) -> String {
+    /// The scenario, of a plant with two halls.
+    pub(super) fn text(self, plant: &str, seed: u64) -> String {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let mut at = |i: u32| SETTLES_H + f64::from(i) * STRETCH_H + 0.2 + random.share();
         let mut points = vec![[0.0, if self == Self::ChillerTrip { 0.8 } else { LOW }]];
@@ -65,7 +69,7 @@ impl Course {
                     points.extend((0..3).flat_map(|n| peak.map(|[h, s]| [t + 0.5 * f64::from(n) + h, s])));
                 }
                 Self::ChillerTrip => {
-                    let fault = "[[fault]]\nhours = 0.75\nwhat = { chiller_trip = { count = 1 } }";
+                    let fault = "[[fault]]\nhours = 0.75\nwhat = { chiller_trip = { count = 2 } }";
                     writeln!(faults, "{fault}\nat_h = {t}").unwrap_or_default();
                 }
                 Self::CalmNight => {}
@@ -76,9 +80,10 @@ impl Course {
         } else {
             format!("kind = \"profile\"\npoints = {points:?}")
         };
+        let workload = format!("[[workload]]\n{workload}\n").repeat(2);
+        let about = self.name();
         format!(
-            "base = \"air\"\nabout = \"{}\"\nstart = \"2025-07-15T00:00:00Z\"\n[[workload]]\n{workload}\n[[workload]]\n{workload}\n[setpoint.chws_sp]\nlocal = 12\n[setpoint.crah_supply_sp]\nlocal = 23\n{faults}",
-            self.name()
+            "base = \"{plant}\"\nabout = \"{about}\"\nstart = \"2025-07-15T00:00:00Z\"\n{workload}{faults}"
         )
     }
 }

@@ -41,6 +41,16 @@ pub struct Args {
     pub json: bool,
 }
 
+/// One with chillers, which answer within minutes, and one with baths, which answer within the hour.
+const PLANTS: [&str; 2] = ["air", "immersion"];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Job {
+    plant: &'static str,
+    course: Course,
+    seed: u64,
+}
+
 /// What decides when to decide.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,7 +69,7 @@ struct Found {
     /// How far the watched temperature went over its band, K.
     overshoot_k: f64,
     outside_min: f64,
-    /// The same against the band less the margin that the optimizer keeps.
+    /// RMS deviation of the watched temperature from its mean.
     stability_k: f64,
     cooling_kwh: f64,
 }
@@ -84,80 +94,89 @@ impl Answers for Nobody {
 
 pub fn run(args: &Args) -> Result<Report, BenchError> {
     let seeds = args.first_seed..args.first_seed.saturating_add(args.seeds);
-    let jobs: Vec<(Course, u64)> = seeds.flat_map(|seed| Course::ALL.map(|course| (course, seed))).collect();
+    let jobs: Vec<Job> = seeds
+        .flat_map(|seed| PLANTS.map(|plant| (plant, seed)))
+        .flat_map(|(plant, seed)| Course::of(plant).map(move |course| Job { plant, course, seed }))
+        .collect();
     let found = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     in_parallel(threads, jobs.len(), |index| {
-        let Some((course, seed)) = jobs.get(index).copied() else { return Ok(()) };
-        let [adaptive, equal, usual] = three(course, seed)?;
-        if let Some(path) = args.plot.as_deref().filter(|_| course == Course::EXAMPLE && seed == args.first_seed) {
-            plot::draw(&[("adaptive", &adaptive), ("fixed, as many decisions", &equal)], path)?;
+        let Some(job) = jobs.get(index).copied() else { return Ok(()) };
+        let [adaptive, equal, usual] = job.run()?;
+        let example = job == Job { plant: "immersion", course: Course::LoadSteps, seed: args.first_seed };
+        if let Some(path) = args.plot.as_deref().filter(|_| example) {
+            let band = rig::band(&site(job.plant)?)?;
+            plot::draw(&[("adaptive", &adaptive), ("fixed, as many decisions", &equal)], band, path)?;
         }
         let mut all = found.lock().map_err(|_| BenchError::Panic)?;
-        for (timing, run) in
-            [(Timing::Adaptive, adaptive), (Timing::Equal, equal), (Timing::Usual, usual)]
-        {
-            all.push((course, timing, seed, run.found));
-        }
+        all.push((job, Timing::Adaptive, adaptive.found));
+        all.push((job, Timing::Equal, equal.found));
+        all.push((job, Timing::Usual, usual.found));
         Ok(())
     })?;
-    let mut found = found.into_inner().map_err(|_| BenchError::Panic)?;
-    found.sort_by_key(|(course, timing, seed, _)| (*course, *timing, *seed));
-    Ok(Report::of(&found))
+    Ok(Report::of(&found.into_inner().map_err(|_| BenchError::Panic)?))
 }
 
-fn three(course: Course, seed: u64) -> Result<[Run; 3], BenchError> {
-    let usual = site()?;
-    let mut adaptive = usual.clone();
-    adaptive.resolution.adaptive = true;
-    let adaptive = one(adaptive, course, seed)?;
-    let mut equal = usual.clone();
-    let samples = course.hours() * 3600.0 / adaptive.decided.len().max(1) as f64 / usual.sample.as_secs_f64();
-    equal.cadence = usual.sample * (samples.round() as i32).max(1);
-    Ok([adaptive, one(equal, course, seed)?, one(usual, course, seed)?])
+impl Job {
+    /// Adaptive, and at the two fixed cadences.
+    fn run(self) -> Result<[Run; 3], BenchError> {
+        let usual = site(self.plant)?;
+        let mut adaptive = usual.clone();
+        adaptive.resolution.adaptive = true;
+        let adaptive = self.one(adaptive)?;
+        let seconds = self.course.hours() * 3600.0 / adaptive.decided.len().max(1) as f64;
+        let samples = (seconds / usual.sample.as_secs_f64()).round().max(1.0);
+        let mut equal = usual.clone();
+        equal.cadence = usual.sample * samples as i32;
+        Ok([adaptive, self.one(equal)?, self.one(usual)?])
+    }
+
+    fn one(self, site: Site) -> Result<Run, BenchError> {
+        let [low, high] = rig::band(&site)?;
+        let mut scenario = Scenario::parse(self.course.name(), &self.course.text(self.plant, self.seed))?;
+        scenario.over_above = high;
+        let mut rig = Rig::new(site, scenario, self.seed, None, &Nobody)?;
+        let mut run = Run::default();
+        let (mut watched, mut before) = (Vec::new(), None);
+        while rig.plant().hours() < self.course.hours() - 1e-6 {
+            let decided = rig.sample()?.is_some();
+            let hours = rig.plant().hours();
+            if decided {
+                run.decided.push(hours);
+            }
+            if run
+                .points
+                .last()
+                .is_none_or(|p| rig.plant().time().duration_since(p.time) >= SignedDuration::from_mins(1))
+            {
+                run.points.push(rig.point());
+            }
+            if hours < course::SETTLES_H {
+                continue;
+            }
+            let totals = rig.plant().totals();
+            let from = *before.get_or_insert((totals.cooling_kwh, hours));
+            let now = rig.plant().outcome().watched;
+            watched.push(now);
+            let f = &mut run.found;
+            f.overshoot_k = f.overshoot_k.max(now - high);
+            if !(low..=high).contains(&now) {
+                f.outside_min += rig.plant().scenario().sample_s / 60.0;
+            }
+            f.cooling_kwh = totals.cooling_kwh - from.0;
+        }
+        let mean = watched.iter().sum::<f64>() / watched.len().max(1) as f64;
+        run.found.stability_k = rms(&watched, mean);
+        run.found.decisions = run.decided.iter().filter(|h| **h >= course::SETTLES_H).count() as f64;
+        Ok(run)
+    }
 }
 
-fn site() -> Result<Site, BenchError> {
-    let case = cases::select(&[], &["air-summer-burst".to_owned()])?;
+fn site(plant: &str) -> Result<Site, BenchError> {
+    let case = cases::select(&[plant.to_owned()], &["*summer-burst".to_owned()])?;
     let case = case.first().ok_or(BenchError::Panic)?;
     let mut site = case.site()?;
     site.controller = Law::Mpc;
     site.model.backend = Backend::None;
     Ok(site)
-}
-
-fn one(site: Site, course: Course, seed: u64) -> Result<Run, BenchError> {
-    let [low, high] = rig::band(&site)?;
-    let mut scenario = Scenario::parse(course.name(), &course.text(seed))?;
-    scenario.over_above = high;
-    let mut rig = Rig::new(site, scenario, seed, None, &Nobody)?;
-    let mut run = Run::default();
-    let (mut watched, mut before) = (Vec::new(), None);
-    while rig.plant().hours() < course.hours() - 1e-6 {
-        let decided = rig.sample()?.is_some();
-        let hours = rig.plant().hours();
-        if decided {
-            run.decided.push(hours);
-        }
-        if run.points.last().is_none_or(|p| rig.plant().time().duration_since(p.time) >= SignedDuration::from_mins(1)) {
-            run.points.push(rig.point());
-        }
-        if hours < course::SETTLES_H {
-            continue;
-        }
-        let totals = rig.plant().totals();
-        let from = *before.get_or_insert((totals.cooling_kwh, hours));
-        let now = rig.plant().outcome().watched;
-        watched.push(now);
-        let f = &mut run.found;
-        f.overshoot_k = f.overshoot_k.max(now - high);
-        if !(low..=high).contains(&now) {
-            f.outside_min += rig.plant().scenario().sample_s / 60.0;
-        }
-        f.cooling_kwh = totals.cooling_kwh - from.0;
-    }
-    let mean = watched.iter().sum::<f64>() / watched.len().max(1) as f64;
-    run.found.stability_k = rms(&watched, mean);
-    run.found.decisions = run.decided.iter().filter(|h| **h >= course::SETTLES_H).count() as f64;
-    Ok(run)
 }

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::course::Course;
-use super::{Found, Timing};
+use super::{Found, Job, PLANTS, Timing};
 use crate::bench::control::Estimate;
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Row {
+    pub plant: &'static str,
     pub course: Course,
     pub timing: Timing,
     pub decisions: Option<Estimate>,
@@ -20,6 +21,7 @@ pub struct Row {
 /// Adaptive against a fixed cadence, %.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Summary {
+    pub plant: &'static str,
     pub course: Course,
     pub against: Timing,
     pub fewer_decisions_pct: f64,
@@ -38,14 +40,16 @@ pub struct Report {
 type Column = fn(&Found) -> f64;
 
 impl Report {
-    pub(super) fn of(found: &[(Course, Timing, u64, Found)]) -> Self {
-        let values = |course: Course, timing: Timing, column: Column| -> Vec<f64> {
-            let of = found.iter().filter(|(c, t, ..)| (*c, *t) == (course, timing));
-            of.map(|(.., f)| column(f)).collect()
+    pub(super) fn of(found: &[(Job, Timing, Found)]) -> Self {
+        let values = |plant: &str, course: Course, timing: Timing, column: Column| -> Vec<f64> {
+            let of =
+                |(job, t, _): &&(Job, Timing, Found)| (job.plant, job.course, *t) == (plant, course, timing);
+            found.iter().filter(of).map(|(.., f)| column(f)).collect()
         };
-        let row = |course, timing| {
-            let estimate = |column| Estimate::of(&values(course, timing, column));
+        let row = |plant, course, timing| {
+            let estimate = |column| Estimate::of(&values(plant, course, timing, column));
             Row {
+                plant,
                 course,
                 timing,
                 decisions: estimate(|f| f.decisions),
@@ -55,14 +59,15 @@ impl Report {
                 cooling_kwh: estimate(|f| f.cooling_kwh),
             }
         };
-        let summary = |course, against| {
-            let total = |timing, column| values(course, timing, column).iter().sum::<f64>();
+        let summary = |plant, course, against| {
+            let total = |timing, column| values(plant, course, timing, column).iter().sum::<f64>();
             // Percent by which adaptive is lower; nothing to compare where neither has any.
             let lower = |column| {
                 let [ours, theirs] = [total(Timing::Adaptive, column), total(against, column)];
                 (theirs > 0.0).then(|| 100.0 * (1.0 - ours / theirs))
             };
             Summary {
+                plant,
                 course,
                 against,
                 fewer_decisions_pct: lower(|f| f.decisions).unwrap_or_default(),
@@ -72,13 +77,12 @@ impl Report {
                 more_restless_pct: -lower(|f| f.stability_k).unwrap_or_default(),
             }
         };
+        let cases = || PLANTS.into_iter().flat_map(|p| Course::of(p).map(move |c| (p, c)));
         let timings = [Timing::Adaptive, Timing::Equal, Timing::Usual];
+        let fixed = [Timing::Equal, Timing::Usual];
         Self {
-            rows: Course::ALL.into_iter().flat_map(|c| timings.map(|t| row(c, t))).collect(),
-            summary: Course::ALL
-                .into_iter()
-                .flat_map(|c| [Timing::Equal, Timing::Usual].map(|t| summary(c, t)))
-                .collect(),
+            rows: cases().flat_map(|(p, c)| timings.map(|t| row(p, c, t))).collect(),
+            summary: cases().flat_map(|(p, c)| fixed.map(|t| summary(p, c, t))).collect(),
         }
     }
 
@@ -86,8 +90,8 @@ impl Report {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut lines = vec![
-            "| course | decisions | made | overshoot, K | outside its band, min | RMS deviation, K | cooling, kWh |".to_owned(),
-            "| --- | --- | --- | --- | --- | --- | --- |".to_owned(),
+            "| plant | course | timing | decisions | overshoot, K | outside its band, min | RMS deviation, K | cooling, kWh |".to_owned(),
+            "| --- | --- | --- | --- | --- | --- | --- | --- |".to_owned(),
         ];
         let cell = |e: &Option<Estimate>, places: usize| match e {
             Some(Estimate { mean, ci95: Some(ci) }) => format!("{mean:.places$} ± {ci:.places$}"),
@@ -102,19 +106,20 @@ impl Report {
                 cell(&r.stability_k, 2),
                 cell(&r.cooling_kwh, 0),
             ];
-            format!("| {} | {} | {} |", r.course.name(), r.timing.name(), cells.join(" | "))
+            format!("| {} | {} | {} | {} |", r.plant, r.course.name(), r.timing.name(), cells.join(" | "))
         }));
         lines.push(String::new());
         lines.push(
-            "| course | adaptive against | fewer decisions, % | lower overshoot, % | less time outside, % | more energy, % | more deviation, % |"
+            "| plant | course | adaptive against | fewer decisions, % | lower overshoot, % | less time outside, % | more energy, % | more deviation, % |"
                 .to_owned(),
         );
-        lines.push("| --- | --- | --- | --- | --- | --- | --- |".to_owned());
+        lines.push("| --- | --- | --- | --- | --- | --- | --- | --- |".to_owned());
         lines.extend(self.summary.iter().map(|s| {
             let pct = |p: Option<f64>| p.map_or("-".to_owned(), |p| format!("{p:.0}"));
             let (overshoot, outside) = (pct(s.lower_overshoot_pct), pct(s.less_outside_pct));
             format!(
-                "| {} | {} | {:.0} | {overshoot} | {outside} | {:.1} | {:.1} |",
+                "| {} | {} | {} | {:.0} | {overshoot} | {outside} | {:.1} | {:.1} |",
+                s.plant,
                 s.course.name(),
                 s.against.name(),
                 s.fewer_decisions_pct,
