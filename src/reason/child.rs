@@ -13,6 +13,7 @@
 //! One thread owns the process for as long as it lives: the kernel kills the reasoner when the *thread*
 //! that started it ends, and threads of an async runtime come and go.
 
+mod asked;
 mod pipes;
 
 use std::collections::BTreeMap;
@@ -23,8 +24,9 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command as Program};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
+use asked::{Ask, Asked, late};
 use pipes::{Log, Pipes, pass_on};
 
 use super::protocol::{Command, Facts, Load, ProtocolError, Reply};
@@ -99,20 +101,6 @@ impl State {
     }
 }
 
-#[derive(Debug)]
-struct Ask {
-    request: Request,
-    since: Stopwatch,
-    reply: oneshot::Sender<Result<Completion, Failure>>,
-}
-
-impl Ask {
-    fn answer(self, result: Result<Completion, Failure>) {
-        // Whoever asked may have given up.
-        self.reply.send(result).ok();
-    }
-}
-
 impl Reasoner {
     /// Starts the process in the background; [`Self::ready`] waits for it.
     ///
@@ -182,48 +170,6 @@ impl Reasoner {
         match &*self.state.borrow() {
             State::Ready(facts) => Some(Facts::clone(facts)),
             State::Starting | State::Down { .. } => None,
-        }
-    }
-}
-
-fn late(deadline: Duration) -> Failure {
-    Failure::Late { deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) }
-}
-
-/// A question that the process has been asked.
-struct Asked {
-    /// `None`: told that it is late. The answer must still be taken off the pipe.
-    reply: Option<oneshot::Sender<Result<Completion, Failure>>>,
-    deadline: Duration,
-    due: Instant,
-}
-
-impl Asked {
-    /// The request with what is left of its time; `None`: nothing is, and whoever asked has been told.
-    fn new(ask: Ask) -> Option<(Request, Self)> {
-        let deadline = Duration::try_from(ask.request.deadline).unwrap_or(Duration::ZERO);
-        let left = deadline.saturating_sub(ask.since.elapsed());
-        let mut asked = Self { reply: Some(ask.reply), deadline, due: monotonic() + left };
-        if left.is_zero() {
-            asked.is_given_up();
-            return None;
-        }
-        let deadline = left.try_into().unwrap_or(ask.request.deadline);
-        Some((Request { deadline, ..ask.request }, asked))
-    }
-
-    /// Once it is due: says that it is late, and the next time that no answer is waited for any longer.
-    fn is_given_up(&mut self) -> bool {
-        let Some(reply) = self.reply.take() else { return true };
-        reply.send(Err(late(self.deadline))).ok();
-        self.due += GRACE;
-        false
-    }
-
-    fn answer(self, result: Result<Completion, Failure>) {
-        if let Some(reply) = self.reply {
-            // Whoever asked may have given up.
-            reply.send(result).ok();
         }
     }
 }

@@ -49,7 +49,6 @@ pub(super) struct Layout {
     waters: Vec<Name>,
     supplies: Vec<Name>,
     inlets: Vec<Name>,
-    baths: Vec<Name>,
     valves: Vec<Name>,
 }
 
@@ -66,7 +65,6 @@ pub(super) struct Inputs {
     pub(super) water: Option<f64>,
     supply: Option<f64>,
     inlet: Option<f64>,
-    bath: Option<f64>,
     valve: Option<f64>,
 }
 
@@ -91,7 +89,6 @@ impl Layout {
             waters: with(&[Role::Chws, Role::FacilitySupply]),
             supplies: with(&[Role::CrahSupply, Role::LiquidSupply]),
             inlets: with(&[Role::ItInlet]),
-            baths: with(&[Role::Bath]),
             valves: with(&[Role::ValvePosition]),
         }
     }
@@ -115,7 +112,6 @@ impl Layout {
             water: mean(&self.waters),
             supply: mean(&self.supplies),
             inlet: mean(&self.inlets),
-            bath: mean(&self.baths),
             valve: self.valves.iter().filter_map(good).max_by(f64::total_cmp),
         })
     }
@@ -147,7 +143,6 @@ impl Inputs {
             (&mut self.water, other.water),
             (&mut self.supply, other.supply),
             (&mut self.inlet, other.inlet),
-            (&mut self.bath, other.bath),
             (&mut self.valve, other.valve),
         ];
         for (mean, value) in pairs {
@@ -202,62 +197,6 @@ impl Floor {
     }
 }
 
-/// How a bath tells what its supply does where that is not measured: it stands above its supply by a distance
-/// that grows with the heat. The distance is learned while the supply is surely free to follow its setpoint, well
-/// above the water, and used while it surely is not, its setpoint below the water.
-#[derive(Clone, Debug)]
-struct Bathed {
-    /// K at the reference load.
-    above: Option<f64>,
-    /// The load of the last minutes: a bath is slow.
-    load: f64,
-    free_min: f64,
-    starved_min: f64,
-}
-
-/// A bath has come to rest after this long, minutes.
-const BATH_MIN: f64 = 15.0;
-const BATH_LOAD_MIN: f64 = 8.0;
-/// A supply this far above the water at the reference load is free, K.
-const FREE_K: f64 = 6.0;
-/// How fast a bath is learned from, a minute.
-const BATH_GAIN: f64 = 0.05;
-/// An exchanger's distance is no more than this, K at the reference load.
-const MOST_K: f64 = 10.0;
-
-impl Bathed {
-    /// Draws `floor` to what the bath says. Setpoint and water are both now and lagged, `load` the ratio.
-    fn learn(
-        &mut self,
-        bath: f64,
-        setpoint: [f64; 2],
-        water: [f64; 2],
-        load: f64,
-        floor: &mut Floor,
-        minutes: f64,
-    ) {
-        let order = |[a, b]: [f64; 2]| (a.min(b), a.max(b));
-        let ((low, high), (cold, warm)) = (order(setpoint), order(water));
-        self.load += (1.0 - (-minutes / BATH_LOAD_MIN).exp()) * (load - self.load);
-        let load = self.load.max(0.1);
-        let held = |yes: bool, so_far: f64| if yes { so_far + minutes } else { 0.0 };
-        self.free_min = held(low > warm + FREE_K * load, self.free_min);
-        self.starved_min = held(high < cold, self.starved_min);
-        let gain = (BATH_GAIN * minutes).min(1.0);
-        if self.free_min > BATH_MIN {
-            let above = (bath - setpoint[1]) / load;
-            let mean = self.above.get_or_insert(above);
-            *mean += gain * (above - *mean);
-        } else if self.starved_min > BATH_MIN
-            && let Some(above) = self.above
-        {
-            let distance = ((bath - water[1]) / load - above).clamp(0.0, MOST_K);
-            let k = floor.distance.get_or_insert(distance);
-            *k += gain * (distance - *k);
-        }
-    }
-}
-
 /// What the setpoints lead to, given the limits of the machines.
 #[derive(Clone, Debug)]
 pub(super) struct Machines {
@@ -268,7 +207,6 @@ pub(super) struct Machines {
     lagged_water: Option<f64>,
     /// Where the supply is not measured: the inlet's distance above it, K at the reference load.
     inlet_above: Option<f64>,
-    bathed: Bathed,
     /// The reference load, kW.
     pub(super) load: f64,
 }
@@ -297,7 +235,6 @@ impl Machines {
             lagged: inputs.setpoints.clone(),
             lagged_water: inputs.water,
             inlet_above: None,
-            bathed: Bathed { above: None, load: 1.0, free_min: 0.0, starved_min: 0.0 },
             load: inputs.load.abs().max(1.0),
         }
     }
@@ -327,11 +264,6 @@ impl Machines {
         }
         let source = inputs.water.zip(self.lagged_water).map(|(a, b)| [a, b]).or(water_sp);
         let Some(sp) = supply_sp else { return };
-        if let (None, Some(bath), Some(water), Some(before)) =
-            (inputs.supply, inputs.bath, inputs.water, self.lagged_water)
-        {
-            return self.bathed.learn(bath, sp, [water, before], load, &mut self.supply, minutes);
-        }
         let supply = inputs.supply.or_else(|| {
             let (inlet, valve) = (inputs.inlet?, inputs.valve?);
             if valve < VALVE_FREE {
@@ -375,50 +307,5 @@ impl Machines {
             }
         }
         c.supply = layout.mean(Part::Supply, &c.at).or(inputs.supply);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::site;
-
-    #[test]
-    fn a_bath_tells_how_near_the_water_its_supply_comes() {
-        let text = include_str!("../../sites/immersion.toml");
-        let layout = Layout::new(&site::parse(text, Path::new("sites/immersion.toml")).unwrap());
-        let supply = layout.of(Part::Supply).next().unwrap();
-        let inputs = |sp: f64, water: f64, bath: f64| {
-            let of = |part: &Part| match part {
-                Part::Supply => sp,
-                Part::Water => water,
-                Part::Pressure | Part::Speed => 80.0,
-            };
-            Inputs {
-                setpoints: layout.setpoints.iter().map(|(_, part)| of(part)).collect(),
-                load: 400.0,
-                ambient: Some(15.0),
-                units: None,
-                water: Some(water),
-                supply: None,
-                inlet: None,
-                bath: Some(bath),
-                valve: None,
-            }
-        };
-        let mut machines = Machines::new(&inputs(40.0, 25.0, 48.0));
-        let reached = |machines: &Machines| {
-            let mut c = Conditions::default();
-            let i = inputs(26.0, 35.0, 47.0);
-            machines.follow(&layout, &i.setpoints, &i, i.load, i.water, &mut c);
-            c.at[supply]
-        };
-        // Free: 8 K above its supply. Then starved, and 12 K above the water.
-        (0..60).for_each(|_| machines.learn(&layout, &inputs(40.0, 25.0, 48.0), 1.0));
-        assert!((reached(&machines) - 35.0 - LEAST_K).abs() < 1e-9);
-        (0..120).for_each(|_| machines.learn(&layout, &inputs(26.0, 35.0, 47.0), 1.0));
-        assert!((reached(&machines) - 39.0).abs() < 0.2, "{}", reached(&machines));
     }
 }

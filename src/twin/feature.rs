@@ -102,7 +102,7 @@ pub(super) enum Target {
 
 /// Lags and how an effect is shared among them.
 type Lags<'a> = &'a [(f64, f64)];
-const QUICK: Lags<'static> = &[(1.0, 0.4), (2.5, 0.4), (6.0, 0.2)];
+const QUICK: Lags<'static> = &[(1.0, 0.4), (4.0, 0.4), (12.0, 0.2)];
 const CHIP: Lags<'static> = &[(0.5, 0.7), (3.0, 0.2), (12.0, 0.1)];
 const SLOW: Lags<'static> = &[(3.0, 0.3), (10.0, 0.4), (30.0, 0.3)];
 const WEAK: Lags<'static> = &[(4.0, 0.5), (20.0, 0.5)];
@@ -118,15 +118,13 @@ impl Build {
         let each = 1.0 / (lags.len() as f64).sqrt();
         for (lag, share) in lags {
             let mean = mean * share;
-            let prior =
-                Prior { mean, sd: (sd * each).max(0.3 * mean.abs()), sign, drifts: feature != Feature::One };
+            let prior = Prior { mean, sd: (sd * each).max(0.3 * mean.abs()), sign };
             self.regressors.push((Regressor { feature, lag: *lag, surge: false }, prior));
         }
     }
 
     fn surge(&mut self, feature: Feature, (mean, sd): (f64, f64), sign: f64, lag: f64) {
-        self.regressors
-            .push((Regressor { feature, lag, surge: true }, Prior { mean, sd, sign, drifts: true }));
+        self.regressors.push((Regressor { feature, lag, surge: true }, Prior { mean, sd, sign }));
     }
 }
 
@@ -186,7 +184,7 @@ fn temperature(b: &mut Build, role: Role, layout: &Layout) {
         }
     }
     if of_water {
-        b.add(Feature::Load, (0.0, 1.0), 0.0, WEAK);
+        b.add(Feature::Load, (0.0, 0.5), 0.0, WEAK);
         b.add(Feature::Ambient, (0.0, 0.5), 0.0, WEAK);
         return;
     }

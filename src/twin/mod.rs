@@ -342,7 +342,7 @@ impl Core {
             courses.first().and_then(|c| c.as_ref()?.values.get(k)).map_or(inputs.load, |v| v.max(0.0))
         };
         for (k, c) in path.iter_mut().enumerate() {
-            self.machines.follow(layout, row(k), inputs, load(k, &courses), None, c);
+            c.load = load(k, &courses) / self.machines.load;
         }
         let waters: Vec<usize> =
             outputs.iter().enumerate().filter(|(_, o)| o.is_water()).map(|(i, _)| i + 1).collect();

@@ -52,14 +52,13 @@ fn before(target: Target) -> ([f64; 3], [Offset; 2]) {
     let offsets =
         |fast, fade_min, slow| [Offset { sd: fast, fade_min }, Offset { sd: slow, fade_min: 360.0 }];
     match target {
-        Target::Temperature(Role::ChipTemp) => ([2.0, 2.5, 3.0], offsets(3.0, 20.0, 2.0)),
+        Target::Temperature(Role::ChipTemp) => ([2.0, 2.5, 3.0], offsets(3.0, 6.0, 3.0)),
         // Loops with an integral bring these back to their setpoint.
         Target::Temperature(Role::Chws | Role::FacilitySupply | Role::CrahSupply | Role::LiquidSupply) => {
-            ([0.3, 0.5, 0.7], offsets(1.0, 15.0, 0.3))
+            ([0.3, 0.5, 0.7], offsets(0.5, 10.0, 0.3))
         }
-        Target::Temperature(_) => ([0.3, 0.5, 0.7], offsets(0.8, 15.0, 0.5)),
-        // Jobs come and go: most of what moved lately comes back within minutes, the rest to the mean of hours.
-        Target::Load => ([0.5, 0.8, 1.1], offsets(1.5, 10.0, 1.4)),
+        Target::Temperature(_) => ([0.3, 0.5, 0.7], offsets(0.5, 15.0, 1.0)),
+        Target::Load => ([0.5, 0.8, 1.1], offsets(0.7, 10.0, 2.0)),
         Target::CoolingPower | Target::FacilityPower => ([0.15, 0.25, 0.35], offsets(0.1, 10.0, 0.3)),
         Target::OtherPower => ([0.05, 0.05, 0.05], offsets(0.05, 5.0, 0.05)),
     }
