@@ -6,8 +6,9 @@
 //! moving range over 1.128, as on control charts (D. C. Montgomery, *Introduction to Statistical Quality
 //! Control*), and never counts as less than what the signal's own unit makes worth a decision.
 //!
-//! With independent normal noise a false change comes once in some 400,000 samples (Siegmund's approximation
-//! for these two numbers): at 15 s, once in ten weeks a signal.
+//! With independent normal noise of a known level and size a false change would come once in some 400,000 samples
+//! (Siegmund's approximation for these two numbers); with both estimated, as here, it comes every day or two. It
+//! costs a few decisions.
 
 use jiff::Timestamp;
 
