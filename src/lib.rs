@@ -29,6 +29,7 @@ pub mod prose;
 pub mod reason;
 pub mod register;
 pub mod replay;
+pub mod resolution;
 pub mod service;
 pub mod site;
 pub mod twin;

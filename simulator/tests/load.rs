@@ -30,6 +30,21 @@ fn it_load(plant: &Plant) -> f64 {
 }
 
 #[test]
+fn a_profile_steps_and_slopes_from_the_start_on() {
+    let profile = |points: &str| format!("kind = \"profile\"\npoints = {points}\n");
+    let mut plant = liquid_with(&profile("[[0, 0.2], [0.5, 0.2], [0.5, 0.9], [1, 0.5]]")).unwrap();
+    let mut load = |minutes: f64| {
+        plant.step(minutes * 60.0);
+        it_load(&plant)
+    };
+    let before = load(29.0);
+    let [after, between, end] = [load(3.0), load(13.0), load(40.0)];
+    assert!(after > 1.5 * before && after > between && between > end && end > before, "{before} {after}");
+    let err = liquid_with(&profile("[[1, 0.2], [0.5, 0.2]]")).unwrap_err();
+    assert!(err.contains("in order of time"), "{err}");
+}
+
+#[test]
 fn a_power_trace_is_summed_scaled_and_interpolated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("power.csv");

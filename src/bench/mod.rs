@@ -7,6 +7,8 @@ pub mod decide;
 pub mod guard;
 pub mod ingest;
 #[cfg(feature = "demo")]
+pub mod resolution;
+#[cfg(feature = "demo")]
 pub mod twin;
 #[cfg(feature = "demo")]
 pub mod workload;

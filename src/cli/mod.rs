@@ -130,6 +130,9 @@ enum BenchCommand {
     /// Transitions under mixed behaviour, for learning control offline.
     #[cfg(feature = "demo")]
     Log(bench::control::log::Args),
+    /// Decisions when something changes, against decisions at fixed intervals.
+    #[cfg(feature = "demo")]
+    Resolution(bench::resolution::Args),
     /// The twin's errors against "it stays as it is", on simulated plants.
     #[cfg(feature = "demo")]
     Twin(bench::twin::Args),
@@ -336,6 +339,15 @@ fn bench(command: &BenchCommand) -> Done {
         BenchCommand::Log(args) => {
             let rows = bench::control::log::run(args).map_err(usage)?;
             println!("{rows} rows");
+            return Ok(());
+        }
+        #[cfg(feature = "demo")]
+        BenchCommand::Resolution(args) => {
+            let report = bench::resolution::run(args).map_err(usage)?;
+            if args.json {
+                return print_json(&report);
+            }
+            print!("{}", report.markdown());
             return Ok(());
         }
         #[cfg(feature = "demo")]

@@ -41,6 +41,7 @@ impl Event {
             | Self::OverrideExpired
             | Self::DirectiveExpired
             | Self::Memory
+            | Self::Resolution
             | Self::Stopping => false,
         }
     }

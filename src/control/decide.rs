@@ -245,6 +245,7 @@ impl Controller {
         };
         let invalid_inputs = touched(&verdict, Rule::InputValidity);
         let action = verdict.action.clone();
+        let moved = !action.is_empty();
         let seq = fx.record(Body::Decision(Box::new(DecisionRecord {
             cause,
             mode: self.mode,
@@ -270,8 +271,20 @@ impl Controller {
             }
             Disposition::Hold | Disposition::Shadow => {}
         }
-        if cause == Cause::Cadence {
-            self.count_misses(invalid_inputs, fx);
+        match cause {
+            Cause::Cadence => {
+                self.count_misses(invalid_inputs, fx);
+                self.set_pace(moved, fx);
+            }
+            Cause::Change => self.set_pace(moved, fx),
+            Cause::Emergency | Cause::Limit | Cause::Operator => {}
+        }
+    }
+
+    fn set_pace(&mut self, moved: bool, fx: &mut Effects<'_>) {
+        let sighted = self.inputs_are_good();
+        if let Some(change) = self.pacer.judged(moved, sighted) {
+            fx.event(Event::Resolution, change.to_string());
         }
     }
 

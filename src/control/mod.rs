@@ -2,9 +2,9 @@
 //! in which they must happen; the service, replay and the benches drive the same function.
 //!
 //! Theory of operation. Every frame is recorded, folded into history, twin and guard memory, and, while in
-//! charge, answered with a heartbeat. Once a cadence the model is asked; its reply, or its failure, becomes
-//! a proposal; the guard turns the proposal into an action; the record of all that precedes the write.
-//! An emergency does not wait for the cadence and does not ask.
+//! charge, answered with a heartbeat. Once a cadence, or as [`resolution`](crate::resolution) has it, the model
+//! is asked; its reply, or its failure, becomes a proposal; the guard turns the proposal into an action; the
+//! record of all that precedes the write. An emergency does not wait for that and does not ask.
 //!
 //! ```text
 //!             mode = auto, link up, frame                 outcome applied
@@ -45,6 +45,7 @@ use crate::memory::{Change, Rung};
 use crate::policy::{self, Policy};
 use crate::prompt::{Prompt, Prompts};
 use crate::reason::{Completion, Failure, Request};
+use crate::resolution::{Due, Pace, Pacer};
 use crate::site::{Mode, Name, Site};
 use crate::twin::Twin;
 use crate::units::Finite;
@@ -176,7 +177,7 @@ pub struct Controller {
     plant_up: bool,
     source_up: bool,
     frame: Option<Frame>,
-    next_decision: Option<Timestamp>,
+    pacer: Pacer,
     pending: Option<Pending>,
     advice: Option<Advice>,
     overrides: BTreeMap<Name, Override>,
@@ -217,7 +218,7 @@ impl Controller {
             plant_up: true,
             source_up: true,
             frame: None,
-            next_decision: None,
+            pacer: Pacer::new(site),
             pending: None,
             advice: None,
             overrides: BTreeMap::new(),
@@ -285,7 +286,12 @@ impl Controller {
 
     #[must_use]
     pub fn next_decision(&self) -> Option<Timestamp> {
-        self.next_decision
+        self.pacer.next()
+    }
+
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.pacer.pace()
     }
 
     /// The action that waits for an operator: its decision's record and when it expires.
@@ -391,11 +397,24 @@ impl Controller {
             let hold = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
             self.judge_and_act(now, Cause::Limit, hold, fx);
         }
-        let cadence = self.setup.site.cadence;
-        let due = *self.next_decision.get_or_insert(now + cadence);
-        if now >= due && self.pending.is_none() && !self.emergency {
-            self.next_decision = Some(now + cadence);
-            self.ask(now, Cause::Cadence, fx);
+        self.keep_pace(now, fx);
+    }
+
+    /// Decides if it is time to.
+    fn keep_pace(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        let sighted = self.inputs_are_good();
+        let change = self.frame.as_ref().and_then(|frame| self.pacer.observe(now, frame, sighted));
+        if let Some(change) = change {
+            fx.event(Event::Resolution, change.to_string());
+        }
+        let Some(due) = self.pacer.due(now) else { return };
+        if self.pending.is_none() && !self.emergency {
+            self.pacer.decide(now);
+            let cause = match due {
+                Due::Interval => Cause::Cadence,
+                Due::Change => Cause::Change,
+            };
+            self.ask(now, cause, fx);
         }
     }
 

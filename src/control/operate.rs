@@ -84,6 +84,11 @@ impl Controller {
     }
 
     fn carry_out(&mut self, now: Timestamp, act: Act, directive: Option<Directive>, fx: &mut Effects<'_>) {
+        let wants =
+            !matches!(act.what, What::Acknowledge { .. } | What::Approve { .. } | What::Reject { .. });
+        if wants && let Some(change) = self.pacer.notice(now, "an operator wants something else") {
+            fx.event(Event::Resolution, change.to_string());
+        }
         match act.what {
             What::Mode { mode } => {
                 self.mode = mode;

@@ -102,6 +102,8 @@ impl From<&Prompt> for PromptRecord {
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     Cadence,
+    /// Something changed, and the site is watched at adaptive resolution.
+    Change,
     Emergency,
     /// A setpoint in the plant is outside what the envelope allows now.
     Limit,
@@ -199,6 +201,8 @@ pub enum Event {
     Orphans,
     /// A rung of the memory ladder was taken.
     Memory,
+    /// Decisions or samples come more or less often from now on.
+    Resolution,
     Stopping,
     /// The control loop broke; the run ends here.
     Broken,

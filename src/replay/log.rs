@@ -99,6 +99,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
         | Event::DirectiveExpired
         | Event::WriteFailed
         | Event::ClockBackwards
+        | Event::Resolution
         | Event::Broken => None,
     }
 }

@@ -129,12 +129,7 @@ async fn operate(
     let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated);
     shell.begin(&facts).await;
 
-    let mut tick = tokio::time::interval(match site.clock {
-        Clock::Wall => sample_period(site),
-        // Only the watchdog needs it; the frames are the clock.
-        Clock::Frames => Duration::from_millis(250),
-    });
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = ticker(shell.tick_period());
     tokio::pin!(stop);
     let why = loop {
         tokio::select! {
@@ -144,6 +139,11 @@ async fn operate(
             Some(call) = calls.recv() => shell.on_call(call).await,
             Some(reading) = next_reading(&mut readings) => shell.on_memory(&reading).await,
             _ = tick.tick() => shell.on_tick().await,
+        }
+        if tick.period() != shell.tick_period() {
+            tick = ticker(shell.tick_period());
+            // The next one after a period, not now.
+            tick.reset();
         }
     };
     let stats = shell.stop(why).await;
@@ -166,8 +166,10 @@ pub async fn stop_signal() -> String {
     }
 }
 
-fn sample_period(site: &Site) -> Duration {
-    Duration::try_from(site.sample).unwrap_or(Duration::from_secs(15))
+fn ticker(period: Duration) -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(period);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
 }
 
 async fn next(events: &mut Option<Events>) -> Option<SourceEvent> {

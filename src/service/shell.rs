@@ -5,6 +5,7 @@ mod journal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jobs::Headrooms;
@@ -226,6 +227,15 @@ impl Shell {
         }
     }
 
+    /// How often [`on_tick`](Self::on_tick) is to be called for now.
+    pub(super) fn tick_period(&self) -> Duration {
+        match self.setup.site.clock {
+            Clock::Wall => self.controller.pace().sample.unsigned_abs(),
+            // Only the watchdog needs it; the frames are the clock.
+            Clock::Frames => Duration::from_millis(250),
+        }
+    }
+
     pub(super) async fn on_tick(&mut self) {
         if self.setup.site.clock == Clock::Wall {
             self.sample(clock::now()).await;
@@ -359,6 +369,8 @@ impl Shell {
             "audit_ok": !self.audit_lost,
             "memory_rung": self.controller.rung(),
             "next_decision": self.controller.next_decision(),
+            "decide_every_s": self.controller.pace().decide.as_secs_f64(),
+            "sample_every_s": self.controller.pace().sample.as_secs_f64(),
             "advice": self.controller.advice().map(|(decision, expires)| serde_json::json!({ "decision": decision, "expires": expires })),
             "thinking": self.controller.is_thinking(),
             "overrides": self.controller.overrides().map(|(setpoint, value, until)| {

@@ -3,6 +3,7 @@
 
 mod check;
 mod registers;
+mod resolution;
 mod workload;
 
 use std::fmt;

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
-pub use settings::{Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Rl, Shortage};
+pub use settings::{
+    Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Resolution, Rl, Shortage,
+};
 pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
 pub use workload::{Place, Workload};
 
@@ -66,6 +68,8 @@ pub struct Site {
     /// What decides at each cadence.
     #[serde(default)]
     pub controller: Law,
+    #[serde(default)]
+    pub resolution: Resolution,
     #[serde(default)]
     pub model: Model,
     #[serde(default)]

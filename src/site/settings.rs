@@ -211,6 +211,38 @@ impl Default for Memory {
     }
 }
 
+/// How closely the site is watched by how restless it is; `docs/resolution.md`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resolution {
+    /// Decide at once when something changes, and rarely when nothing does. Off: every `cadence`.
+    pub adaptive: bool,
+    /// When something changes, a decision is not made sooner than this after the last.
+    #[schemars(with = "String")]
+    pub fastest: SignedDuration,
+    /// When all is calm, the longest time between two decisions.
+    #[schemars(with = "String")]
+    pub slowest: SignedDuration,
+    /// A site is calm after nothing has changed for this long.
+    #[schemars(with = "String")]
+    pub settle: SignedDuration,
+    /// How often a frame is taken until then, where the clock is the wall's; as always when absent.
+    #[schemars(with = "Option<String>")]
+    pub sample: Option<SignedDuration>,
+}
+
+impl Default for Resolution {
+    fn default() -> Self {
+        Self {
+            adaptive: false,
+            fastest: SignedDuration::from_mins(1),
+            slowest: SignedDuration::from_mins(30),
+            settle: SignedDuration::from_mins(15),
+            sample: None,
+        }
+    }
+}
+
 /// Trim and respond after Guideline 36-2021's chilled-water plant reset.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -17,6 +17,7 @@ mod outages;
 mod peers;
 mod policies;
 mod reason;
+mod resolution;
 mod sites;
 mod trace;
 mod words;

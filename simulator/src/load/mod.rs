@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::noise::{Noise, Stream};
 pub use job::Job;
 pub use recorded::{PowerTrace, Requests};
-pub use synthetic::{Inference, Training};
+pub use synthetic::{Inference, Profile, Training};
 
 /// Where a hall's load comes from.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +31,8 @@ pub enum WorkloadConfig {
         #[serde(deserialize_with = "crate::bounds::fraction")]
         share: f64,
     },
+    /// Straight lines between points.
+    Profile(Profile),
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +41,7 @@ enum Source {
     Inference(Inference, synthetic::Bursts),
     Recorded(recorded::Recorded),
     Constant(f64),
+    Profile(Profile, f64),
 }
 
 /// The load of one hall over a run.
@@ -50,8 +53,15 @@ pub struct Workload {
 
 impl Workload {
     /// `index` tells halls apart, so that two of the same kind do not run in step; `folder` is where
-    /// relative paths count from. The error names file and line.
-    pub fn new(config: &WorkloadConfig, folder: &Path, seed: u64, index: usize) -> Result<Self, String> {
+    /// relative paths count from; `settle_h` passes before the hours of a profile begin. The error names file
+    /// and line.
+    pub fn new(
+        config: &WorkloadConfig,
+        folder: &Path,
+        seed: u64,
+        index: usize,
+        settle_h: f64,
+    ) -> Result<Self, String> {
         let mut noise = Noise::new(seed.wrapping_add(1000 * index as u64), Stream::Workload);
         let source = match config {
             WorkloadConfig::Training(c) => Source::Training(c.clone(), synthetic::Job::new(c, &mut noise)),
@@ -59,6 +69,7 @@ impl Workload {
             WorkloadConfig::Power(c) => Source::Recorded(c.read(folder)?),
             WorkloadConfig::Requests(c) => Source::Recorded(c.read(folder)?),
             WorkloadConfig::Constant { share } => Source::Constant(*share),
+            WorkloadConfig::Profile(c) => Source::Profile(c.checked()?, -settle_h),
         };
         Ok(Self { source, noise })
     }
@@ -70,6 +81,10 @@ impl Workload {
             Source::Inference(c, bursts) => bursts.step(dt, c, time, &mut self.noise),
             Source::Recorded(recorded) => recorded.step(dt),
             Source::Constant(share) => *share,
+            Source::Profile(c, hours) => {
+                *hours += dt / 3600.0;
+                c.at(*hours)
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Synthetic training and inference load.
+//! Synthetic load: training, inference, and a course drawn by hand.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -109,5 +109,36 @@ impl Bursts {
         let phase = std::f64::consts::TAU * (hour - c.busiest_h) / 24.0;
         let curve = c.night + (c.day - c.night) * f64::midpoint(1.0, phase.cos());
         (curve + self.height).min(1.0)
+    }
+}
+
+/// A course drawn by hand: `[hours, share]`, straight lines between them, level before and after. Two points
+/// at the same hour are a step.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    #[serde(deserialize_with = "crate::bounds::some")]
+    pub points: Vec<[f64; 2]>,
+}
+
+impl Profile {
+    pub(super) fn checked(&self) -> Result<Self, String> {
+        let ordered = self.points.windows(2).all(|w| w[0][0] <= w[1][0]);
+        let shares = self.points.iter().all(|[_, share]| (0.0..=1.0).contains(share));
+        if ordered && shares {
+            Ok(self.clone())
+        } else {
+            Err("workload: expected points [hours, share] in order of time, with shares from 0 to 1".into())
+        }
+    }
+
+    pub(super) fn at(&self, hours: f64) -> f64 {
+        let next = self.points.partition_point(|[at, _]| *at <= hours);
+        let before = next.checked_sub(1).and_then(|i| self.points.get(i));
+        match (before, self.points.get(next)) {
+            (Some([t0, a]), Some([t1, b])) => a + (b - a) * (hours - t0) / (t1 - t0),
+            (Some([_, share]), None) | (None, Some([_, share])) => *share,
+            (None, None) => 0.0,
+        }
     }
 }

@@ -151,7 +151,7 @@ impl Plant {
             .workload
             .iter()
             .enumerate()
-            .map(|(i, w)| Workload::new(w, &scenario.folder, seed, i))
+            .map(|(i, w)| Workload::new(w, &scenario.folder, seed, i, scenario.settle_h))
             .collect::<Result<_, _>>()
             .map_err(named)?;
         let machinery: Box<dyn Cooling> = match &scenario.plant {

@@ -60,18 +60,18 @@ pub(super) const COLUMNS: [Column; 21] = [
 
 /// One instant of a run, for plots.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(super) struct Point {
-    pub(super) time: Timestamp,
-    pub(super) hours: f64,
-    pub(super) watched: f64,
-    pub(super) it_kw: f64,
-    pub(super) cooling_kw: f64,
+pub(in crate::bench) struct Point {
+    pub(in crate::bench) time: Timestamp,
+    pub(in crate::bench) hours: f64,
+    pub(in crate::bench) watched: f64,
+    pub(in crate::bench) it_kw: f64,
+    pub(in crate::bench) cooling_kw: f64,
     /// In force.
-    pub(super) setpoints: BTreeMap<String, f64>,
+    pub(in crate::bench) setpoints: BTreeMap<String, f64>,
 }
 
 /// Root of the mean square distance from `centre`; 0 of nothing.
-pub(super) fn rms(values: &[f64], centre: f64) -> f64 {
+pub(in crate::bench) fn rms(values: &[f64], centre: f64) -> f64 {
     let sum: f64 = values.iter().map(|v| (v - centre).powi(2)).sum();
     (sum / values.len().max(1) as f64).sqrt()
 }

@@ -126,7 +126,7 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
-    /// One sampling instant. Returns what was decided at a cadence, if anything was.
+    /// One sampling instant. Returns what was decided, if it was time to.
     pub(in crate::bench) fn sample(&mut self) -> Result<Option<Decided>, BenchError> {
         self.plant.step(self.setup.site.sample.as_secs_f64());
         let now = self.plant.time();
@@ -245,7 +245,7 @@ impl<'a> Rig<'a> {
         let condensation =
             d.verdict.touched.iter().any(|t| t.rule == Rule::Condensation && t.setpoint.is_some());
         self.forced = d.verdict.emergency || condensation;
-        if d.cause == Cause::Cadence {
+        if matches!(d.cause, Cause::Cadence | Cause::Change) {
             self.decide_ms.push(millis);
             *decided = Some(Decided { frame: d.frame, setpoints: d.verdict.setpoints });
         }
@@ -258,15 +258,21 @@ impl<'a> Rig<'a> {
         }
         let due = self.points.last().is_none_or(|p| now.duration_since(p.time) >= POINT_EVERY);
         if due {
-            let setpoints = self.plant.supervision().setpoints.iter();
-            self.points.push(Point {
-                time: now,
-                hours: self.plant.hours(),
-                watched: outcome.watched,
-                it_kw: outcome.it_kw,
-                cooling_kw: outcome.cooling_kw,
-                setpoints: setpoints.map(|s| (s.spec.name.to_owned(), s.active)).collect(),
-            });
+            self.points.push(self.point());
+        }
+    }
+
+    /// The plant as it is now.
+    pub(in crate::bench) fn point(&self) -> Point {
+        let outcome = self.plant.outcome();
+        let setpoints = self.plant.supervision().setpoints.iter();
+        Point {
+            time: self.plant.time(),
+            hours: self.plant.hours(),
+            watched: outcome.watched,
+            it_kw: outcome.it_kw,
+            cooling_kw: outcome.cooling_kw,
+            setpoints: setpoints.map(|s| (s.spec.name.to_owned(), s.active)).collect(),
         }
     }
 

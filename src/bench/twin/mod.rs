@@ -7,7 +7,7 @@
 //! with every conductance, heat capacity and rated power changed by 30 % up or down, at random.
 
 mod change;
-mod drive;
+pub(super) mod drive;
 mod report;
 
 use std::collections::VecDeque;

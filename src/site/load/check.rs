@@ -34,6 +34,7 @@ impl<'a> Checker<'a> {
         self.envelope(site);
         self.model(site);
         self.memory(site);
+        self.resolution(site);
         self.console(site);
         self.problems
     }
