@@ -22,6 +22,8 @@ pub enum Course {
 /// Events of a run, one in each stretch of this length, at a random time of its first part.
 const EVENTS: u32 = 3;
 const STRETCH_H: f64 = 3.0;
+/// Hours of a run.
+pub(super) const HOURS: f64 = SETTLES_H + 3.0 * STRETCH_H;
 /// Shares of full load.
 const LOW: f64 = 0.35;
 const HIGH: f64 = 0.95;
@@ -47,10 +49,6 @@ impl Course {
 
     pub(super) fn is_calm(self) -> bool {
         self == Self::CalmNight
-    }
-
-    pub(super) fn hours(self) -> f64 {
-        SETTLES_H + f64::from(EVENTS) * STRETCH_H
     }
 
     /// The scenario, of a plant with two halls.

@@ -124,7 +124,7 @@ impl Job {
         let mut adaptive = usual.clone();
         adaptive.resolution.adaptive = true;
         let adaptive = self.one(adaptive)?;
-        let seconds = self.course.hours() * 3600.0 / adaptive.decided.len().max(1) as f64;
+        let seconds = course::HOURS * 3600.0 / adaptive.decided.len().max(1) as f64;
         let samples = (seconds / usual.sample.as_secs_f64()).round().max(1.0);
         let mut equal = usual.clone();
         equal.cadence = usual.sample * samples as i32;
@@ -138,7 +138,7 @@ impl Job {
         let mut rig = Rig::new(site, scenario, self.seed, None, &Nobody)?;
         let mut run = Run::default();
         let (mut watched, mut before) = (Vec::new(), None);
-        while rig.plant().hours() < self.course.hours() - 1e-6 {
+        while rig.plant().hours() < course::HOURS - 1e-6 {
             let decided = rig.sample()?.is_some();
             let hours = rig.plant().hours();
             if decided {

@@ -14,6 +14,7 @@ const COLORS: [RGBColor; 2] = [RGBColor(190, 30, 100), RGBColor(110, 110, 110)];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Value = dyn Fn(&Point) -> Option<f64>;
 type Lines<'a> = [(&'a str, &'a Run)];
 
 pub(super) fn draw(runs: &Lines<'_>, band: [f64; 2], path: &Path) -> Result<(), BenchError> {
@@ -30,7 +31,7 @@ fn all(runs: &Lines<'_>, band: [f64; 2], path: &Path) -> Drawn {
         root.draw(&Text::new(*label, (x + 28, 18), ("sans-serif", 15)))?;
     }
     let names = runs.first().and_then(|(_, r)| r.points.first()).map(|p| p.setpoints.keys().cloned());
-    let mut panels: Vec<(String, Box<dyn Fn(&Point) -> Option<f64>>)> =
+    let mut panels: Vec<(String, Box<Value>)> =
         vec![("watched, degC".to_owned(), Box::new(|p| Some(p.watched)))];
     for name in names.into_iter().flatten() {
         panels.push((name.clone(), Box::new(move |p| p.setpoints.get(&name).copied())));
@@ -52,13 +53,7 @@ fn hours(runs: &Lines<'_>) -> f64 {
     runs.iter().filter_map(|(_, r)| r.points.last()).map(|p| p.hours).fold(1.0, f64::max)
 }
 
-fn lines(
-    runs: &Lines<'_>,
-    title: &str,
-    value: &dyn Fn(&Point) -> Option<f64>,
-    limit: Option<f64>,
-    area: &Area<'_>,
-) -> Drawn {
+fn lines(runs: &Lines<'_>, title: &str, value: &Value, limit: Option<f64>, area: &Area<'_>) -> Drawn {
     let values = || runs.iter().flat_map(|(_, r)| r.points.iter().filter_map(value)).chain(limit);
     let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
     let pad = 0.06 * (high - low).max(0.1);
