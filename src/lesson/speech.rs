@@ -212,7 +212,8 @@ impl Speaker<'_> {
             let (from, up) = (s.present?, to > &s.present?);
             let (called, unit) =
                 (self.setpoint_called(s, dice), if dice.often(0.3) { s.unit.as_str() } else { "" });
-            let verb = *dice.pick(if up { &["raise", "increase"] } else { &["lower", "reduce"] })?;
+            // The prompt's own words: with synonyms beside them a small model mixes up which is which.
+            let verb = if up { "raise" } else { "lower" };
             let to = s.shown(*to);
             let text = match dice.below(4) {
                 0 => format!("{verb} {called} from {from} to {to} {unit}"),
