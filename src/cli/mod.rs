@@ -324,11 +324,7 @@ fn bench(command: &BenchCommand) -> Done {
         #[cfg(feature = "demo")]
         BenchCommand::Control(args) => {
             let report = bench::control::run(args).map_err(usage)?;
-            if args.json {
-                return print_json(&report);
-            }
-            print!("{}", report.markdown());
-            return Ok(());
+            return print_table(&report, args.json, &report.markdown());
         }
         #[cfg(all(feature = "demo", feature = "llama"))]
         BenchCommand::Decide(args) => {
@@ -344,29 +340,17 @@ fn bench(command: &BenchCommand) -> Done {
         #[cfg(feature = "demo")]
         BenchCommand::Resolution(args) => {
             let report = bench::resolution::run(args).map_err(usage)?;
-            if args.json {
-                return print_json(&report);
-            }
-            print!("{}", report.markdown());
-            return Ok(());
+            return print_table(&report, args.json, &report.markdown());
         }
         #[cfg(feature = "demo")]
         BenchCommand::Twin(args) => {
             let report = bench::twin::run(args).map_err(usage)?;
-            if args.json {
-                return print_json(&report);
-            }
-            print!("{}", report.markdown());
-            return Ok(());
+            return print_table(&report, args.json, &report.markdown());
         }
         #[cfg(feature = "demo")]
         BenchCommand::Workload(args) => {
             let report = bench::workload::run(args).map_err(usage)?;
-            if args.json {
-                return print_json(&report);
-            }
-            print!("{}", report.markdown());
-            return Ok(());
+            return print_table(&report, args.json, &report.markdown());
         }
     };
     let value = value.map_err(usage)?;
@@ -376,6 +360,16 @@ fn bench(command: &BenchCommand) -> Done {
     for (key, value) in value.as_object().into_iter().flatten() {
         println!("{key:<24} {value}");
     }
+    Ok(())
+}
+
+/// A report as JSON, or as the table that people read.
+#[cfg(feature = "demo")]
+fn print_table(report: &impl serde::Serialize, json: bool, table: &str) -> Done {
+    if json {
+        return print_json(report);
+    }
+    print!("{table}");
     Ok(())
 }
 

@@ -58,11 +58,7 @@ mod tests {
                 .iter()
                 .map(|(s, p)| Chosen { id: 0, bytes: u16::try_from(s.len()).unwrap(), p: *p })
                 .collect(),
-            prompt_tokens: 0,
-            reused_tokens: 0,
-            forced_tokens: 0,
-            prefill_ms: 0.0,
-            decode_ms: 0.0,
+            ..Completion::default()
         }
     }
 

@@ -214,7 +214,7 @@ impl Sampler {
 }
 
 /// What the model answered.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Completion {
     pub text: String,
     /// Empty when the backend does not report them.

@@ -114,15 +114,7 @@ mod tests {
         let text = format!(
             r#"{{"assessment":"ok","evidence":[{{"signal":"it_load","value":800,"trend":"steady"}}],"setpoints":{{"chws_sp":{setpoint},"crah_supply_sp":20,"chw_dp_sp":150}},"rationale":"ok"}}"#
         );
-        Completion {
-            text,
-            tokens: Vec::new(),
-            prompt_tokens: 0,
-            reused_tokens: 0,
-            forced_tokens: 0,
-            prefill_ms: 0.0,
-            decode_ms: 0.0,
-        }
+        Completion { text, ..Completion::default() }
     }
 
     #[test]

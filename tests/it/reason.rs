@@ -545,15 +545,7 @@ impl Fake {
 }
 
 fn answer(id: u64, text: &str) -> Vec<u8> {
-    let completion = Completion {
-        text: text.to_owned(),
-        tokens: Vec::new(),
-        prompt_tokens: 0,
-        reused_tokens: 0,
-        forced_tokens: 0,
-        prefill_ms: 0.0,
-        decode_ms: 0.0,
-    };
+    let completion = Completion { text: text.to_owned(), ..Completion::default() };
     protocol::encode(&Reply::Answer { id, result: Ok(completion) }).unwrap()
 }
 
