@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::action::{SafeAction, SafeWrite, Target};
 use super::alarm;
 use super::limit::Limit;
-use super::memory::{Memory, day};
+use super::memory::Memory;
 use super::rules::{Facts, Move};
 use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};
 use super::window::Window;
@@ -237,9 +237,7 @@ impl super::memory::Slot {
         if result.tries == 0 {
             return;
         }
-        let today = day(now);
-        let count = if self.writes.0 == today { self.writes.1 } else { 0 };
-        self.writes = (today, count.saturating_add(result.tries));
+        self.sent.add(now, result.tries);
         self.changed_at = Some(now);
         self.retarget();
         self.written = (result.result == Written::Applied)

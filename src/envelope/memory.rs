@@ -41,12 +41,35 @@ pub(super) struct Slot {
     /// What its register was last known to hold: our own confirmed write, or a change at the plant after it.
     pub(super) written: Option<Finite>,
     pub(super) changed_at: Option<Timestamp>,
-    /// Writes in the day (since the epoch) given first.
-    pub(super) writes: (i64, u32),
+    pub(super) sent: Sent,
     /// Left alone until then: somebody changed it at the plant.
     pub(super) manual_until: Option<Timestamp>,
     /// The setpoint in force is not the one in the register.
     pub(super) lag: Option<Lag>,
+}
+
+/// How often a register was written, by day since the epoch. More than one day, because a clock may go back
+/// over midnight and come again.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Sent(BTreeMap<i64, u32>);
+
+impl Sent {
+    /// Enough for a clock that goes astray and is put right.
+    const DAYS: usize = 4;
+
+    pub(super) fn on(&self, at: Timestamp) -> u32 {
+        self.0.get(&day(at)).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, at: Timestamp, tries: u32) {
+        let today = day(at);
+        let count = self.0.entry(today).or_default();
+        *count = count.saturating_add(tries);
+        let oldest = self.0.keys().copied().find(|d| *d != today);
+        if let Some(oldest) = oldest.filter(|_| self.0.len() > Self::DAYS) {
+            self.0.remove(&oldest);
+        }
+    }
 }
 
 /// How far the setpoint in force is behind its register.
@@ -192,7 +215,7 @@ impl Memory {
     }
 }
 
-/// Days since the epoch, for write budgets.
-pub(super) fn day(at: Timestamp) -> i64 {
+/// Days since the epoch.
+fn day(at: Timestamp) -> i64 {
     at.as_second().div_euclid(86_400)
 }

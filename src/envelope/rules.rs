@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::alarm::worst;
 use super::guard::{Case, Predicted};
-use super::memory::{Slot, day};
+use super::memory::Slot;
 use super::seen::{dew_floor, flow_low, freeze, short_cycle};
 use super::verdict::{Rule, Touch};
 use super::window::Window;
@@ -322,11 +322,7 @@ impl<'a> Facts<'a> {
             );
             return;
         }
-        let spent = case
-            .memory
-            .slots
-            .get(&s.name)
-            .map_or(0, |slot| if slot.writes.0 == day(self.now) { slot.writes.1 } else { 0 });
+        let spent = case.memory.slots.get(&s.name).map_or(0, |slot| slot.sent.on(self.now));
         let cooling = match s.cools {
             Cools::Down => window.value < current,
             Cools::Up => window.value > current,

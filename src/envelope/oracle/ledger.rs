@@ -167,6 +167,8 @@ impl Ledger {
         self.first.iter_mut().for_each(back);
         self.hot_since.iter_mut().for_each(back);
         self.seen_at.values_mut().for_each(back);
+        // What is an hour old does not get younger by a clock that is put back.
+        self.starts.retain(|t| now.duration_since(*t) + by < SignedDuration::from_hours(1));
         self.starts.iter_mut().for_each(back);
         self.stop.iter_mut().for_each(back);
         for past in self.past.values_mut() {

@@ -13,6 +13,7 @@ use super::{Case, Limit, Memory, SafeWrite, Target, Verdict};
 use crate::actuate::Outcome;
 use crate::frame::Frame;
 use crate::site::{Cools, Role, Setpoint, Site};
+use crate::units::Finite;
 use ledger::{Ledger, Past, good, highest};
 pub use plants::sites;
 pub use trial::{Fate, Step, Trial};
@@ -260,9 +261,12 @@ impl Oracle {
         if waited.is_some_and(|w| w < 0.9 * s.dwell.as_secs_f64() - EPS) {
             say("changed again within its dwell time".to_owned());
         }
-        // The last bit of the way that a warm inlet calls for may be shorter.
+        // The last bit of the way that a warm inlet calls for may be shorter: to the limits, or to an operator's.
+        let asked = |of: fn(&Limit) -> Option<Finite>| limits.iter().filter_map(of).map(Finite::get);
+        let floor = asked(|l| l.floor).fold(low, f64::max);
+        let ceiling = asked(|l| l.ceiling).fold(high, f64::min);
         let at_the_end =
-            self.cooling_due(case, at).is_some() && at.warming(at.coldest([low, high]), v) < at.count;
+            self.cooling_due(case, at).is_some() && at.warming(at.coldest([floor, ceiling]), v) < at.count;
         if (v - c).abs() < s.deadband.get() - at.count - EPS && !at_the_end {
             say("a move inside the deadband".to_owned());
         }
@@ -337,8 +341,8 @@ fn directive(limit: &Limit, count: f64, c: f64, v: f64, say: &mut impl FnMut(Str
     if limit.hold {
         return say("moved against an operator's hold".to_owned());
     }
-    let floor = limit.floor.map_or(f64::MIN, super::super::units::Finite::get);
-    let ceiling = limit.ceiling.map_or(f64::MAX, super::super::units::Finite::get);
+    let floor = limit.floor.map_or(f64::MIN, Finite::get);
+    let ceiling = limit.ceiling.map_or(f64::MAX, Finite::get);
     // A floor over its own ceiling: the floor wins, as nearly as the register can hold it.
     let ceiling = if ceiling < floor { floor + count } else { ceiling };
     let fine = (v >= floor - EPS || (c < floor && v >= c)) && (v <= ceiling + EPS || (c > ceiling && v <= c));

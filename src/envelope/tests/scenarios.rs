@@ -65,6 +65,22 @@ fn a_clock_that_jumps_ahead_and_back_does_not_freeze_the_guard() {
     assert_eq!(verdict.action.writes().len(), 1);
 }
 
+/// A clock put back over midnight and right again gives no second budget for the day.
+#[test]
+fn a_days_writes_are_counted_through_a_clock_that_goes_back() {
+    let (site, mut t) = started("immersion");
+    let to_midnight = 86_400 - i32::try_from(t.now.as_second().rem_euclid(86_400)).unwrap();
+    let mut slower = |after_s| {
+        let step = Step { after_s, ..calm(&site, &[("pump_sp", 40.0)]) };
+        run(&mut t, &step).action.writes().len()
+    };
+    let day = [to_midnight + 600, 5000, 5000].map(&mut slower);
+    assert_eq!((day, slower(5000)), ([1; 3], 0), "three a day");
+    assert_eq!((slower(-25_000), slower(5000)), (0, 1), "the day before");
+    assert_eq!((slower(10_000), slower(5000)), (0, 0), "that day again");
+    assert_eq!(slower(86_400), 1, "a new day");
+}
+
 /// Neither dew point nor the present value known: an emergency must not write the warmest value.
 #[test]
 fn nothing_is_warmed_for_want_of_knowledge() {
@@ -103,6 +119,17 @@ fn a_warm_inlet_is_cooled_when_nobody_else_does() {
     assert!(verdict.touched.iter().all(|x| x.rule != Rule::Cool || x.setpoint != Some(name("chws_sp"))));
     assert_eq!(t.held("chws_sp"), Some(9.0));
     assert!(!run(&mut t, &calm(&site, &[])).touched.iter().any(|x| x.rule == Rule::Cool));
+    let floor = Limit {
+        setpoint: name("chws_sp"),
+        floor: Some(finite(8.88)),
+        ceiling: None,
+        hold: false,
+        until: None,
+    };
+    for after_s in [15, 300] {
+        run(&mut t, &Step { limits: vec![floor.clone()], ..warm(after_s, &[("chws_sp", 6.0)]) });
+    }
+    assert_eq!(t.held("chws_sp"), Some(8.9), "to the operator's floor, though that is inside the deadband");
 }
 
 /// Walking to where the proposal wants to go is no intervention, a faster rate than the site allows is one.

@@ -67,7 +67,7 @@ fn proposed(site: &Site) -> BoxedStrategy<Proposal> {
     let each: Vec<_> = site
         .setpoints
         .iter()
-        .map(|s| (Just(s.name.clone()), prop_oneof![5 => value(s).prop_map(Some), 1 => Just(None)]))
+        .map(|s| (Just(s.name.clone()), prop_oneof![3 => value(s).prop_map(Some), 1 => Just(None)]))
         .collect();
     (by, each, any::<bool>())
         .prop_map(|(by, each, unknown)| {
@@ -119,7 +119,7 @@ fn in_force(site: &Site) -> BoxedStrategy<BTreeMap<Name, Finite>> {
         .iter()
         .map(|s| {
             let (min, max) = (s.min.get(), s.max.get());
-            let value = prop_oneof![3 => Just(None), 3 => Just(Some(min)), 1 => (min..max).prop_map(Some)];
+            let value = prop_oneof![2 => Just(None), 8 => Just(Some(min)), 1 => (min..max).prop_map(Some)];
             (Just(s.name.clone()), value)
         })
         .collect();
@@ -134,7 +134,7 @@ fn unread(site: &Site) -> BoxedStrategy<BTreeMap<Name, Quality>> {
 fn steps(site: &Site) -> BoxedStrategy<Vec<Step>> {
     let signals: Vec<_> = site.signals.iter().map(|s| (Just(s.name.clone()), signal(s))).collect();
     let after = prop_oneof![
-        6 => Just(300), 4 => 1..900i32, 1 => Just(0), 1 => -7200..0i32, 1 => 3600..200_000i32
+        6 => Just(300), 4 => 1..900i32, 2 => 900..3600i32, 1 => Just(0), 1 => -7200..0i32, 1 => 3600..200_000i32
     ];
     let decided = prop_oneof![10 => 0..60i32, 1 => -100..2000i32];
     let fate = prop_oneof![
