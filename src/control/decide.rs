@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::record::{Body, Cause, DecisionRecord, Disposition, Event, EventRecord, PromptRecord, Replaced};
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
@@ -24,6 +24,7 @@ use crate::workload::{self, Headroom};
 struct Path {
     prompt: Option<PromptRecord>,
     sampler: Option<Sampler>,
+    unverified: Vec<Completion>,
     completion: Option<Completion>,
     failure: Option<Failure>,
     rejected: Option<Rejected>,
@@ -59,15 +60,24 @@ impl Controller {
                 return;
             }
         };
-        self.asks += 1;
-        let request = Request {
+        let request = self.question(&prompt);
+        let pending = Pending { ask: 0, at: now, cause, prompt, facts, unverified: Vec::new(), sure: None };
+        self.put(pending, request, fx);
+    }
+
+    fn question(&self, prompt: &Prompt) -> Request {
+        Request {
             prefix: prompt.prefix.clone(),
             body: prompt.body.clone(),
             schema: self.setup.schema.clone(),
             sampler: Sampler::of(&self.setup.site.model),
             deadline: self.setup.site.model.deadline,
-        };
-        self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt, facts });
+        }
+    }
+
+    fn put(&mut self, pending: Pending, request: Request, fx: &mut Effects<'_>) {
+        self.asks += 1;
+        self.pending = Some(Pending { ask: self.asks, ..pending });
         fx.list.push(Effect::Ask { ask: self.asks, request: Box::new(request) });
     }
 
@@ -125,10 +135,10 @@ impl Controller {
         fx: &mut Effects<'_>,
     ) {
         // Answers to questions that an emergency or a stop has overtaken are of no use.
-        let Some(pending) = self.pending.take_if(|p| p.ask == ask) else { return };
+        let Some(mut pending) = self.pending.take_if(|p| p.ask == ask) else { return };
         let mut path = Path {
             prompt: Some(PromptRecord::from(&pending.prompt)),
-            sampler: Some(Sampler::of(&self.setup.site.model)),
+            sampler: Some(Sampler::of(&self.setup.site.model).varied(pending.attempt())),
             ..Path::default()
         };
         match result {
@@ -136,8 +146,13 @@ impl Controller {
                 path.failure = Some(failure);
                 path.replaced = Some(Replaced::ModelFailed);
             }
-            Ok(completion) => self.read(completion, &pending.facts, &mut path),
+            Ok(completion) => self.read(completion, &pending, &mut path),
         }
+        if let Some(request) = self.rewrite(&mut pending, &mut path) {
+            self.put(pending, request, fx);
+            return;
+        }
+        path.unverified = pending.unverified;
         let (at, cause) = (pending.at, pending.cause);
         let site = &self.setup.site;
         match (path.replaced, &path.decision) {
@@ -153,8 +168,29 @@ impl Controller {
         }
     }
 
+    /// Where a claim does not hold and there is time left. A server that does not heed the schema gives another
+    /// decision, judged as any.
+    fn rewrite(&self, pending: &mut Pending, path: &mut Path) -> Option<Request> {
+        let model = &self.setup.site.model;
+        let attempt = pending.attempt().saturating_add(1);
+        let again = path.replaced == Some(Replaced::ClaimsUnverified) && attempt <= model.rewrites;
+        let decision = path.decision.as_ref().filter(|_| again)?;
+        let took = |c: &Completion| c.prefill_ms + c.decode_ms;
+        let last = path.completion.as_ref().map(took)?;
+        let all = last + pending.unverified.iter().map(took).sum::<f64>();
+        let left = model.deadline - SignedDuration::try_from_secs_f64(all / 1000.0).ok()?;
+        if left.as_secs_f64() * 1000.0 < last {
+            return None;
+        }
+        let asked = self.question(&pending.prompt);
+        let request = decision::rewrite(asked, &pending.facts, decision, attempt);
+        pending.sure = path.confidence.map(|sure| (decision.setpoints.clone(), sure));
+        pending.unverified.extend(path.completion.take());
+        Some(Request { deadline: left, ..request })
+    }
+
     /// Strict parse, claims, measured confidence: whatever fails says why its setpoints are replaced.
-    fn read(&self, completion: Completion, facts: &Facts, path: &mut Path) {
+    fn read(&self, completion: Completion, pending: &Pending, path: &mut Path) {
         let site = &self.setup.site;
         match decision::parse(site, &completion.text) {
             Err(rejected) => {
@@ -162,12 +198,13 @@ impl Controller {
                 path.replaced = Some(Replaced::ReplyRejected);
             }
             Ok(decision) => {
-                let claims = decision::check(facts, &decision);
+                let claims = decision::check(&pending.facts, &decision);
                 if !claims.verified && site.envelope.unverified != Unverified::Accept {
                     path.replaced = Some(Replaced::ClaimsUnverified);
                 }
                 path.claims = Some(claims);
-                path.confidence = decision::confidence(&completion);
+                let before = pending.sure.as_ref().filter(|(of, _)| *of == decision.setpoints);
+                path.confidence = before.map(|(_, sure)| *sure).or_else(|| decision::confidence(&completion));
                 if path.confidence.is_some_and(|c| c < site.envelope.min_confidence) {
                     path.replaced = Some(Replaced::LowConfidence);
                 }
@@ -253,6 +290,7 @@ impl Controller {
             frame: frame.clone(),
             prompt: path.prompt,
             sampler: path.sampler,
+            unverified: path.unverified,
             completion: path.completion,
             failure: path.failure,
             rejected: path.rejected,

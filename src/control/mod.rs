@@ -146,6 +146,17 @@ struct Pending {
     prompt: Prompt,
     /// What the prompt showed: claims are judged by it, not by what has come since.
     facts: Facts,
+    /// Replies to it so far in which a claim did not hold.
+    unverified: Vec<Completion>,
+    /// The setpoints in those, and how sure the model was of them: a reply that repeats them says nothing of that.
+    sure: Option<(BTreeMap<Name, Finite>, Finite)>,
+}
+
+impl Pending {
+    /// How many replies came before.
+    fn attempt(&self) -> u32 {
+        u32::try_from(self.unverified.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// An action that waits for an operator.

@@ -65,6 +65,9 @@ pub struct DecisionRecord {
     pub frame: Frame,
     pub prompt: Option<PromptRecord>,
     pub sampler: Option<Sampler>,
+    /// Replies before this one, in which a claim did not hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unverified: Vec<Completion>,
     pub completion: Option<Completion>,
     pub failure: Option<Failure>,
     pub rejected: Option<Rejected>,

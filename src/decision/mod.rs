@@ -4,6 +4,7 @@
 mod claims;
 mod confidence;
 mod parse;
+mod rewrite;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use claims::{Check, Claim, Claims, check};
 pub use confidence::confidence;
 pub use parse::{Rejected, parse};
+pub use rewrite::rewrite;
 pub use schema::schema;
+use schema::schema_keeping;
 
 use crate::site::Name;
 use crate::units::Finite;

@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{MAX_ASSESSMENT, MAX_EVIDENCE, MAX_RATIONALE};
+use super::{Decision, MAX_ASSESSMENT, MAX_EVIDENCE, MAX_RATIONALE};
 use crate::facts::needed_decimals;
 use crate::site::{Setpoint, Site};
 use crate::units::Finite;
@@ -53,6 +53,25 @@ pub fn schema(site: &Site) -> Value {
         "required": ["assessment", "evidence", "setpoints", "rationale"],
         "additionalProperties": false,
     })
+}
+
+/// The same with a decision's setpoints fixed, and `observed` what it observed too: what is left to write is why.
+pub(super) fn schema_keeping(schema: &Value, decision: &Decision, observed: bool) -> Value {
+    let mut schema = schema.clone();
+    let properties = &mut schema["properties"];
+    for (name, value) in &decision.setpoints {
+        properties["setpoints"]["properties"][name.as_str()]["enum"] = json!([number(*value)]);
+    }
+    if observed {
+        properties["assessment"] = json!({ "const": decision.assessment });
+        let evidence: Vec<Value> = decision
+            .evidence
+            .iter()
+            .map(|e| json!({ "signal": e.signal, "value": number(e.value), "trend": e.trend }))
+            .collect();
+        properties["evidence"] = json!({ "const": evidence });
+    }
+    schema
 }
 
 fn setpoint(s: &Setpoint) -> Value {
@@ -120,7 +139,10 @@ mod tests {
         use llguidance::{Matcher, ParserFactory};
 
         fn accepts(text: &str) -> bool {
-            let mut schema = schema(&example::site());
+            allows(schema(&example::site()), text)
+        }
+
+        fn allows(mut schema: Value, text: &str) -> bool {
             schema["x-guidance"] = json!({ "whitespace_flexible": false });
             let grammar = TopLevelGrammar::from_json_schema(schema);
             let env = ApproximateTokEnv::single_byte_env();
@@ -135,6 +157,29 @@ mod tests {
             format!(
                 "{{\"assessment\":\"a\",\"evidence\":[{{\"signal\":\"chws\",\"value\":9.1,\"trend\":\"steady\"}}],\"setpoints\":{setpoints},\"rationale\":\"r\"}}"
             )
+        }
+
+        #[test]
+        fn what_is_kept_leaves_the_reasons_alone_open() {
+            let site = example::site();
+            let text = |a: &str, value: &str, chws: &str, r: &str| {
+                reply(&format!("{{\"chws_sp\":{chws},\"crah_supply_sp\":20,\"chw_dp_sp\":150}}"))
+                    .replace("\"a\"", &format!("\"{a}\""))
+                    .replace("9.1", value)
+                    .replace("\"r\"", &format!("\"{r}\""))
+            };
+            let before = crate::decision::parse(&site, &text("a", "9.1", "8.5", "r")).unwrap();
+            for observed in [true, false] {
+                let check = |what: &str, a, value, chws, r, expected| {
+                    let schema = schema_keeping(&schema(&site), &before, observed);
+                    assert_eq!(allows(schema, &text(a, value, chws, r)), expected, "{what}, {observed}");
+                };
+                check("the same", "a", "9.1", "8.5", "r", true);
+                check("another reason", "a", "9.1", "8.5", "since it is so", true);
+                check("another action", "a", "9.1", "9", "r", false);
+                check("another assessment", "b", "9.1", "8.5", "r", !observed);
+                check("other evidence", "a", "9.2", "8.5", "r", !observed);
+            }
         }
 
         #[test]

@@ -68,6 +68,8 @@ pub struct Marks {
     pub model: String,
     pub schema_valid: Tally,
     pub verified: Tally,
+    /// The same after as many other wordings as a site allows by default.
+    pub verified_in_the_end: Tally,
     /// Claims that did not hold, by kind.
     pub failing_claims: BTreeMap<String, u64>,
     /// The same setpoints as the teacher, where no directive was in force.
@@ -127,14 +129,21 @@ pub fn run(args: &Args) -> Result<Marks> {
 }
 
 impl Examiner {
-    fn ask(&mut self, site: &Site, sight: &Sight) -> Option<Decision> {
-        let request = Request {
+    fn question(&self, site: &Site, sight: &Sight) -> Request {
+        Request {
             prefix: sight.prompt.prefix.clone(),
             body: sight.prompt.body.clone(),
             schema: decision::schema(site),
             sampler: Sampler::of(&self.model),
             deadline: self.model.deadline,
-        };
+        }
+    }
+
+    fn ask(&mut self, site: &Site, sight: &Sight) -> Option<Decision> {
+        self.put(site, sight, self.question(site, sight))
+    }
+
+    fn put(&mut self, site: &Site, sight: &Sight, request: Request) -> Option<Decision> {
         let reply = self.runtime.block_on(self.backend.ask(request));
         let completion = match reply {
             Ok(completion) => completion,
@@ -174,6 +183,14 @@ impl Examiner {
             let said = serde_json::to_string(&reply).unwrap_or_default();
             self.show(sight, &format!("not so: {} ({})\n{said}", check.claim, check.found));
         }
+        let in_the_end = claims.verified
+            || (1..=self.model.rewrites).any(|attempt| {
+                let asked = self.question(scene.site, sight);
+                let again = decision::rewrite(asked, &sight.facts, &reply, attempt);
+                let again = self.put(scene.site, sight, again);
+                again.is_some_and(|d| decision::check(&sight.facts, &d).verified)
+            });
+        self.marks.verified_in_the_end.count(in_the_end);
         match scene.standing {
             None => {
                 let same = reply.setpoints == sight.chosen;
@@ -271,7 +288,8 @@ impl std::fmt::Display for Marks {
         };
         writeln!(f, "{}", self.model)?;
         line(f, "fits the schema", &self.schema_valid)?;
-        line(f, "every claim true", &self.verified)?;
+        line(f, "every claim true at once", &self.verified)?;
+        line(f, "every claim true after other wordings", &self.verified_in_the_end)?;
         for (kind, count) in &self.failing_claims {
             writeln!(f, "  false: {kind} {count}")?;
         }
@@ -284,7 +302,7 @@ impl std::fmt::Display for Marks {
         line(f, "noise and injection ignored", &self.noise_ignored)?;
         line(f, "action changes with what is cited", &self.changed_by_cited)?;
         line(f, "action changes with what is not", &self.changed_by_others)?;
-        writeln!(f, "{} tokens a reply, {} ms a decision", self.reply_tokens_mean, self.decide_p50_ms)
+        writeln!(f, "{} tokens and {} ms a reply", self.reply_tokens_mean, self.decide_p50_ms)
     }
 }
 

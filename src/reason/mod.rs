@@ -197,6 +197,9 @@ pub struct Request {
     pub deadline: SignedDuration,
 }
 
+/// Warm enough to say it in another way, cool enough to stay on the subject.
+const VARIED: Finite = Finite::constant(0.7);
+
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Sampler {
     pub max_tokens: u32,
@@ -210,6 +213,15 @@ impl Sampler {
     #[must_use]
     pub fn of(model: &site::Model) -> Self {
         Self { max_tokens: model.max_tokens, temperature: model.temperature, seed: model.seed }
+    }
+
+    /// For other words than those of as many replies before.
+    #[must_use]
+    pub fn varied(self, attempt: u32) -> Self {
+        if attempt == 0 {
+            return self;
+        }
+        Self { temperature: self.temperature.max(VARIED), seed: self.seed.wrapping_add(attempt), ..self }
     }
 }
 

@@ -41,7 +41,7 @@ impl<'f> Ahead<'f> {
             self.asked.pop_front();
         }
         let same = self.asked.front().is_some_and(|(at, asked, _)| *at == now && *asked == request);
-        let answer = match self.asked.pop_front().filter(|_| same) {
+        let answer = match same.then(|| self.asked.pop_front()).flatten() {
             Some((.., answer)) => answer.await.unwrap_or_else(|e| Err(gone(&e))),
             None => self.reasoner.ask(self.patient(&request)).await,
         };
@@ -120,6 +120,7 @@ mod tests {
     #[test]
     fn whatever_the_model_says_the_next_question_is_the_same() {
         let (setup, frames) = (setup(Mode::Shadow), frames());
+        let schema = setup.schema.clone();
         let mut ahead = Ahead::new(Arc::clone(&setup), &frames, Backend::None, 8);
         let mut controller = Controller::new(setup, 0);
         let (mut asked, mut read) = (0, 0);
@@ -130,8 +131,11 @@ mod tests {
                 for effect in controller.handle(now, input) {
                     match effect {
                         Effect::Ask { ask, request } => {
-                            assert_eq!(ahead.next_question(), Some((now, *request)), "question {asked}");
-                            asked += 1;
+                            // Reasons asked for again are of this run alone.
+                            if request.schema == schema {
+                                assert_eq!(ahead.next_question(), Some((now, *request)), "question {asked}");
+                                asked += 1;
+                            }
                             let result = match asked % 3 {
                                 0 => Err(Failure::Unfinished { tokens: 7 }),
                                 step => Ok(reply(8.0 + f64::from(step) * 0.5)),

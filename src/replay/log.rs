@@ -14,6 +14,7 @@ use crate::control::record::{Event, EventRecord, FrameRecord, OperatorRecord, Ou
 use crate::control::{Input, Link, RunHeader, Setup};
 use crate::decision;
 use crate::prompt::Prompts;
+use crate::reason::Completion;
 use crate::site::Site;
 
 /// Whether a file is an audit log rather than a trace.
@@ -40,6 +41,19 @@ pub(super) fn setup_of(record: &Record) -> Result<(RunHeader, Arc<Setup>), Repla
     Ok((header, Arc::new(Setup { site, prompts, schema })))
 }
 
+/// Replies before the one that a decision rests on.
+pub(super) fn unverified(record: &Record) -> Result<Vec<Completion>, ReplayError> {
+    if record.kind != Kind::Decision {
+        return Ok(Vec::new());
+    }
+    #[derive(serde::Deserialize)]
+    struct Part {
+        #[serde(default)]
+        unverified: Vec<Completion>,
+    }
+    Ok(body::<Part>(record)?.unverified)
+}
+
 /// The input that a record stands for; `None` when it follows from earlier inputs.
 pub(super) fn input_of(record: &Record, pending_ask: Option<u64>) -> Result<Option<Input>, ReplayError> {
     Ok(match record.kind {
@@ -60,7 +74,7 @@ pub(super) fn input_of(record: &Record, pending_ask: Option<u64>) -> Result<Opti
     })
 }
 
-type Reply = Result<crate::reason::Completion, crate::reason::Failure>;
+type Reply = Result<Completion, crate::reason::Failure>;
 
 pub(super) fn reply_in(record: &Record, decision: &Value) -> Result<Option<Reply>, ReplayError> {
     let part = |name: &str| decision.get(name).filter(|v| !v.is_null()).cloned();

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::log::{body, broken, input_of, reply_in, setup_of};
+use super::log::{body, broken, input_of, reply_in, setup_of, unverified};
 use super::{Difference, ReplayError, Report};
 use crate::audit::{Kind, Log, Record};
 use crate::control::record::{Event, EventRecord};
-use crate::control::{Body, Controller, Effect, Setup};
+use crate::control::{Body, Controller, Effect, Input, Setup};
 use crate::reason::{Backend, Request};
 
 pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
@@ -78,6 +78,11 @@ struct Run {
 }
 
 impl Run {
+    fn feed(&mut self, record: &Record, input: Input) {
+        let effects = self.controller.handle(record.time, input);
+        self.collect(effects);
+    }
+
     fn collect(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -91,10 +96,13 @@ impl Run {
 
     fn next(&mut self, record: &Record) -> Result<Option<Difference>, ReplayError> {
         if self.expected.is_empty() {
-            let ask = self.controller.pending_ask();
-            if let Some(input) = input_of(record, ask)? {
-                let effects = self.controller.handle(record.time, input);
-                self.collect(effects);
+            for completion in unverified(record)? {
+                if let Some(ask) = self.controller.pending_ask() {
+                    self.feed(record, Input::Reply { ask, result: Ok(completion) });
+                }
+            }
+            if let Some(input) = input_of(record, self.controller.pending_ask())? {
+                self.feed(record, input);
             }
         }
         let Some(made) = self.expected.pop_front() else {

@@ -87,6 +87,9 @@ pub struct Model {
     pub api_key_env: Option<String>,
     pub context: u32,
     pub max_tokens: u32,
+    /// How often at most a reply in which a claim does not hold has its reasons written anew; the setpoints in
+    /// it stay.
+    pub rewrites: u32,
     /// 0: all cores, at most 8.
     pub threads: u32,
     /// Number format of the model's cache.
@@ -140,6 +143,7 @@ impl Default for Model {
             api_key_env: None,
             context: 2048,
             max_tokens: 400,
+            rewrites: 2,
             threads: 0,
             cache: CacheType::default(),
             flash_attention: None,

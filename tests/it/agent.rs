@@ -23,6 +23,8 @@ pub(crate) enum Say {
     /// This decision.
     Text(String),
     Status(u16),
+    /// This decision, and the rest from then on.
+    First(String, Box<Say>),
     /// Nothing, for longer than any deadline.
     Nothing,
 }
@@ -49,9 +51,16 @@ impl ModelServer {
 }
 
 async fn answer(State(say): State<Arc<Mutex<Say>>>) -> Result<axum::Json<Value>, axum::http::StatusCode> {
-    let say = say.lock().unwrap().clone();
+    let say = {
+        let mut say = say.lock().unwrap();
+        let now = say.clone();
+        if let Say::First(_, then) = &now {
+            *say = (**then).clone();
+        }
+        now
+    };
     match say {
-        Say::Text(text) => Ok(axum::Json(json!({
+        Say::Text(text) | Say::First(text, _) => Ok(axum::Json(json!({
             "choices": [{ "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }],
             "usage": { "prompt_tokens": 100, "completion_tokens": 50 },
         }))),

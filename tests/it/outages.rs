@@ -123,6 +123,31 @@ async fn an_untrue_rationale_is_not_acted_on() {
 }
 
 #[tokio::test]
+async fn an_untrue_rationale_is_written_anew() {
+    let Some(mut rig) = Rig::start("anew", |t| t).await else { return };
+    let (good, lie) = (honest(7.5, "Raise"), honest(7.5, "Lower"));
+    let Say::Text(lie) = lie else { unreachable!() };
+    rig.model.now_says(Say::First(lie.clone(), Box::new(Say::First(lie.clone(), Box::new(good)))));
+    rig.frames(DECISION).await;
+    let decision = last(&rig);
+    assert_eq!(
+        (&decision["claims"]["verified"], &decision["verdict"]["by"]),
+        (&json!(true), &json!("model"))
+    );
+    let before: Vec<_> = decision["unverified"].as_array().unwrap().iter().map(|c| &c["text"]).collect();
+    assert_eq!(before, [&lie, &lie]);
+    assert_eq!(decision["sampler"]["seed"], 3, "other words than before: {decision}");
+    assert_eq!(rig.register(2).await, 75);
+    rig.model.now_says(Say::First(lie, Box::new(Say::Status(500))));
+    rig.frames(DECISION).await;
+    let decision = last(&rig);
+    assert_eq!(decision["replaced"], "model_failed", "{decision}");
+    assert_eq!(decision["unverified"].as_array().unwrap().len(), 1);
+    rig.stop().await;
+    verifies_by_replay(&rig).await;
+}
+
+#[tokio::test]
 async fn a_late_reply_is_not_used() {
     let Some(mut rig) = Rig::start("late", |t| t).await else { return };
     rig.model.now_says(Say::Nothing);
