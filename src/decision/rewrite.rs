@@ -1,14 +1,123 @@
 //! A second wording for a decision in which a claim does not hold.
 
-use super::{Decision, check, schema_keeping};
+use serde_json::json;
+
+use super::{Decision, MAX_RATIONALE, check, schema_keeping};
 use crate::facts::Facts;
 use crate::reason::Request;
 
 /// The question that led to `decision`, with its setpoints kept by the schema, and what it observed where that is
-/// true. A better reason may be found for an action, another action may not.
+/// true. The rationale then begins with what is done, as it is; why is left to say. A better reason may be found
+/// for an action, another action may not.
 #[must_use]
 pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32) -> Request {
     let observed = Decision { rationale: String::new(), ..decision.clone() };
-    let schema = schema_keeping(&asked.schema, decision, check(facts, &observed).verified);
+    let mut schema = schema_keeping(&asked.schema, decision, check(facts, &observed).verified);
+    let done = what_is_done(facts, decision);
+    if let Some(left) = MAX_RATIONALE.checked_sub(done.len()).filter(|left| *left > ROOM) {
+        // A full stop ends what is done, so that what follows is read by itself.
+        let pattern = format!("^{}\\. [^\"\\\\\\n]{{1,{}}}$", literally(&done), left - 2);
+        schema["properties"]["rationale"] = json!({ "type": "string", "pattern": pattern });
+    }
     Request { schema, sampler: asked.sampler.varied(attempt), ..asked }
+}
+
+/// Characters that a reason needs at least.
+const ROOM: usize = 80;
+
+/// The moves in the words of the prompt.
+fn what_is_done(facts: &Facts, decision: &Decision) -> String {
+    let moves = facts.moves(&decision.setpoints);
+    let said: Vec<String> = moves
+        .iter()
+        .filter_map(|(name, to)| {
+            let up = facts.setpoint(name)?.present.is_some_and(|now| *to > now);
+            Some(format!("{} {name} to {to}", if up { "raise" } else { "lower" }))
+        })
+        .collect();
+    if said.is_empty() { "Hold all setpoints".to_owned() } else { capital(&said.join(", ")) }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// As a regular expression that matches nothing else.
+fn literally(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c != ' ' && c != '_').then_some('\\').into_iter().chain([c]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::decision::{parse, schema};
+    use crate::facts::{Shown, example};
+    use crate::history::History;
+    use crate::reason::Sampler;
+    use crate::site::Model;
+    use crate::twin::Outlook;
+
+    fn rewritten(rationale: &str, chws: &str) -> (Value, Facts, Decision) {
+        let (site, frame) = (example::site(), example::frame(0, &[]));
+        let outlook = Outlook { rows: Vec::new(), best: None, unidentified: Vec::new() };
+        let (now, history) = (frame.time, History::new(&site));
+        let facts = Facts::new(&Shown {
+            site: &site,
+            now,
+            frame: &frame,
+            history: &history,
+            outlook: &outlook,
+            directives: &[],
+        });
+        let text = format!(
+            r#"{{"assessment":"all is calm","evidence":[{{"signal":"chws","value":9.1,"trend":"steady"}}],"setpoints":{{"chws_sp":{chws},"crah_supply_sp":20,"chw_dp_sp":160}},"rationale":"{rationale}"}}"#
+        );
+        let decision = parse(&site, &text).unwrap();
+        let model = Model::default();
+        let asked = Request {
+            prefix: String::new(),
+            body: String::new(),
+            schema: schema(&site),
+            sampler: Sampler::of(&model),
+            deadline: model.deadline,
+        };
+        (rewrite(asked, &facts, &decision, 1).schema, facts, decision)
+    }
+
+    #[test]
+    fn what_is_done_is_said_as_it_is() {
+        let (schema, facts, decision) = rewritten("Raise chws_sp", "8.5");
+        assert!(!check(&facts, &decision).verified);
+        let said = "Raise chw_dp_sp to 160, lower chws_sp to 8.5";
+        assert_eq!(what_is_done(&facts, &decision), said);
+        assert!(check(&facts, &Decision { rationale: format!("{said}."), ..decision }).verified);
+        let pattern = schema["properties"]["rationale"]["pattern"].as_str().unwrap();
+        assert!(pattern.starts_with("^Raise chw_dp_sp to 160\\, lower chws_sp to 8\\.5\\. "), "{pattern}");
+    }
+
+    #[cfg(feature = "llama")]
+    #[test]
+    fn the_constrainer_lets_the_reason_alone_be_chosen() {
+        use crate::decision::schema::tests::constrained::allows;
+        let said = "Raise chw_dp_sp to 160, lower chws_sp to 8.5";
+        let (schema, _, decision) = rewritten("Raise chws_sp", "8.5");
+        let reply = |rationale: &str| {
+            let mut evidence = serde_json::to_value(&decision.evidence).unwrap();
+            evidence[0]["value"] = json!(9.1);
+            format!(
+                r#"{{"assessment":"all is calm","evidence":{evidence},"setpoints":{{"chws_sp":8.5,"crah_supply_sp":20,"chw_dp_sp":160}},"rationale":"{rationale}"}}"#
+            )
+        };
+        assert!(allows(schema.clone(), &reply(&format!("{said}. The inlet has only 0.9 K of margin."))));
+        for other in ["Raise chws_sp to 8.5. It is so.", said, "It is so."] {
+            assert!(!allows(schema.clone(), &reply(other)), "{other}");
+        }
+        let long = format!("{said}. {}", "x".repeat(MAX_RATIONALE));
+        assert!(!allows(schema, &reply(&long)));
+    }
 }

@@ -102,7 +102,7 @@ fn number(value: Finite) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::facts::example;
 
@@ -132,7 +132,7 @@ mod tests {
 
     /// The constrainer itself, byte by byte: what it accepts and refuses.
     #[cfg(feature = "llama")]
-    mod constrained {
+    pub(in crate::decision) mod constrained {
         use super::*;
         use llguidance::api::TopLevelGrammar;
         use llguidance::toktrie::ApproximateTokEnv;
@@ -142,7 +142,7 @@ mod tests {
             allows(schema(&example::site()), text)
         }
 
-        fn allows(mut schema: Value, text: &str) -> bool {
+        pub(in crate::decision) fn allows(mut schema: Value, text: &str) -> bool {
             schema["x-guidance"] = json!({ "whitespace_flexible": false });
             let grammar = TopLevelGrammar::from_json_schema(schema);
             let env = ApproximateTokEnv::single_byte_env();
