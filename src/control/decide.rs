@@ -66,6 +66,7 @@ impl Controller {
             schema: self.setup.schema.clone(),
             sampler: Sampler::of(&self.setup.site.model),
             deadline: self.setup.site.model.deadline,
+            earlier: self.earlier.clone(),
         };
         self.pending = Some(Pending { ask: self.asks, at: now, cause, prompt, facts });
         fx.list.push(Effect::Ask { ask: self.asks, request: Box::new(request) });
@@ -136,7 +137,10 @@ impl Controller {
                 path.failure = Some(failure);
                 path.replaced = Some(Replaced::ModelFailed);
             }
-            Ok(completion) => self.read(completion, &pending.facts, &mut path),
+            Ok(completion) => {
+                self.earlier = completion.tokens.iter().map(|t| t.id).collect();
+                self.read(completion, &pending.facts, &mut path);
+            }
         }
         let (at, cause) = (pending.at, pending.cause);
         let site = &self.setup.site;

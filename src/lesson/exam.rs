@@ -134,6 +134,7 @@ impl Examiner {
             schema: decision::schema(site),
             sampler: Sampler::of(&self.model),
             deadline: self.model.deadline,
+            earlier: Vec::new(),
         };
         let reply = self.runtime.block_on(self.backend.ask(request));
         let completion = match reply {

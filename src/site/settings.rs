@@ -87,7 +87,7 @@ pub struct Model {
     pub api_key_env: Option<String>,
     pub context: u32,
     pub max_tokens: u32,
-    /// 0: all cores, at most 8.
+    /// 0: as many, of all cores and at most 8, as a measurement at start finds best.
     pub threads: u32,
     /// Number format of the model's cache.
     pub cache: CacheType,
@@ -105,6 +105,9 @@ pub struct Model {
     pub prompts: Option<PathBuf>,
     /// Tokens the rendered history may take.
     pub history_tokens: u32,
+    /// Folder for the computed beginning of the prompt, which a restart need not compute again; beside the audit log
+    /// when absent.
+    pub kept: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -149,6 +152,7 @@ impl Default for Model {
             memory_limit_mb: None,
             prompts: None,
             history_tokens: 90,
+            kept: None,
         }
     }
 }
