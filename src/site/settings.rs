@@ -105,8 +105,7 @@ pub struct Model {
     pub prompts: Option<PathBuf>,
     /// Tokens the rendered history may take.
     pub history_tokens: u32,
-    /// Folder for the computed beginning of the prompt, which a restart need not compute again; beside the audit log
-    /// when absent.
+    /// Folder for the computed beginning of the prompt; beside the audit log when absent.
     pub kept: Option<PathBuf>,
 }
 
