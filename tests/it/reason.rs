@@ -286,7 +286,8 @@ async fn a_kept_beginning_gives_the_same_tokens_and_a_damaged_one_is_made_anew()
     assert!(read.reused_tokens > 100, "{}", read.reused_tokens);
     assert_eq!(tokens(&computed), tokens(&read));
 
-    for damage in [|bytes: &mut Vec<u8>| bytes[99] ^= 1, |bytes| bytes.truncate(1000), Vec::clear] {
+    let damages: [fn(&mut Vec<u8>); 3] = [|bytes| bytes[99] ^= 1, |bytes| bytes.truncate(1000), Vec::clear];
+    for damage in damages {
         let mut bytes = std::fs::read(&written[0]).unwrap();
         damage(&mut bytes);
         std::fs::write(&written[0], bytes).unwrap();
@@ -303,7 +304,7 @@ async fn a_kept_beginning_gives_the_same_tokens_and_a_damaged_one_is_made_anew()
 
     for i in 0..6 {
         let mut other = question.clone();
-        other.prefix.push_str(&format!("Site {i}."));
+        other.prefix += &i.to_string();
         asked(&kept, &other).await;
     }
     assert_eq!(files().len(), 4, "bounded");
