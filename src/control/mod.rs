@@ -190,6 +190,8 @@ pub struct Controller {
     frame: Option<Frame>,
     pacer: Pacer,
     pending: Option<Pending>,
+    /// The tokens of the last reply.
+    earlier: Vec<i32>,
     advice: Option<Advice>,
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
@@ -231,6 +233,7 @@ impl Controller {
             frame: None,
             pacer: Pacer::new(site),
             pending: None,
+            earlier: Vec::new(),
             advice: None,
             overrides: BTreeMap::new(),
             directives: Vec::new(),

@@ -259,7 +259,10 @@ impl Keeper {
                 return self.lost(format!("loading took longer than {} s", LOAD_LIMIT.as_secs()), false);
             }
         };
-        tracing::info!(pid = facts.pid, load_ms = facts.load_ms, sha256 = facts.sha256, "reasoner ready");
+        let Facts { pid, load_ms, threads, probed, sha256, .. } = &facts;
+        tracing::info!(pid, load_ms, threads, ?probed, sha256, "reasoner ready");
+        // Another number of threads could change a sum, and so a reply: measured once a run.
+        self.launch.load.threads = facts.threads;
         self.shown.send_replace(State::Ready(Box::new(facts)));
 
         self.serve(pipes).await

@@ -10,10 +10,13 @@
 //! in one batch. What a question is beside changes the shape of that batch, so equal tokens are promised
 //! only to a question that is answered alone.
 
+mod draft;
 mod job;
+mod kept;
 mod sample;
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use llama_cpp_2::context::LlamaContext;
@@ -30,7 +33,9 @@ use super::lane::Lane;
 use super::protocol::{CacheType, Pace};
 use super::{Completion, Failure, Request};
 use crate::clock::Stopwatch;
-use job::{Job, Piece};
+use draft::Draft;
+use job::{Job, Piece, Progress};
+use kept::Kept;
 
 /// How a context is made, the same in every lane.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +59,7 @@ pub(super) struct Engine<'m> {
     /// By number of the sequence.
     slots: Vec<Slot>,
     pace: Pace,
+    kept: Option<Kept>,
 }
 
 /// One sequence: what is in its cache, and who uses it.
@@ -61,6 +67,8 @@ pub(super) struct Engine<'m> {
 struct Slot {
     /// The batches whose keys and values are in the cache, in order.
     cached: Vec<Vec<LlamaToken>>,
+    /// How many batches of the question are its beginning, which never changes for a site.
+    prefix: usize,
     job: Option<Job>,
 }
 
@@ -68,6 +76,17 @@ impl Slot {
     /// How many batches of `prompt` are in the cache.
     fn shared(&self, prompt: &[Vec<LlamaToken>]) -> usize {
         self.cached.iter().zip(prompt).take_while(|(old, new)| old == new).count()
+    }
+
+    /// Takes back the last `wrong` tokens of the last batch.
+    fn forget(&mut self, context: &mut LlamaContext<'_>, seq: i32, wrong: usize) -> Result<(), Failure> {
+        if let Some(last) = self.cached.last_mut().filter(|_| wrong > 0) {
+            last.truncate(last.len().saturating_sub(wrong));
+            context
+                .clear_kv_cache_seq(Some(seq as u32), Some(count(&self.cached)), None)
+                .map_err(|e| Failure::Compute { why: e.to_string() })?;
+        }
+        Ok(())
     }
 }
 
@@ -77,6 +96,7 @@ impl<'m> Engine<'m> {
         model: &'m Arc<LlamaModel>,
         lane: Lane,
         setup: Setup,
+        kept: Option<(PathBuf, String)>,
     ) -> Result<Self, Failure> {
         let kind = match setup.cache {
             CacheType::F16 => KvCacheType::F16,
@@ -98,7 +118,8 @@ impl<'m> Engine<'m> {
         let batch = LlamaBatch::new(context.n_ctx() as usize, 1);
         let slots = (0..lane.sequences).map(|_| Slot::default()).collect();
         let pace = setup.pace;
-        Ok(Self { model, context, grammars: Grammars::new(model, pace)?, batch, slots, pace })
+        let kept = kept.map(|(folder, made_with)| Kept::new(folder, made_with));
+        Ok(Self { model, context, grammars: Grammars::new(model, pace)?, batch, slots, pace, kept })
     }
 
     /// Tokens of prompt and reply together.
@@ -127,7 +148,7 @@ impl<'m> Engine<'m> {
     fn admit(&mut self, id: u64, request: &Request) -> Result<Option<Job>, Failure> {
         let watch = Stopwatch::start();
         let grammar = self.grammars.matcher(&request.schema)?;
-        let prompt = self.batches(request);
+        let (prompt, prefix) = self.batches(request);
         let (tokens, reply) = (count(&prompt), request.sampler.max_tokens);
         let Some((_, reusable)) = prompt.split_last() else {
             return Err(Failure::Compute { why: "the prompt is empty".to_owned() });
@@ -135,13 +156,18 @@ impl<'m> Engine<'m> {
         if tokens.saturating_add(reply) > self.tokens() {
             return Err(Failure::TooLong { tokens, reply, context: self.tokens() });
         }
-        let (at, kept) = self.place(if self.pace == Pace::Plain { &[] } else { reusable })?;
-        let mut job = Job::new(id, request, grammar, prompt, self.pace, watch);
-        if job.begin(kept, self.grammars.tokens())? {
+        let (at, mut shared) = self.place(if self.pace == Pace::Plain { &[] } else { reusable })?;
+        if shared < prefix && self.recall(at, reusable.get(..prefix).unwrap_or_default()) {
+            shared = prefix;
+        }
+        let draft = Draft::new(self.guesses(request));
+        let mut job = Job::new(id, request, grammar, prompt, draft, self.pace, watch);
+        if job.begin(shared, self.grammars.tokens())? {
             return Ok(Some(job));
         }
         if let Some(slot) = self.slots.get_mut(at) {
             slot.job = Some(job);
+            slot.prefix = prefix;
         }
         Ok(None)
     }
@@ -161,12 +187,12 @@ impl<'m> Engine<'m> {
             let Some(job) = &mut slot.job else { continue };
             let start = count(&slot.cached) as i32;
             let Piece { tokens, ends } = job.next();
-            let last = tokens.len().saturating_sub(1);
+            let first = tokens.len() - ends;
             for (at, (i, token)) in (start..).zip(tokens.iter().enumerate()) {
-                added = added.and_then(|()| self.batch.add(*token, at, &[seq], ends && i == last));
+                added = added.and_then(|()| self.batch.add(*token, at, &[seq], i >= first));
             }
-            if ends {
-                chosen_behind.push((seq, self.batch.n_tokens() - 1));
+            if ends > 0 {
+                chosen_behind.push((seq, self.batch.n_tokens() - ends as i32));
             }
             slot.cached.push(tokens);
         }
@@ -182,23 +208,56 @@ impl<'m> Engine<'m> {
             self.forget();
             return answers;
         }
+        self.keep_beginning();
         for (seq, row) in chosen_behind {
             let Some(slot) = self.slots.get_mut(seq as usize) else { continue };
             let Some(job) = &mut slot.job else { continue };
-            let done = job.choose(self.context.get_logits_ith(row), self.grammars.tokens());
-            if done == Ok(false) {
+            let logits = |i: usize| self.context.get_logits_ith(row + i as i32);
+            let progress = job.choose(logits, self.grammars.tokens());
+            let progress = progress.and_then(|p| slot.forget(&mut self.context, seq, p.wrong).map(|()| p));
+            if matches!(progress, Ok(Progress { done: false, .. })) {
                 continue;
             }
             if let Some(job) = slot.job.take() {
-                answers.push((job.id, done.and_then(|_| job.finish())));
+                answers.push((job.id, progress.and_then(|_| job.finish())));
             }
         }
         answers
     }
 
-    /// The prompt as tokens, in the batches it is computed in. Prefix and body become tokens apart, so that
+    /// The earlier reply, where guesses from it can be taken back: what a recurrent model has read it keeps.
+    fn guesses(&self, request: &Request) -> Vec<i32> {
+        let known = 0..self.model.n_vocab();
+        let usable = self.pace == Pace::Fast
+            && !self.model.is_recurrent()
+            && !self.model.is_hybrid()
+            && request.earlier.iter().all(|id| known.contains(id));
+        if usable { request.earlier.clone() } else { Vec::new() }
+    }
+
+    /// Fills a sequence with the beginning of a prompt from a file, where it has been kept in one.
+    fn recall(&mut self, at: usize, prefix: &[Vec<LlamaToken>]) -> bool {
+        let (Some(kept), Some(slot)) = (&mut self.kept, self.slots.get_mut(at)) else { return false };
+        if prefix.is_empty() || !kept.recall(&mut self.context, at as i32, &prefix.concat()) {
+            return false;
+        }
+        slot.cached = prefix.to_vec();
+        true
+    }
+
+    /// Writes the beginning of a prompt down when it has just been computed.
+    fn keep_beginning(&mut self) {
+        let Some(kept) = &mut self.kept else { return };
+        for (seq, slot) in (0i32..).zip(&self.slots) {
+            if slot.job.is_some() && slot.prefix > 0 && slot.cached.len() == slot.prefix {
+                kept.keep(&self.context, seq, &slot.cached.concat());
+            }
+        }
+    }
+
+    /// The prompt as tokens, in the batches it is computed in, and how many of them are the prefix. Prefix and body become tokens apart, so that
     /// the prefix is always the same ones.
-    fn batches(&self, request: &Request) -> Vec<Vec<LlamaToken>> {
+    fn batches(&self, request: &Request) -> (Vec<Vec<LlamaToken>>, usize) {
         let vocab = self.model.vocab();
         let mut prefix = Vec::new();
         if vocab.should_add_bos() {
@@ -207,7 +266,9 @@ impl<'m> Engine<'m> {
         prefix.extend(vocab.tokenize(request.prefix.as_bytes(), false, true));
         let body = vocab.tokenize(request.body.as_bytes(), false, true);
         let size = BATCH as usize;
-        prefix.chunks(size).chain(body.chunks(size)).map(<[_]>::to_vec).collect()
+        let (prefix, body) = (prefix.chunks(size), body.chunks(size));
+        let count = prefix.len();
+        (prefix.chain(body).map(<[_]>::to_vec).collect(), count)
     }
 
     /// A free sequence whose cache holds as much of `prompt` as any does, and nothing else; and how many

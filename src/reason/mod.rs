@@ -13,6 +13,8 @@ mod lane;
 #[cfg(feature = "llama")]
 mod local;
 #[cfg(feature = "llama")]
+mod probe;
+#[cfg(feature = "llama")]
 pub mod worker;
 
 use std::path::PathBuf;
@@ -54,22 +56,24 @@ impl Backend {
     /// Starts what the site's `[model]` asks for. `program` is run as `program reasoner` for a local model:
     /// this very program, outside tests.
     pub fn start(model: &site::Model, program: PathBuf) -> Result<Self, StartError> {
-        Self::launch(model, program, None, 1)
+        Self::launch(model, program, None, 1, None)
     }
 
-    /// The same in a control group of its own. It has the limit then, so none is set on the address space.
+    /// The same in a control group of its own; it has the limit then, so none is set on the address space. In
+    /// the folder `kept` it finds after a restart what it had computed.
     pub fn start_in(
         model: &site::Model,
         program: PathBuf,
         group: Option<ReasonerGroup>,
+        kept: PathBuf,
     ) -> Result<Self, StartError> {
-        Self::launch(model, program, group, 1)
+        Self::launch(model, program, group, 1, Some(kept))
     }
 
     /// Without a group, for up to `sequences` questions at once. What one of them is beside changes the order
     /// of floating-point sums, so equal questions no longer have to get equal tokens.
     pub fn start_many(model: &site::Model, program: PathBuf, sequences: u32) -> Result<Self, StartError> {
-        Self::launch(model, program, None, sequences)
+        Self::launch(model, program, None, sequences, None)
     }
 
     fn launch(
@@ -77,6 +81,7 @@ impl Backend {
         program: PathBuf,
         group: Option<ReasonerGroup>,
         sequences: u32,
+        kept: Option<PathBuf>,
     ) -> Result<Self, StartError> {
         let missing = |field, backend, meaning| StartError::Missing { field, backend, meaning };
         match model.backend {
@@ -93,6 +98,7 @@ impl Backend {
                     flash_attention: model.flash_attention,
                     sequences,
                     pace: Pace::Fast,
+                    kept,
                 };
                 Ok(Self::Local(Reasoner::start(Launch { program, load, group })?))
             }
@@ -195,6 +201,10 @@ pub struct Request {
     pub schema: serde_json::Value,
     pub sampler: Sampler,
     pub deadline: SignedDuration,
+    /// Tokens of the last reply about this plant, which the next one may well repeat in part: it is computed
+    /// sooner then. It says nothing to the model.
+    #[serde(default)]
+    pub earlier: Vec<i32>,
 }
 
 /// Warm enough to say it in another way, cool enough to stay on the subject.
@@ -236,8 +246,16 @@ pub struct Completion {
     pub reused_tokens: u32,
     /// Tokens the schema left no choice about.
     pub forced_tokens: u32,
+    /// Tokens that needed no pass of their own, since the earlier reply had them there too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub guessed_tokens: u32,
     pub prefill_ms: f64,
     pub decode_ms: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// One token of a completion.

@@ -29,7 +29,7 @@ pub struct Load {
     pub sha256: Option<String>,
     /// Tokens of prompt and reply together.
     pub context: u32,
-    /// 0 takes every core up to eight: a small model gains nothing from more.
+    /// 0: as many, up to the cores, as a measurement finds best.
     pub threads: u32,
     /// Address-space limit of the process, MB.
     pub memory_limit_mb: Option<u64>,
@@ -43,6 +43,9 @@ pub struct Load {
     pub sequences: u32,
     #[serde(default)]
     pub pace: Pace,
+    /// Folder for the computed beginning of the prompt; it is not kept when absent.
+    #[serde(default)]
+    pub kept: Option<PathBuf>,
 }
 
 fn one() -> u32 {
@@ -85,11 +88,21 @@ pub struct Facts {
     #[serde(default = "one")]
     pub sequences: u32,
     pub threads: u32,
+    /// The measurement that `threads` comes from; empty where they were given.
+    #[serde(default)]
+    pub probed: Vec<Probed>,
     /// llama.cpp's version and the instruction sets it was built for.
     pub build: String,
     pub load_ms: u64,
     /// The process that holds the model.
     pub pid: u32,
+}
+
+/// What a token takes with so many threads, alone on an almost empty cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Probed {
+    pub threads: u32,
+    pub us_per_token: u64,
 }
 
 #[derive(Debug, thiserror::Error)]

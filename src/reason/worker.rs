@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::admission::{self, Need};
 use super::lane::{Guard, Lane};
 use super::local::{Engine, Setup};
+use super::probe;
 use super::protocol::{self, CacheType, Command, Facts, Load, ProtocolError, Reply};
 use crate::clock::Stopwatch;
 use crate::memory::protect;
@@ -74,15 +75,20 @@ fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -
         Ok(model) => Arc::new(model),
         Err(error) => return refuse(format!("llama.cpp could not load {}: {error}", load.path.display())),
     };
+    let facts = match count_threads(facts, &load, &backend, &model) {
+        Ok(facts) => facts,
+        Err(why) => return refuse(why),
+    };
+    let kept = load.kept.clone().map(|folder| (folder, made_with(&facts, setup)));
     let (made, engines) = mpsc::channel();
     std::thread::scope(|scope| {
         let mut lanes = Vec::new();
         for lane in Lane::split(facts.threads, facts.sequences) {
             // A context stays in the thread that made it.
             let (begin, begun) = mpsc::channel::<Arc<Guard<_>>>();
-            let (made, backend, model) = (made.clone(), &backend, &model);
+            let (made, backend, model, kept) = (made.clone(), &backend, &model, kept.clone());
             let running = scope.spawn(move || {
-                let engine = Engine::new(backend, model, lane, setup);
+                let engine = Engine::new(backend, model, lane, setup, kept);
                 made.send(engine.as_ref().map(Engine::tokens).map_err(ToString::to_string)).ok();
                 match (engine, begun.recv()) {
                     (Ok(mut engine), Ok(guard)) => guard.serve(&mut engine),
@@ -144,7 +150,6 @@ fn admit(load: &Load) -> Result<(Facts, Setup), String> {
         limit(Resource::As, bytes).map_err(|e| format!("memory_limit_mb = {mb} cannot be set: {e}"))?;
     }
     need.check(&limits).map_err(|e| e.to_string())?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // The values of latent attention are a part of its keys, and flash attention reads them again for every
     // head: `docs/speed.md`. It is what a quantized cache needs all the same.
     let latent = model.attention == Attention::Mla && load.cache == CacheType::F16;
@@ -159,12 +164,37 @@ fn admit(load: &Load) -> Result<(Facts, Setup), String> {
         context: load.context,
         kv_bytes: need.cache,
         sequences,
-        threads: if load.threads == 0 { cores.min(MOST_THREADS) as u32 } else { load.threads },
+        threads: load.threads,
+        probed: Vec::new(),
         build: super::build_info(),
         load_ms: 0,
         pid: std::process::id(),
     };
     Ok((facts, setup))
+}
+
+/// Settles the number of threads where none is given. Several questions at once have a thread each first, and
+/// leave nothing to measure.
+fn count_threads(
+    facts: Facts,
+    load: &Load,
+    backend: &LlamaBackend,
+    model: &LlamaModel,
+) -> Result<Facts, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS) as u32;
+    if load.threads > 0 {
+        return Ok(facts);
+    }
+    if cores == 1 || facts.sequences > 1 {
+        return Ok(Facts { threads: cores, ..facts });
+    }
+    let probed = probe::measure(backend, model, cores).map_err(|e| e.to_string())?;
+    Ok(Facts { threads: probe::best(&probed).unwrap_or(cores), probed, ..facts })
+}
+
+/// What computed keys and values depend on beside their tokens.
+fn made_with(facts: &Facts, setup: Setup) -> String {
+    format!("{} {} {setup:?} {} threads", facts.sha256, facts.build, facts.threads)
 }
 
 fn check_hash(path: &Path, model: &Inspection, expected: Option<&str>) -> Result<(), String> {

@@ -15,7 +15,7 @@ use crate::control::{Input, Link, RunHeader, Setup};
 use crate::decision;
 use crate::prompt::Prompts;
 use crate::reason::Completion;
-use crate::site::Site;
+use crate::site::{self, Site};
 
 /// Whether a file is an audit log rather than a trace.
 pub(super) fn is_log(path: &Path) -> bool {
@@ -52,6 +52,14 @@ pub(super) fn unverified(record: &Record) -> Result<Vec<Completion>, ReplayError
         unverified: Vec<Completion>,
     }
     Ok(body::<Part>(record)?.unverified)
+}
+
+/// The model with as many threads as the run had, where they were measured: what is asked again is computed in
+/// the same way.
+pub(super) fn as_run(model: &site::Model, header: &RunHeader) -> site::Model {
+    let threads = header.model.get("threads").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let threads = if model.threads == 0 { threads.unwrap_or(0) } else { model.threads };
+    site::Model { threads, ..model.clone() }
 }
 
 /// The input that a record stands for; `None` when it follows from earlier inputs.

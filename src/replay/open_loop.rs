@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::ahead::Ahead;
-use super::log::{body, broken};
+use super::log::{as_run, body, broken};
 use super::{Difference, ReplayError, Report};
 use crate::audit::{Kind, Log};
 use crate::control::record::{DecisionRecord, FrameRecord};
@@ -35,8 +35,11 @@ pub(super) fn replay(
     at_once: u32,
 ) -> Result<Report, ReplayError> {
     site.mode = Mode::Shadow;
-    let (frames, recorded) =
-        if is_log { from_log(path)? } else { (from_trace(path, mapping, &site)?, Recorded::new()) };
+    let (frames, recorded) = if is_log {
+        from_log(path, &mut site)?
+    } else {
+        (from_trace(path, mapping, &site)?, Recorded::new())
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -44,12 +47,14 @@ pub(super) fn replay(
     runtime.block_on(run(&frames, &recorded, site, at_once))
 }
 
-fn from_log(path: &Path) -> Result<(Vec<Frame>, Recorded), ReplayError> {
+fn from_log(path: &Path, site: &mut Site) -> Result<(Vec<Frame>, Recorded), ReplayError> {
     let mut frames = Vec::new();
     let mut recorded = Recorded::new();
     for record in Log::open(path)?.records(0) {
         let record = record?;
-        if record.kind == Kind::Frame {
+        if record.kind == Kind::Start {
+            site.model = as_run(&site.model, &body(&record)?);
+        } else if record.kind == Kind::Frame {
             frames.push(body::<FrameRecord>(&record)?.frame);
         } else if record.kind == Kind::Decision {
             let value: Value = body(&record)?;

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::log::{body, broken, input_of, reply_in, setup_of, unverified};
+use super::log::{as_run, body, broken, input_of, reply_in, setup_of, unverified};
 use super::{Difference, ReplayError, Report};
 use crate::audit::{Kind, Log, Record};
 use crate::control::record::{Event, EventRecord};
-use crate::control::{Body, Controller, Effect, Input, Setup};
+use crate::control::{Body, Controller, Effect, Input};
 use crate::reason::{Backend, Request};
+use crate::site;
 
 pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
     let mut report = Report::default();
@@ -22,9 +22,10 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
         let record = record?;
         if record.kind == Kind::Start {
             let (header, setup) = setup_of(&record)?;
-            let mut controller = Controller::new(setup.clone(), record.seq);
+            let model = as_run(&setup.site.model, &header);
+            let mut controller = Controller::new(setup, record.seq);
             let effects = controller.start(header);
-            let mut fresh = Run { controller, setup, expected: VecDeque::new(), asked: None };
+            let mut fresh = Run { controller, model, expected: VecDeque::new(), asked: None };
             fresh.collect(effects);
             run = Some(fresh);
         }
@@ -70,7 +71,8 @@ fn count(record: &Record, report: &mut Report) -> Result<(), ReplayError> {
 /// One run of the agent, being repeated.
 struct Run {
     controller: Controller,
-    setup: Arc<Setup>,
+    /// As it was asked.
+    model: site::Model,
     /// Records that the controller has made and the log has not yet shown.
     expected: VecDeque<Body>,
     /// The last question, to be asked again with `--infer`.
@@ -178,8 +180,8 @@ impl Again {
             Some(reasoner) => reasoner,
             empty => {
                 let program = std::env::current_exe().map_err(|e| broken(record, e.to_string()))?;
-                let reasoner = Backend::start(&run.setup.site.model, program)
-                    .map_err(|e| broken(record, e.to_string()))?;
+                let reasoner =
+                    Backend::start(&run.model, program).map_err(|e| broken(record, e.to_string()))?;
                 self.runtime
                     .block_on(reasoner.ready(std::time::Duration::from_mins(2)))
                     .map_err(|e| broken(record, format!("the model cannot be asked again: {e}")))?;

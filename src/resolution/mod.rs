@@ -3,17 +3,18 @@
 //! Theory of operation. A gauge on each signal that tells of load and heat ([`WATCHED`]) tests every frame
 //! for a change. A change, a temperature that leaves its band, or an operator's order makes the site *restless*: a
 //! decision is made at once, though not sooner than `fastest` after the last; from then on decisions are a
-//! cadence apart, and sources may be sampled more often. After `settle` without any of that the site is *calm*, and every decision
-//! that moves nothing doubles the interval, up to `slowest`. A decision that moves something, or a missing
-//! input, brings it back to the cadence.
+//! cadence apart, and sources may be sampled more often. After `settle` without any of that the site is *calm*: a decision
+//! that moves nothing doubles the interval, up to `slowest`, and one that moves something halves it, down to the
+//! cadence. So a single step of an optimizer does not wake the site, and a walk is at the cadence after three.
+//! A missing input brings the cadence back at once.
 //!
 //! ```text
 //!              change, or a temperature out of its band: decide at once
 //!        ┌──────────────────────────────────────────────────────────────┐
-//!        v                settle                nothing moved           │
+//!        v                settle             nothing moved: doubled     │
 //!    restless ────────────────────────> calm ────────────────────> calm, ever longer intervals
 //!    (cadence)                       (cadence) <────────────────────  (to slowest)
-//!                                                 something moved, or an input is missing
+//!                                            something moved: halved; an input is missing: cadence
 //! ```
 //!
 //! Pure: time comes with frames, so a replay comes to the same resolution. The third resolution, that of the
@@ -204,12 +205,14 @@ impl Pacer {
             return None;
         }
         let from = self.pace();
-        let (interval, why) = if moved {
-            (self.usual.decide, "a setpoint moves")
-        } else if self.restless_until.is_none() && sighted {
-            ((self.interval * 2).min(self.settings.slowest), "calm, and nothing had to be moved")
-        } else {
-            return None;
+        let calm = self.restless_until.is_none() && sighted;
+        let (interval, why) = match (calm, moved) {
+            (true, true) => ((self.interval / 2).max(self.usual.decide), "calm, and a setpoint moves"),
+            (true, false) => {
+                ((self.interval * 2).min(self.settings.slowest), "calm, and nothing had to be moved")
+            }
+            (false, true) => (self.usual.decide, "a setpoint moves"),
+            (false, false) => return None,
         };
         self.interval = interval;
         // A change that came while the model was thinking stays due.

@@ -154,6 +154,20 @@ fn a_plant_on_the_move_is_looked_at_every_cadence() {
 }
 
 #[test]
+fn a_single_move_in_calm_does_not_wake_a_site_and_a_walk_does() {
+    let mut pacer = pacer(true);
+    let (decided, _) = run(&mut pacer, 0..156, |_| 500.0, |m| m == 125);
+    assert!(
+        decided.ends_with(&[(95, Due::Interval), (125, Due::Interval), (140, Due::Interval)]),
+        "{decided:?}"
+    );
+    assert_eq!(pacer.pace().decide, SignedDuration::from_mins(30), "15 min, and nothing moved then");
+    let (decided, _) = run(&mut pacer, 156..230, |_| 500.0, |_| true);
+    let minutes: Vec<i64> = decided.iter().map(|(m, _)| *m).collect();
+    assert_eq!(minutes[..5], [170, 185, 192, 197, 202], "30 -> 15 -> 7.5 -> 5 min");
+}
+
+#[test]
 fn blindness_is_never_calm() {
     let mut pacer = pacer(true);
     run(&mut pacer, 0..240, |_| 500.0, |_| false);

@@ -100,7 +100,8 @@ async fn operate(
     let program = std::env::current_exe().map_err(ServiceError::Program)?;
     // Before the groups are split: what is watched is the one that bounds the whole agent.
     let kernel = Kernel::here();
-    let reasoner = Backend::start_in(&site.model, program, memory::group(site))?;
+    let kept = site.model.kept.clone().unwrap_or_else(|| site.audit.path.with_extension("kept"));
+    let reasoner = Backend::start_in(&site.model, program, memory::group(site), kept)?;
     if !options.wait_for_model.is_zero()
         && let Err(why) = reasoner.ready(options.wait_for_model).await
     {

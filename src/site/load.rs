@@ -67,9 +67,14 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
         rebase(p);
     }
     let Site { model, audit, console, rl, .. } = &mut site;
-    for p in
-        [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users, &mut rl.policy]
-    {
+    for p in [
+        &mut model.path,
+        &mut model.prompts,
+        &mut model.kept,
+        &mut audit.checkpoint_file,
+        &mut console.users,
+        &mut rl.policy,
+    ] {
         p.iter_mut().for_each(rebase);
     }
     if let Some(mqtt) = &mut site.mqtt {

@@ -90,7 +90,7 @@ pub struct Model {
     /// How often at most a reply in which a claim does not hold has its reasons written anew; the setpoints in
     /// it stay.
     pub rewrites: u32,
-    /// 0: all cores, at most 8.
+    /// 0: as many, of all cores and at most 8, as a measurement at start finds best.
     pub threads: u32,
     /// Number format of the model's cache.
     pub cache: CacheType,
@@ -108,6 +108,8 @@ pub struct Model {
     pub prompts: Option<PathBuf>,
     /// Tokens the rendered history may take.
     pub history_tokens: u32,
+    /// Folder for the computed beginning of the prompt; beside the audit log when absent.
+    pub kept: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -153,6 +155,7 @@ impl Default for Model {
             memory_limit_mb: None,
             prompts: None,
             history_tokens: 90,
+            kept: None,
         }
     }
 }

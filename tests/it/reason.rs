@@ -62,6 +62,7 @@ fn load(path: PathBuf) -> Load {
         flash_attention: None,
         sequences: 1,
         pace: Pace::Fast,
+        kept: None,
     }
 }
 
@@ -104,6 +105,7 @@ fn request(body: &str, schema: Value) -> Request {
         schema,
         sampler: Sampler { max_tokens: 200, temperature: Finite::ZERO, seed: 1 },
         deadline: SignedDuration::from_secs(60),
+        earlier: Vec::new(),
     }
 }
 
@@ -212,6 +214,119 @@ async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
     assert_eq!(tokens(&cold), tokens(&two.ask(first).await.unwrap()));
     sampled.sampler.seed = 2;
     assert_ne!(tokens(&drawn), tokens(&two.ask(sampled).await.unwrap()), "another seed draws differently");
+}
+
+/// Alike in what was chosen for as long as it was the same, and that is most of a reply: another shape of a batch
+/// takes sums in another order, so a near tie may end otherwise.
+fn assert_alike(a: &Completion, b: &Completion) {
+    let same = a.tokens.iter().zip(&b.tokens).take_while(|(a, b)| a.id == b.id);
+    let off = same.clone().map(|(a, b)| (a.p - b.p).abs()).fold(0.0, f32::max);
+    assert!(same.count() >= 30 && off < 0.05, "by {off}:\n{}\n{}", a.text, b.text);
+}
+
+#[tokio::test]
+async fn guesses_save_passes_and_decide_nothing() {
+    let Some(cores) = cores().await else { return };
+    let (reasoner, _) = started(&cores).await;
+    let ids = |c: &Completion| c.tokens.iter().map(|t| t.id).collect::<Vec<i32>>();
+    let question = request("Inlet 24.9 and rising.", decision());
+    let alone = reasoner.ask(question.clone()).await.unwrap();
+    assert_eq!(alone.guessed_tokens, 0);
+
+    let right = Request { earlier: ids(&alone), ..question.clone() };
+    let again = reasoner.ask(right.clone()).await.unwrap();
+    assert_alike(&alone, &again);
+    let most = again.tokens.len() as u32 / 2;
+    assert!(again.guessed_tokens > most, "{} of {}", again.guessed_tokens, again.tokens.len());
+    let warm = reasoner.ask(right).await.unwrap();
+    assert_eq!((ids(&again), &again.tokens), (ids(&warm), &warm.tokens), "the same request, the same tokens");
+
+    // Another question's reply, and half of this one's with something else between.
+    let other = reasoner.ask(request("A pump has failed at 300 kW.", decision())).await.unwrap();
+    let mut broken = ids(&alone);
+    (1..broken.len()).step_by(5).for_each(|i| broken[i] = 0);
+    for earlier in [ids(&other), broken] {
+        let misled = reasoner.ask(Request { earlier, ..question.clone() }).await.unwrap();
+        assert_alike(&alone, &misled);
+    }
+    for earlier in [vec![-1; 9], vec![i32::MAX; 9]] {
+        let unknown = reasoner.ask(Request { earlier, ..question.clone() }).await.unwrap();
+        assert_eq!((unknown.guessed_tokens, ids(&unknown)), (0, ids(&alone)));
+    }
+    let mut short = Request { earlier: ids(&alone), ..question };
+    short.sampler.max_tokens = 9;
+    assert_eq!(reasoner.ask(short).await, Err(Failure::Unfinished { tokens: 9 }));
+}
+
+#[tokio::test]
+async fn a_kept_beginning_gives_the_same_tokens_and_a_damaged_one_is_made_anew() {
+    let Some(cores) = cores().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let question = request("Inlet 24.9 and rising.", decision());
+    let files = || {
+        let mut all: Vec<PathBuf> = std::fs::read_dir(&kept).unwrap().map(|e| e.unwrap().path()).collect();
+        all.sort_unstable();
+        all
+    };
+    let asked = async |kept: &Path, question: &Request| {
+        let mut launch = launch(&cores);
+        launch.load.kept = Some(kept.to_owned());
+        let reasoner = Reasoner::start(launch).unwrap();
+        reasoner.ready(LOADING).await.unwrap();
+        reasoner.ask(question.clone()).await.unwrap()
+    };
+    let tokens = |c: &Completion| (c.text.clone(), c.tokens.clone());
+
+    let computed = asked(&kept, &question).await;
+    assert_eq!(computed.reused_tokens, 0);
+    let written = files();
+    assert_eq!(written.len(), 1, "{written:?}");
+    let read = asked(&kept, &question).await;
+    assert!(read.reused_tokens > 100, "{}", read.reused_tokens);
+    assert_eq!(tokens(&computed), tokens(&read));
+
+    let damages: [fn(&mut Vec<u8>); 3] = [|bytes| bytes[99] ^= 1, |bytes| bytes.truncate(1000), Vec::clear];
+    for damage in damages {
+        let mut bytes = std::fs::read(&written[0]).unwrap();
+        damage(&mut bytes);
+        std::fs::write(&written[0], bytes).unwrap();
+        let anew = asked(&kept, &question).await;
+        assert_eq!((anew.reused_tokens, tokens(&anew)), (0, tokens(&computed)));
+        assert_eq!(files(), written, "as it was");
+        assert!(std::fs::metadata(&written[0]).unwrap().len() > 100_000);
+    }
+
+    // A folder that cannot be one costs nothing but the time.
+    let blocked = folder.path().join("file");
+    std::fs::write(&blocked, "").unwrap();
+    assert_eq!(tokens(&asked(&blocked, &question).await), tokens(&computed));
+
+    for i in 0..6 {
+        let mut other = question.clone();
+        other.prefix += &i.to_string();
+        asked(&kept, &other).await;
+    }
+    assert_eq!(files().len(), 4, "bounded");
+}
+
+#[tokio::test]
+async fn threads_are_measured_where_none_are_given() {
+    let Some(cores) = cores().await else { return };
+    let (_, given) = started(&cores).await;
+    assert_eq!((given.threads, given.probed.len()), (2, 0));
+    let most = std::thread::available_parallelism().unwrap().get();
+    if most == 1 {
+        return;
+    }
+    let (_, facts) = started_for(&cores, 0, 1).await;
+    let tried: Vec<u32> = facts.probed.iter().map(|p| p.threads).collect();
+    assert!(tried.starts_with(&[1]) && tried.contains(&facts.threads), "{facts:?}");
+    let least = facts.probed.iter().map(|p| p.us_per_token).min().unwrap();
+    let chosen = facts.probed.iter().find(|p| p.threads == facts.threads).unwrap();
+    assert!(chosen.us_per_token * 100 <= least * 105, "{facts:?}");
+    let (_, many) = started_for(&cores, 0, 2).await;
+    assert!(many.probed.is_empty() && many.threads as usize == most.min(8), "{many:?}");
 }
 
 #[tokio::test]

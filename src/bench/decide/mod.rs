@@ -48,7 +48,7 @@ pub struct Args {
     /// Whether attention is computed the flash way; as the model's attention has it when absent.
     #[arg(long)]
     flash_attention: Option<bool>,
-    /// Cores to use; all, at most 8, when absent.
+    /// Threads; as many as a measurement finds best when absent.
     #[arg(long, default_value_t = 0)]
     threads: u32,
     #[arg(long)]
@@ -68,7 +68,11 @@ pub struct Report {
     pub reused_tokens: f64,
     pub output_tokens: f64,
     pub forced_tokens: f64,
+    /// Of the output, right in a guess from the reply before; forced ones among them.
+    pub guessed_tokens: f64,
     pub plain_output_tokens: f64,
+    pub prefill_ms: f64,
+    pub decode_ms: f64,
     /// Prompt tokens computed, those reused not counted.
     pub prefill_tokens_per_s: f64,
     pub decode_tokens_per_s: f64,
@@ -125,6 +129,7 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
         flash_attention: args.flash_attention,
         sequences: 1,
         pace: Pace::Fast,
+        kept: None,
     };
 
     eprintln!("{} decisions one at a time, every fourth also plainly", args.decisions);
@@ -132,7 +137,8 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
     let plain = start(&Load { pace: Pace::Plain, ..load.clone() }).await?;
     let (mut alone, mut plainly) = (Vec::new(), Vec::new());
     for (i, request) in requests.iter().enumerate() {
-        alone.push(timed(&fast.reasoner, request).await?);
+        let answered = timed(&fast.reasoner, &behind(request, alone.last())).await?;
+        alone.push(answered);
         // In turn, so that other load on the machine hits both.
         if i % PLAIN_OF == 0 {
             plainly.push(timed(&plain.reasoner, request).await?);
@@ -168,6 +174,9 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
         reused_tokens: mean(&alone, |c| f64::from(c.reused_tokens)),
         output_tokens: mean(&alone, |c| c.tokens.len() as f64),
         forced_tokens: mean(&alone, |c| f64::from(c.forced_tokens)),
+        guessed_tokens: mean(&alone, |c| f64::from(c.guessed_tokens)),
+        prefill_ms: mean(&alone, |c| c.prefill_ms),
+        decode_ms: mean(&alone, |c| c.decode_ms),
         plain_output_tokens: mean(&plainly, |c| c.tokens.len() as f64),
         prefill_tokens_per_s: 1e3 * mean(&alone, |c| f64::from(c.prompt_tokens - c.reused_tokens))
             / mean(&alone, |c| c.prefill_ms),
@@ -208,6 +217,13 @@ async fn start(load: &Load) -> Result<Started, BenchError> {
     Ok(Started { reasoner, facts })
 }
 
+/// The question as the service asks it: with the reply before.
+fn behind(request: &Request, before: Option<&Timed>) -> Request {
+    let before = before.and_then(|b| b.result.as_ref().ok());
+    let earlier = before.map_or_else(Vec::new, |c| c.tokens.iter().map(|t| t.id).collect());
+    Request { earlier, ..request.clone() }
+}
+
 async fn timed(reasoner: &Reasoner, request: &Request) -> Result<Timed, BenchError> {
     let watch = Stopwatch::start();
     let result = reasoner.ask(request.clone()).await;
@@ -229,12 +245,15 @@ async fn decide(
     for _ in 0..at_once {
         let (reasoner, requests, next) = (Arc::clone(reasoner), Arc::clone(requests), Arc::clone(&next));
         workers.spawn(async move {
+            let mut last = None;
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 match requests.get(index) {
-                    Some(request) if index < count => timed(&reasoner, request).await?,
+                    Some(request) if index < count => {
+                        last = Some(timed(&reasoner, &behind(request, last.as_ref())).await?);
+                    }
                     _ => return Ok(()),
-                };
+                }
             }
         });
     }
