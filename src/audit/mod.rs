@@ -13,6 +13,9 @@
 //! Record bodies are JSON made elsewhere and are kept byte for byte; [`summary`] and the queries know
 //! some of their fields and do without any of them.
 
+#[cfg(feature = "parquet")]
+mod archive;
+mod archived;
 mod chain;
 mod check;
 mod checkpoint_file;
@@ -36,9 +39,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+#[cfg(feature = "parquet")]
+pub use archive::{archive, archive_closed};
 pub use chain::{Checkpoint, Hash, Identity, PublicKey, Signature, StoreId};
 pub use export::{Exported, Format, export};
 pub use hex::NotHex;
+pub use archived::Archived;
 pub use log::{Filter, Listed, Log, Orphan, Records, Shown};
 pub use report::{Problem, Report, What};
 pub use store::{Appended, Committed, Store};

@@ -68,8 +68,14 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
     }
     let Site { model, audit, console, rl, .. } = &mut site;
     for p in
-        [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users, &mut rl.policy]
-    {
+        [
+        &mut model.path,
+        &mut model.prompts,
+        &mut audit.checkpoint_file,
+        &mut audit.archive,
+        &mut console.users,
+        &mut rl.policy,
+    ] {
         p.iter_mut().for_each(rebase);
     }
     if let Some(mqtt) = &mut site.mqtt {

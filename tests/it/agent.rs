@@ -82,6 +82,8 @@ pub(crate) struct Rig {
     publisher: AsyncClient,
     acks: mpsc::UnboundedReceiver<Timestamp>,
     now: Timestamp,
+    /// Of the agent, beside the test's own.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 pub(crate) const SAMPLE: SignedDuration = SignedDuration::from_secs(15);
@@ -152,7 +154,7 @@ impl Rig {
         let agent = None;
         let (publisher, acks) = connect(&broker);
         let now = "2026-07-01T12:00:00Z".parse().unwrap();
-        Some(Self { dir, broker, plc, model, agent, publisher, acks, now })
+        Some(Self { dir, broker, plc, model, agent, publisher, acks, now, environment: Vec::new() })
     }
 
     /// The process that the log last named as ready to answer, dead or alive.
@@ -334,13 +336,28 @@ impl Rig {
         soon("the agent ends", agent.wait()).await.unwrap()
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let pid = i32::try_from(self.agent.as_ref().unwrap().id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
+    /// What the agent's console answers.
+    pub(crate) async fn http(&self, path: &str) -> String {
+        let log = self.log();
+        let base = log.split("console on ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let url = format!("{}{path}", base.trim_end_matches('/'));
+        reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap().text().await.unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("stderr.txt")).unwrap()
     }
 
     /// Starts the agent again, on the same log.
     pub(crate) async fn restart(&mut self) {
-        self.agent = Some(spawn(&self.dir));
+        self.agent = Some(spawn(&self.dir, &self.environment));
         self.listen_again().await;
     }
 
@@ -365,13 +382,14 @@ fn isotherm_command(dir: &tempfile::TempDir) -> Command {
     command
 }
 
-fn spawn(dir: &tempfile::TempDir) -> Child {
+fn spawn(dir: &tempfile::TempDir, environment: &[(String, String)]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.path().join("stderr.txt")).unwrap();
     isotherm_command(dir)
         .args(["run", "--site", "site.toml"])
         .stdout(Stdio::null())
         .stderr(log)
         .env("NO_COLOR", "1")
+        .envs(environment.iter().cloned())
         .spawn()
         .unwrap()
 }
