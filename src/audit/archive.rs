@@ -48,7 +48,8 @@ pub fn archive(path: &Path, dir: &Path, before: Timestamp) -> Result<Option<Arch
     let (file, partial) = (dir.join(format!("{stem}.parquet")), dir.join(format!("{stem}.parquet.partial")));
     let out = File::create(&partial).map_err(io(&partial, "write the archive"))?;
     let synced = out.try_clone().map_err(io(&partial, "write the archive"))?;
-    let records = log.records(first.seq - 1).take_while(|r| r.as_ref().map_or(true, |r| r.seq <= checkpoint.seq));
+    let records =
+        log.records(first.seq - 1).take_while(|r| r.as_ref().map_or(true, |r| r.seq <= checkpoint.seq));
     parquet::write(&partial, out, records)?;
     synced.sync_all().map_err(io(&partial, "write the archive"))?;
     fs::rename(&partial, &file).map_err(io(&file, "write the archive"))?;
@@ -63,7 +64,12 @@ pub fn archive(path: &Path, dir: &Path, before: Timestamp) -> Result<Option<Arch
     check(dir, &proof)?;
     let path = dir.join(format!("{stem}.json"));
     let json = serde_json::to_string_pretty(&proof).unwrap_or_default();
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(io(&path, "write the proof"))?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .map_err(io(&path, "write the proof"))?;
     out.write_all(format!("{json}\n").as_bytes())
         .and_then(|()| out.sync_all())
         .and_then(|()| File::open(dir)?.sync_all())
@@ -87,7 +93,12 @@ fn check(dir: &Path, proof: &Proof) -> Result<(), AuditError> {
 }
 
 /// Moves old records of a log that nobody writes into `dir`.
-pub fn archive_closed(config: &Audit, dir: &Path, before: Timestamp, now: Timestamp) -> Result<Option<Archived>, AuditError> {
+pub fn archive_closed(
+    config: &Audit,
+    dir: &Path,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Archived>, AuditError> {
     let mut store = Store::open(config, now)?;
     let archived = archive(&config.path, dir, before)?;
     if let Some(archived) = &archived {

@@ -281,7 +281,9 @@ fn run_archive(args: &Archive, out: &mut impl Write) -> Result<bool, Failure> {
     let archived = super::archive_closed(&config, &args.dir, before, now)?;
     match &archived {
         _ if args.json => json(out, &archived)?,
-        Some(a) => writeln!(out, "records {} to {} are in {}", a.from, a.to, args.dir.join(&a.file).display())?,
+        Some(a) => {
+            writeln!(out, "records {} to {} are in {}", a.from, a.to, args.dir.join(&a.file).display())?
+        }
         None => writeln!(out, "no signed record is older than {} days", args.keep_days)?,
     }
     Ok(true)

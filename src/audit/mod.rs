@@ -41,10 +41,10 @@ use serde_json::value::RawValue;
 
 #[cfg(feature = "parquet")]
 pub use archive::{archive, archive_closed};
+pub use archived::Archived;
 pub use chain::{Checkpoint, Hash, Identity, PublicKey, Signature, StoreId};
 pub use export::{Exported, Format, export};
 pub use hex::NotHex;
-pub use archived::Archived;
 pub use log::{Filter, Listed, Log, Orphan, Records, Shown};
 pub use report::{Problem, Report, What};
 pub use store::{Appended, Committed, Store};

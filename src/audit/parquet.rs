@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, ZstdLevel};
 use jiff::Timestamp;
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
@@ -96,7 +96,9 @@ fn texts(group: &mut Group<'_>, values: impl Iterator<Item = String>) -> Result<
 }
 
 /// The records of a file, in order, a row group at a time. Nobody has followed their chain yet.
-pub(super) fn read(path: &Path) -> Result<impl Iterator<Item = Result<Record, AuditError>> + use<>, AuditError> {
+pub(super) fn read(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<Record, AuditError>> + use<>, AuditError> {
     let unreadable = |source| AuditError::Io { path: path.to_owned(), doing: "read the archive", source };
     let file = File::open(path).map_err(unreadable)?;
     let path = path.to_owned();

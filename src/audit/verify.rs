@@ -114,11 +114,7 @@ fn says_archived(db: &Connection, checkpoint: &Checkpoint) -> rusqlite::Result<b
     Ok(false)
 }
 
-fn verify_database(
-    db: &Connection,
-    options: &Options,
-    archive: Option<Archive>,
-) -> rusqlite::Result<Report> {
+fn verify_database(db: &Connection, options: &Options, archive: Option<Archive>) -> rusqlite::Result<Report> {
     if let Some(found) = database::not_a_log(db)? {
         return Ok(Report::unreadable(Problem {
             what: What::Identity,

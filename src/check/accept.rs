@@ -116,7 +116,9 @@ impl<'a> Test<'a> {
     }
 
     async fn beat_and_step(&mut self, consents: &[Consent]) -> Result<(), AcceptError> {
-        self.heartbeat().await?;
+        if !self.heartbeat().await? {
+            return Ok(());
+        }
         for setpoint in &self.site.setpoints {
             let consent = consents.iter().find(|c| *c.setpoint() == setpoint.name);
             let Some(consent) = consent else {
@@ -145,26 +147,44 @@ impl<'a> Test<'a> {
         self.steps.push(Step { setpoint: Some(setpoint.name.clone()), ..step });
     }
 
-    /// The action's intent on the disk, then the action, then what became of it. Whether all was applied.
-    async fn carry_out(&mut self, mut step: Step, action: &SafeAction) -> Result<bool, AcceptError> {
+    /// Puts the action's intent on the disk.
+    fn intend(&mut self, title: &str, action: &SafeAction) -> Result<u64, AcceptError> {
+        let action = serde_json::to_value(action).ok();
+        self.record(EventRecord { action, ..EventRecord::new(Event::Acceptance, title) })
+    }
+
+    /// What became of an intent, for the log and the protocol.
+    fn settle(
+        &mut self,
+        mut step: Step,
+        title: &str,
+        seq: u64,
+        applied: bool,
+        end: &str,
+    ) -> Result<(), AcceptError> {
+        let said = EventRecord::new(Event::Acceptance, format!("{title}: {end}"));
+        self.record(EventRecord { intents: vec![seq], ..said })?;
+        step.result = if applied { StepResult::Passed } else { StepResult::Failed };
+        step.detail = if step.detail.is_empty() { end.to_owned() } else { format!("{}: {end}", step.detail) };
+        step.record = Some(seq);
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn title(&self, step: &Step) -> String {
         let of = step.setpoint.as_ref().map_or_else(String::new, |s| format!(" {s}"));
-        let title = format!("{}{of}, by {}", step.what, self.who);
-        let intent = EventRecord {
-            action: serde_json::to_value(action).ok(),
-            ..EventRecord::new(Event::Acceptance, title.clone())
-        };
-        let seq = self.record(intent)?;
+        format!("{}{of}, by {}", step.what, self.who)
+    }
+
+    /// Intent, action, and what became of it. Whether all was applied.
+    async fn carry_out(&mut self, mut step: Step, action: &SafeAction) -> Result<bool, AcceptError> {
+        let title = self.title(&step);
+        let seq = self.intend(&title, action)?;
         let outcome = self.writer.apply(action).await;
         let applied = !outcome.release_needed;
         let end = if applied { "as written".to_owned() } else { outcome.trouble() };
-        self.record(EventRecord {
-            intents: vec![seq],
-            ..EventRecord::new(Event::Acceptance, format!("{title}: {end}"))
-        })?;
-        step.result = if applied { StepResult::Passed } else { StepResult::Failed };
-        step.detail = if step.detail.is_empty() { end } else { format!("{}: {end}", step.detail) };
-        (step.writes, step.record) = (outcome.writes, Some(seq));
-        self.steps.push(step);
+        step.writes = outcome.writes;
+        self.settle(step, &title, seq, applied, &end)?;
         Ok(applied)
     }
 
@@ -177,7 +197,12 @@ impl<'a> Test<'a> {
         Ok(appended.seq)
     }
 
-    async fn link(&mut self, what: &'static str, action: &SafeAction, field: &str) -> Result<bool, AcceptError> {
+    async fn link(
+        &mut self,
+        what: &'static str,
+        action: &SafeAction,
+        field: &str,
+    ) -> Result<bool, AcceptError> {
         if action.is_empty() {
             let detail = format!("the site has no {field}");
             self.steps.push(Step::new(what, StepResult::NotTested, detail));
@@ -186,20 +211,35 @@ impl<'a> Test<'a> {
         self.carry_out(Step::new(what, StepResult::Failed, ""), action).await
     }
 
-    /// Some beats, each read back.
-    async fn heartbeat(&mut self) -> Result<(), AcceptError> {
+    /// Some beats, as a running agent sends them: not read back. False: the device does not take them.
+    async fn heartbeat(&mut self) -> Result<bool, AcceptError> {
         for beat in 1..=BEATS {
             let action = self.guard.heartbeat(beat);
-            if !self.link("heartbeat", &action, "link.heartbeat").await? || action.is_empty() {
-                return Ok(());
+            let step = Step::new("heartbeat", StepResult::NotTested, "");
+            if action.is_empty() {
+                self.steps.push(Step { detail: "the site has no link.heartbeat".to_owned(), ..step });
+                return Ok(true);
+            }
+            let title = self.title(&step);
+            let seq = self.intend(&title, &action)?;
+            let sent = self.writer.beat(&action).await;
+            let end = sent.as_ref().map_or_else(ToString::to_string, |()| format!("{beat} is taken"));
+            self.settle(step, &title, seq, sent.is_ok(), &end)?;
+            if sent.is_err() {
+                return Ok(false);
             }
             tokio::time::sleep(BETWEEN_BEATS).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// One step and back. False: the plant does not do what it is told, and nothing more is tried.
-    async fn setpoint(&mut self, s: &Setpoint, consent: &Consent, frame: &Frame) -> Result<bool, AcceptError> {
+    async fn setpoint(
+        &mut self,
+        s: &Setpoint,
+        consent: &Consent,
+        frame: &Frame,
+    ) -> Result<bool, AcceptError> {
         let trial = match self.guard.trial(consent, clock::now(), frame, &self.memory) {
             Ok(trial) => trial,
             Err(refused) => {
@@ -213,7 +253,11 @@ impl<'a> Test<'a> {
             from: Some(from),
             to: Some(to),
             unit: Some(unit),
-            ..Step::new(what, StepResult::Failed, format!("{from} to {to} {unit}"))
+            ..Step::new(
+                what,
+                StepResult::Failed,
+                format!("{from} to {to} {unit}, with consent of {}", consent.who()),
+            )
         };
         let stepped = self.carry_out(titled("step", (from, to)), trial.step()).await;
         if matches!(stepped, Ok(true)) && s.active.is_some() {
@@ -247,7 +291,8 @@ impl<'a> Test<'a> {
         let shown = shown.map_or("nothing".to_owned(), |v| v.to_string());
         let detail =
             format!("after {} s the setpoint in force is {shown}, not {to}", watch.elapsed().as_secs());
-        self.steps.push(Step { setpoint: Some(s.name.clone()), ..Step::new("follow", StepResult::Failed, detail) });
+        self.steps
+            .push(Step { setpoint: Some(s.name.clone()), ..Step::new("follow", StepResult::Failed, detail) });
     }
 
     async fn in_force(&self, s: &Setpoint) -> Option<f64> {

@@ -2,9 +2,12 @@
 //!
 //! Exit codes: 0 good; 1 a check found something; 2 usage or config error; 3 could not reach a peer.
 
+mod commission;
 mod console;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(test)]
+mod manual;
 mod operator;
 
 use std::path::{Path, PathBuf};
@@ -12,9 +15,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use isotherm::envelope::Consent;
 use isotherm::site::{self, Mode, Site};
-use isotherm::{audit, bench, check, decision, doctor, init, model, reason, replay, service};
+use isotherm::{audit, bench, decision, doctor, init, model, reason, replay, service};
 
 #[derive(Parser)]
 #[command(name = "isotherm", version = version(), about, propagate_version = true)]
@@ -33,7 +35,7 @@ enum Command {
     /// The on-prem service.
     Run(RunArgs),
     /// Validates a site, connects, reads every signal and setpoint once; writes nothing but with `--accept`.
-    Check(CheckArgs),
+    Check(commission::Args),
     /// Recorded frames or an audit log through the same stages.
     Replay(replay::Args),
     /// The audit log.
@@ -84,24 +86,6 @@ impl From<ModeArg> for Mode {
             ModeArg::Manual => Self::Manual,
         }
     }
-}
-
-#[derive(Args)]
-struct CheckArgs {
-    #[arg(long)]
-    site: PathBuf,
-    /// As an acceptance test: takes control, moves each setpoint that is consented to by one step and back,
-    /// releases, and prints a protocol. Without a consent nothing is written.
-    #[arg(long)]
-    accept: bool,
-    /// Consent for this setpoint; without any, each is asked for on standard input.
-    #[arg(long = "consent", value_name = "SETPOINT", requires = "accept")]
-    consents: Vec<String>,
-    /// Who carries it out and consents; recorded.
-    #[arg(long, env = "USER", default_value = "")]
-    who: String,
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -244,9 +228,9 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),
-        Command::Init(args) => first_site(&args),
+        Command::Init(args) => commission::first_site(&args),
         Command::Run(args) => run(&args),
-        Command::Check(args) => check_site(&args),
+        Command::Check(args) => commission::check(&args),
         Command::Replay(args) => return ExitCode::from(replay::main(&args)),
         Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut std::io::stdout())),
         Command::Bench(command) => bench(&command),
@@ -298,30 +282,6 @@ fn print_json(value: &impl serde::Serialize) -> Done {
     Ok(())
 }
 
-fn first_site(args: &init::Args) -> Done {
-    let made = runtime()?
-        .block_on(init::run(args, std::io::stdin().lock(), std::io::stderr()))
-        .map_err(|e| if e.is_unreachable() { Failed::Unreachable(e.to_string()) } else { usage(e) })?;
-    if args.json {
-        print_json(&made)?;
-    } else {
-        println!(
-            "{}: {} signals, {} setpoints; {} registers answered",
-            made.path.display(),
-            made.signals,
-            made.setpoints,
-            made.registers
-        );
-        for topic in &made.other_topics {
-            println!("no number on topic {topic}");
-        }
-        for problem in &made.to_fill {
-            println!("to fill in: {problem}");
-        }
-    }
-    if made.to_fill.is_empty() { Ok(()) } else { Err(Failed::Found) }
-}
-
 fn run(args: &RunArgs) -> Done {
     let mut site = load(&args.site)?;
     if let Some(mode) = args.mode {
@@ -336,71 +296,6 @@ fn run(args: &RunArgs) -> Done {
     let ended = runtime()?.block_on(service::run(site, options, service::stop_signal())).map_err(usage)?;
     tracing::info!(decisions = ended.stats.decisions, writes = ended.stats.writes, "stopped");
     Ok(())
-}
-
-fn check_site(args: &CheckArgs) -> Done {
-    let site = load(&args.site)?;
-    if args.accept {
-        return accept_site(args, &site);
-    }
-    let report = runtime()?.block_on(check::examine(&site));
-    if args.json {
-        print_json(&report)?;
-    } else {
-        print!("{report}");
-    }
-    ended_at(report.level())
-}
-
-fn ended_at(level: check::Level) -> Done {
-    match level {
-        check::Level::Good => Ok(()),
-        check::Level::Found => Err(Failed::Found),
-        check::Level::Unreachable => {
-            Err(Failed::Unreachable("a peer could not be reached; see above".to_owned()))
-        }
-    }
-}
-
-fn accept_site(args: &CheckArgs, site: &Site) -> Done {
-    if args.who.trim().is_empty() {
-        return Err(Failed::Usage("--who: an acceptance test is carried out by somebody".to_owned()));
-    }
-    if let Some(unknown) = args.consents.iter().find(|c| site.setpoints.iter().all(|s| s.name.as_str() != c.as_str())) {
-        return Err(Failed::Usage(format!("--consent {unknown}: the site has no such setpoint")));
-    }
-    let mut consents = Vec::new();
-    for setpoint in &site.setpoints {
-        let answer = if args.consents.is_empty() {
-            consent_to(setpoint).map_err(usage)?
-        } else {
-            args.consents.iter().find(|c| setpoint.name.as_str() == c.as_str()).cloned().unwrap_or_default()
-        };
-        consents.extend(Consent::from_answer(&args.who, setpoint, &answer));
-    }
-    let protocol = runtime()?.block_on(check::accept(site, &args.who, &consents)).map_err(usage)?;
-    if args.json {
-        print_json(&protocol)?;
-    } else {
-        print!("{protocol}");
-    }
-    ended_at(protocol.read.level())?;
-    if protocol.result == check::StepResult::Failed { Err(Failed::Found) } else { Ok(()) }
-}
-
-fn consent_to(setpoint: &site::Setpoint) -> std::io::Result<String> {
-    eprint!(
-        "The plant's enable and heartbeat registers are written, and {name} (device {}, register {}) is moved by \
-         one step, {} {}, and back.\nType {name} to consent: ",
-        setpoint.register.device,
-        setpoint.register.address,
-        setpoint.step.max(setpoint.deadband),
-        setpoint.unit,
-        name = setpoint.name,
-    );
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(answer)
 }
 
 fn bench(command: &BenchCommand) -> Done {

@@ -181,7 +181,15 @@ pub struct EventRecord {
 impl EventRecord {
     #[must_use]
     pub fn new(event: Event, detail: impl Into<String>) -> Self {
-        Self { event, detail: detail.into(), action: None, intents: Vec::new(), memory: None, site_config: None, archived: None }
+        Self {
+            event,
+            detail: detail.into(),
+            action: None,
+            intents: Vec::new(),
+            memory: None,
+            site_config: None,
+            archived: None,
+        }
     }
 
     #[must_use]

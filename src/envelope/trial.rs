@@ -121,7 +121,8 @@ impl Guard {
         let mut touched = Vec::new();
         let facts = Facts::gather(&self.site, &case, &mut touched).for_trial();
         let held = current(&case, setpoint).ok_or(TrialRefused::Unread)?;
-        let inside = setpoint.min <= held && held <= setpoint.max && facts.floor(setpoint).is_none_or(|f| f <= held);
+        let inside =
+            setpoint.min <= held && held <= setpoint.max && facts.floor(setpoint).is_none_or(|f| f <= held);
         let restore = self.write_back(setpoint, held).filter(|_| inside);
         let restore = restore.ok_or(TrialRefused::Outside { held })?;
         let colder = match setpoint.cools {
@@ -136,7 +137,8 @@ impl Guard {
             }
             facts.settle(&case, setpoint, Some(held), &mut window, &mut touched);
             let moved = window.value != held;
-            let write = self.safe_write(setpoint, &window).filter(|w| moved && !same_register(setpoint, held, w));
+            let write =
+                self.safe_write(setpoint, &window).filter(|w| moved && !same_register(setpoint, held, w));
             if let Some(write) = write {
                 let (to, unit) = (write.value, setpoint.unit);
                 let step = SafeAction { writes: vec![write] };

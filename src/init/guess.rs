@@ -45,8 +45,27 @@ const WORDS: [(&[&str], Unit); 16] = [
     (&["alarm", "status", "enable", "enabled", "fault"], Unit::Flag),
     (
         &[
-            "temp", "temperature", "degc", "celsius", "inlet", "outlet", "supply", "return", "chws", "chwr",
-            "wetbulb", "drybulb", "bulb", "dewpoint", "dew", "bath", "coolant", "gpu", "chip", "ambient", "t",
+            "temp",
+            "temperature",
+            "degc",
+            "celsius",
+            "inlet",
+            "outlet",
+            "supply",
+            "return",
+            "chws",
+            "chwr",
+            "wetbulb",
+            "drybulb",
+            "bulb",
+            "dewpoint",
+            "dew",
+            "bath",
+            "coolant",
+            "gpu",
+            "chip",
+            "ambient",
+            "t",
         ],
         Unit::DegC,
     ),
@@ -66,7 +85,8 @@ pub(super) fn guess(name: &str, stated: Option<Unit>, seen: Seen) -> Guess {
     let unit = counted_in(wire);
     let in_unit = |v: f64| wire.convert(Finite::saturating(v), unit).map_or(v, Finite::get);
     let seen = Seen { low: in_unit(seen.low), high: in_unit(seen.high), ..seen };
-    let role = terms::role_of(&words).filter(|(role, _)| role_units(*role).is_none_or(|all| all.contains(&unit)));
+    let role =
+        terms::role_of(&words).filter(|(role, _)| role_units(*role).is_none_or(|all| all.contains(&unit)));
     let (range, slew_per_min) = bounds(unit, role.map(|(r, _)| r), seen);
     Guess { wire, unit, why, role, range, slew_per_min }
 }
@@ -107,9 +127,7 @@ fn by_words(words: &[String], seen: Seen) -> (Unit, String) {
         {
             (Unit::DegF, format!("{word:?} in its name, and too warm for degC"))
         }
-        Unit::Percent if seen.high > 100.0 => {
-            (Unit::Rpm, format!("{word:?} in its name, and more than 100"))
-        }
+        Unit::Percent if seen.high > 100.0 => (Unit::Rpm, format!("{word:?} in its name, and more than 100")),
         Unit::Kilowatt if seen.high > 50_000.0 => {
             (Unit::Watt, format!("{word:?} in its name, and too large for kW"))
         }
@@ -171,7 +189,10 @@ mod tests {
     #[test]
     fn names_and_values_tell() {
         let inlet = of("hall_a/rack3/inlet_temp", 21.0, 24.0);
-        assert_eq!((inlet.wire, inlet.unit, inlet.role.map(|r| r.0)), (Unit::DegC, Unit::DegC, Some(Role::ItInlet)));
+        assert_eq!(
+            (inlet.wire, inlet.unit, inlet.role.map(|r| r.0)),
+            (Unit::DegC, Unit::DegC, Some(Role::ItInlet))
+        );
         assert!(inlet.why.unwrap().contains("inlet") || inlet.range[0] == Finite::ZERO);
         let hot = of("crah/supplyAirTemp", 66.0, 70.0);
         assert_eq!((hot.wire, hot.unit), (Unit::DegF, Unit::DegC), "nobody supplies air at 66 degC");
@@ -189,7 +210,10 @@ mod tests {
         let stated = guess("it_load", Some(Unit::Watt), Seen { low: 4e5, high: 5e5, fastest: 0.0 });
         assert_eq!((stated.wire, stated.unit, &stated.why), (Unit::Watt, Unit::Kilowatt, &None));
         assert_eq!(stated.role.map(|r| r.0), Some(Role::ItLoad));
-        assert_eq!(guess("inlet", Some(Unit::Percent), Seen { low: 1.0, high: 2.0, fastest: 0.0 }).role, None);
+        assert_eq!(
+            guess("inlet", Some(Unit::Percent), Seen { low: 1.0, high: 2.0, fastest: 0.0 }).role,
+            None
+        );
     }
 
     #[test]
@@ -198,7 +222,10 @@ mod tests {
             for name in ["a_temp", "b", "c_rh", "d_kw", "e_valve"] {
                 let g = of(name, low, high);
                 let to = |v| g.wire.convert(Finite::saturating(v), g.unit).unwrap_or(Finite::saturating(v));
-                assert!(g.range[0] <= to(low) && g.range[1] >= to(high) && g.range[0] < g.range[1], "{name} {g:?}");
+                assert!(
+                    g.range[0] <= to(low) && g.range[1] >= to(high) && g.range[0] < g.range[1],
+                    "{name} {g:?}"
+                );
                 assert!(g.slew_per_min > Finite::ZERO);
             }
         }

@@ -144,8 +144,17 @@ pub async fn run(args: &Args, input: impl BufRead, out: impl Write) -> Result<Ma
     if registers > 0 && args.setpoints.is_empty() {
         given_setpoints = ask_setpoints(&scanned, &mut asker)?;
     }
-    let draft =
-        Draft { name, plant, mqtt, listened, devices, signals, given_signals, given_setpoints, scans: scanned };
+    let draft = Draft {
+        name,
+        plant,
+        mqtt,
+        listened,
+        devices,
+        signals,
+        given_signals,
+        given_setpoints,
+        scans: scanned,
+    };
     let signals = draft.signals.len() + draft.given_signals.len();
     let setpoints = draft.given_setpoints.len();
     let to_fill = save(&args.out, &draft.to_string())?;
@@ -242,7 +251,8 @@ fn common_levels(topics: &BTreeSet<&str>) -> usize {
 
 fn free_name(wanted: &str, taken: &mut BTreeSet<String>) -> Option<Name> {
     let letters: String = wanted.chars().filter(|c| c.is_ascii()).collect();
-    let base = if letters.starts_with(|c: char| c.is_ascii_lowercase()) { letters } else { format!("s_{letters}") };
+    let base =
+        if letters.starts_with(|c: char| c.is_ascii_lowercase()) { letters } else { format!("s_{letters}") };
     let base: String = base.chars().take(44).collect();
     let base = base.trim_end_matches('_');
     let name = std::iter::once(base.to_owned())
@@ -277,12 +287,19 @@ fn chosen<R: BufRead, W: Write>(
 }
 
 /// Entries in the words of the site file, checked to be ones.
-fn given<T: serde::de::DeserializeOwned>(option: &str, texts: &[String]) -> Result<Vec<toml::Table>, InitError> {
-    texts.iter().map(|text| entry::<T>(text).map_err(|e| InitError::Usage(format!("{option} {text:?}: {e}")))).collect()
+fn given<T: serde::de::DeserializeOwned>(
+    option: &str,
+    texts: &[String],
+) -> Result<Vec<toml::Table>, InitError> {
+    texts
+        .iter()
+        .map(|text| entry::<T>(text).map_err(|e| InitError::Usage(format!("{option} {text:?}: {e}"))))
+        .collect()
 }
 
 fn entry<T: serde::de::DeserializeOwned>(text: &str) -> Result<toml::Table, String> {
-    let whole: toml::Table = format!("entry = {{ {text} }}").parse().map_err(|e: toml::de::Error| e.to_string())?;
+    let whole: toml::Table =
+        format!("entry = {{ {text} }}").parse().map_err(|e: toml::de::Error| e.to_string())?;
     let table = whole.get("entry").and_then(toml::Value::as_table).ok_or("expected KEY = VALUE, …")?;
     T::deserialize(table.clone()).map_err(|e: toml::de::Error| e.to_string())?;
     Ok(table.clone())
@@ -361,7 +378,8 @@ mod tests {
 
     #[test]
     fn what_somebody_gives_is_checked_and_kept() {
-        let text = "name = \"x\", unit = \"degC\", source = { topic = \"a\" }, range = [0, 1], slew_per_min = 1";
+        let text =
+            "name = \"x\", unit = \"degC\", source = { topic = \"a\" }, range = [0, 1], slew_per_min = 1";
         assert_eq!(entry::<Signal>(text).unwrap().len(), 5);
         assert!(entry::<Signal>("name = \"x\"").unwrap_err().contains("missing field"));
         assert!(entry::<Setpoint>("]").is_err());

@@ -31,7 +31,9 @@ impl FromStr for Scan {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = |why: &str| {
-            format!("{text:?}: {why}; expected NAME=HOST[:PORT][/UNIT]:TABLE:FROM-TO, such as plant=10.0.0.5:502/1:holding:0-99")
+            format!(
+                "{text:?}: {why}; expected NAME=HOST[:PORT][/UNIT]:TABLE:FROM-TO, such as plant=10.0.0.5:502/1:holding:0-99"
+            )
         };
         let (name, rest) = text.split_once('=').ok_or_else(|| bad("no name"))?;
         let name = name.trim().parse::<Name>().map_err(|e| bad(&e.to_string()))?;
@@ -64,7 +66,8 @@ impl FromStr for Scan {
 impl Scan {
     pub(super) fn device(&self) -> Result<Device, String> {
         let host = toml::Value::String(self.host.clone());
-        let text = format!("name = \"{}\"\nhost = {host}\nport = {}\nunit = {}", self.name, self.port, self.unit);
+        let text =
+            format!("name = \"{}\"\nhost = {host}\nport = {}\nunit = {}", self.name, self.port, self.unit);
         toml::from_str(&text).map_err(|e| e.to_string())
     }
 }
@@ -119,7 +122,16 @@ mod tests {
         let scan: Scan = "c1=[::1]:1502:holding:5".parse().unwrap();
         assert_eq!((scan.host.as_str(), scan.port, scan.from, scan.to), ("::1", 1502, 5, 5));
         assert_eq!(scan.device().unwrap().port, 1502);
-        for bad in ["", "plant", "p=h:holding", "p=h:holding:9-1", "p=h:holding:0-9999", "P=h:holding:0", "p=h:x:0", "p=h/x:coil:0"] {
+        for bad in [
+            "",
+            "plant",
+            "p=h:holding",
+            "p=h:holding:9-1",
+            "p=h:holding:0-9999",
+            "P=h:holding:0",
+            "p=h:x:0",
+            "p=h/x:coil:0",
+        ] {
             let why = bad.parse::<Scan>().unwrap_err();
             assert!(why.contains("expected NAME=HOST"), "{bad}: {why}");
         }

@@ -61,7 +61,10 @@ const SETPOINT: &str = r#"# Nothing may be set yet. For each setpoint: take away
 
 impl fmt::Display for Draft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# A first site file, made by `isotherm init`. What says \"guess\" is one: look at each.")?;
+        writeln!(
+            f,
+            "# A first site file, made by `isotherm init`. What says \"guess\" is one: look at each."
+        )?;
         writeln!(f, "# The broker was listened to for {} s.", self.listened.as_secs())?;
         writeln!(f, "# Then: `isotherm check --site THIS_FILE`.\n")?;
         writeln!(f, "name = {}\nplant = \"{}\"", quoted(self.name.as_str()), self.plant.as_str())?;
@@ -96,7 +99,10 @@ impl fmt::Display for Draft {
         for table in &self.given_setpoints {
             entry(f, "setpoint", table)?;
         }
-        writeln!(f, "\n[model]\nbackend = \"none\"     # until `path` names a GGUF file, the fallback decides")
+        writeln!(
+            f,
+            "\n[model]\nbackend = \"none\"     # until `path` names a GGUF file, the fallback decides"
+        )
     }
 }
 
@@ -111,7 +117,11 @@ impl Draft {
         }
         let slowest = self.signals.iter().filter_map(|s| s.heard.every()).max().unwrap_or_default();
         if slowest * 3 > Duration::from_mins(2) {
-            writeln!(f, "watchdog = \"{}s\"      # guess: three times the slowest topic", slowest.as_secs() * 3)?;
+            writeln!(
+                f,
+                "watchdog = \"{}s\"      # guess: three times the slowest topic",
+                slowest.as_secs() * 3
+            )?;
         }
         Ok(())
     }
@@ -160,7 +170,10 @@ impl fmt::Display for Scanned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Scan { name, table, from, to, .. } = &self.scan;
         let table = word(*table);
-        writeln!(f, "\n# Device {name}, {table} {from} to {to}, as on the wire; those that held 0 all the time are left out.")?;
+        writeln!(
+            f,
+            "\n# Device {name}, {table} {from} to {to}, as on the wire; those that held 0 all the time are left out."
+        )?;
         if let Some(trouble) = self.first.trouble.as_ref().or(self.second.trouble.as_ref()) {
             writeln!(f, "# Not all could be read: {trouble}")?;
         }
@@ -178,7 +191,12 @@ impl fmt::Display for Scanned {
             }
             write!(f, "#   {address:>5}: {raw}")?;
             if matches!(self.scan.table, Table::Holding | Table::Input) {
-                write!(f, " (int16 {}, tenths {})", raw.cast_signed(), short(f64::from(raw.cast_signed()) / 10.0))?;
+                write!(
+                    f,
+                    " (int16 {}, tenths {})",
+                    raw.cast_signed(),
+                    short(f64::from(raw.cast_signed()) / 10.0)
+                )?;
                 let next = words.get(i + 1).filter(|(a, _)| *a == address.wrapping_add(1));
                 let float = next.map(|(_, low)| f32::from_bits((u32::from(*raw) << 16) | u32::from(*low)));
                 if let Some(v) = float.filter(|v| (1e-3..1e6).contains(&v.abs())) {

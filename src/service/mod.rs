@@ -140,9 +140,10 @@ async fn operate(
     let telemetry = tokio::task::spawn_blocking(move || telemetry::Telemetry::start(&traced.site))
         .await
         .map_err(|e| ServiceError::Telemetry(e.to_string()))?
-        .map_err(|e| ServiceError::Telemetry(e.to_string()))?;
+        .map_err(ServiceError::Telemetry)?;
     let edge = sparkplug::node::start(site, view.clone())?;
-    let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated, telemetry);
+    let mut shell =
+        Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated, telemetry);
     // A run without a site file has nothing to read again, and ends when its terminal does.
     let mut hang_up = options.site_file.as_ref().map(|path| (path.clone(), hang_ups()));
     shell.begin(&facts).await;
@@ -286,8 +287,7 @@ fn answerer(reasoner: Backend) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>
 
 /// Whether decisions depend on what the broker delivers.
 fn lives_on_mqtt(site: &Site) -> bool {
-    site.clock == Clock::Frames
-        || site.signals.iter().any(|s| s.required && s.source.is_by_broker())
+    site.clock == Clock::Frames || site.signals.iter().any(|s| s.required && s.source.is_by_broker())
 }
 
 /// Who runs what, for the first record.

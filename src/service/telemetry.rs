@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use opentelemetry::trace::{Span, SpanBuilder, Status, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
@@ -40,15 +40,19 @@ struct Turn {
 
 impl Telemetry {
     /// `None` where the site names no collector.
-    pub(super) fn start(site: &Site) -> Result<Option<Self>, ExporterBuildError> {
+    pub(super) fn start(site: &Site) -> Result<Option<Self>, String> {
         let Some(url) = &site.telemetry.otlp else { return Ok(None) };
         // Fails when the program already has one, which then stays.
         rustls::crypto::ring::default_provider().install_default().ok();
+        // Spans go where the site file says, and nowhere else.
+        let client = reqwest::blocking::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
         let exporter = SpanExporter::builder()
             .with_http()
+            .with_http_client(client)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{}/v1/traces", url.trim_end_matches('/')))
-            .build()?;
+            .build()
+            .map_err(|e| e.to_string())?;
         let resource = Resource::builder()
             .with_service_name("isotherm")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

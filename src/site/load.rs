@@ -2,6 +2,7 @@
 //! and what to do; all complaints come at once.
 
 mod check;
+mod operations;
 mod registers;
 mod resolution;
 mod workload;
@@ -67,8 +68,7 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
         rebase(p);
     }
     let Site { model, audit, console, rl, .. } = &mut site;
-    for p in
-        [
+    for p in [
         &mut model.path,
         &mut model.prompts,
         &mut audit.checkpoint_file,

@@ -22,11 +22,18 @@ pub struct MetricId {
 /// What a message leads to.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Heard {
-    Value { metric: MetricId, value: Sampled },
+    Value {
+        metric: MetricId,
+        value: Sampled,
+    },
     /// Nothing of the node, or of one of its devices, is to be believed until the next birth.
-    Dead { device: Option<String> },
+    Dead {
+        device: Option<String>,
+    },
     /// The node has to be asked for its births: something was missed.
-    AskRebirth { why: &'static str },
+    AskRebirth {
+        why: &'static str,
+    },
 }
 
 /// A value as its node gave it.
@@ -97,7 +104,11 @@ impl Node {
     }
 
     /// The values of a node that lives and was heard within `silence`: unchanged is not unknown.
-    pub(crate) fn standing(&self, now: Instant, silence: Duration) -> impl Iterator<Item = (&MetricId, &Sampled)> {
+    pub(crate) fn standing(
+        &self,
+        now: Instant,
+        silence: Duration,
+    ) -> impl Iterator<Item = (&MetricId, &Sampled)> {
         let alive = self.heard.is_some_and(|at| now - at <= silence);
         self.life.iter().filter(move |_| alive).flat_map(|life| &life.values)
     }
@@ -252,7 +263,14 @@ mod tests {
         Metric::named(BD_SEQ, Value::Long(n), 1000)
     }
 
-    fn say(node: &mut Node, now: Instant, kind: &str, device: Option<&str>, seq: Option<u64>, metrics: Vec<Metric>) -> Vec<Heard> {
+    fn say(
+        node: &mut Node,
+        now: Instant,
+        kind: &str,
+        device: Option<&str>,
+        seq: Option<u64>,
+        metrics: Vec<Metric>,
+    ) -> Vec<Heard> {
         let payload = Payload { timestamp: Some(1000), metrics, seq };
         node.hear(&Topic { kind, device }, &payload.to_bytes(), now)
     }
@@ -272,7 +290,8 @@ mod tests {
     fn born(now: Instant) -> Node {
         let mut node = Node::default();
         say(&mut node, now, "NBIRTH", None, Some(0), vec![bd_seq(3), metric(Some("uptime"), Some(1), 5.0)]);
-        let heard = say(&mut node, now, "DBIRTH", Some("ch1"), Some(1), vec![metric(Some("supply"), Some(2), 7.0)]);
+        let heard =
+            say(&mut node, now, "DBIRTH", Some("ch1"), Some(1), vec![metric(Some("supply"), Some(2), 7.0)]);
         assert_eq!((values(&heard), asks(&heard)), (vec![("supply".to_owned(), 7.0)], false));
         node
     }
@@ -292,7 +311,9 @@ mod tests {
     async fn what_was_missed_is_asked_for_and_not_too_often() {
         let now = Instant::now();
         let mut node = Node::default();
-        let data = |node: &mut Node, now, seq| say(node, now, "NDATA", None, Some(seq), vec![metric(Some("a"), None, 1.0)]);
+        let data = |node: &mut Node, now, seq| {
+            say(node, now, "NDATA", None, Some(seq), vec![metric(Some("a"), None, 1.0)])
+        };
         let heard = data(&mut node, now, 4);
         assert!(asks(&heard) && values(&heard).is_empty(), "data before any birth");
         assert!(!asks(&data(&mut node, now + Duration::from_secs(1), 5)), "asked a moment ago");
@@ -302,7 +323,14 @@ mod tests {
         let gap = data(&mut node, now, 4);
         assert!(asks(&gap) && values(&gap).len() == 1, "3 was missed; what this one says is still true");
         let mut node = born(now);
-        assert!(asks(&say(&mut node, now, "DDATA", Some("ch2"), Some(2), vec![metric(Some("x"), None, 1.0)])));
+        assert!(asks(&say(
+            &mut node,
+            now,
+            "DDATA",
+            Some("ch2"),
+            Some(2),
+            vec![metric(Some("x"), None, 1.0)]
+        )));
         let mut node = born(now);
         for seq in 2..=300 {
             assert!(!asks(&data(&mut node, now, seq % 256)), "{seq}");
@@ -315,7 +343,10 @@ mod tests {
         let mut node = born(now);
         assert_eq!(say(&mut node, now, "NDEATH", None, None, vec![bd_seq(2)]), [], "an older life's");
         assert_eq!(node.standing(now, Duration::from_secs(1)).count(), 2);
-        assert_eq!(say(&mut node, now, "NDEATH", None, None, vec![bd_seq(3)]), [Heard::Dead { device: None }]);
+        assert_eq!(
+            say(&mut node, now, "NDEATH", None, None, vec![bd_seq(3)]),
+            [Heard::Dead { device: None }]
+        );
         assert_eq!(node.standing(now, Duration::from_secs(1)).count(), 0);
         let mut node = born(now);
         say(&mut node, now, "DDEATH", Some("ch1"), Some(2), vec![]);
@@ -334,14 +365,20 @@ mod tests {
         let none = metric(Some("uptime"), None, 0.0).without_value();
         assert_eq!(values(&say(&mut node, now, "DDATA", Some("ch1"), Some(2), vec![old])), []);
         assert_eq!(values(&say(&mut node, now, "NDATA", None, Some(3), vec![none])), []);
-        let left: Vec<_> = node.standing(now, Duration::from_secs(1)).map(|(m, v)| (m.name.as_str(), v.value.get())).collect();
+        let left: Vec<_> = node
+            .standing(now, Duration::from_secs(1))
+            .map(|(m, v)| (m.name.as_str(), v.value.get()))
+            .collect();
         assert_eq!(left, [("supply", 7.0)]);
     }
 
     #[test]
     fn topics() {
         let (id, topic) = parse("spBv1.0/plant/DDATA/edge/ch1").unwrap();
-        assert_eq!((id.group.as_str(), id.node.as_str(), topic.kind, topic.device), ("plant", "edge", "DDATA", Some("ch1")));
+        assert_eq!(
+            (id.group.as_str(), id.node.as_str(), topic.kind, topic.device),
+            ("plant", "edge", "DDATA", Some("ch1"))
+        );
         assert!(parse("spBv1.0/plant/NBIRTH").is_none() && parse("a/b/c/d").is_none());
     }
 }

@@ -76,12 +76,14 @@ fn measured(site: &Site) -> Vec<(String, String, Option<Unit>)> {
         ("Interventions", "/stats/interventions"),
     ];
     let fixed = fixed.map(|(name, at)| (name.to_owned(), at.to_owned(), None));
-    let signals = site.signals.iter().map(|s| {
-        (format!("Signals/{}", s.name), format!("/frame/signals/{}", s.name), Some(s.unit))
-    });
-    let setpoints = site.setpoints.iter().map(|s| {
-        (format!("Setpoints/{}", s.name), format!("/frame/setpoints/{}", s.name), Some(s.unit))
-    });
+    let signals = site
+        .signals
+        .iter()
+        .map(|s| (format!("Signals/{}", s.name), format!("/frame/signals/{}", s.name), Some(s.unit)));
+    let setpoints = site
+        .setpoints
+        .iter()
+        .map(|s| (format!("Setpoints/{}", s.name), format!("/frame/setpoints/{}", s.name), Some(s.unit)));
     fixed.into_iter().chain(signals).chain(setpoints).collect()
 }
 
@@ -207,7 +209,9 @@ impl Edge {
                 if value.is_none() { metric.without_value() } else { metric }
             })
             .collect();
-        if !changed.is_empty() && self.say(client, format!("{}/{}", self.id.topic("DDATA"), self.device), changed) {
+        if !changed.is_empty()
+            && self.say(client, format!("{}/{}", self.id.topic("DDATA"), self.device), changed)
+        {
             self.shown = values;
         }
     }

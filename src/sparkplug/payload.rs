@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn signed_numbers_are_the_bits_of_unsigned_ones() {
-        let of = |datatype, value| Metric { datatype: Some(datatype), value: Some(value), ..Metric::default() };
+        let of =
+            |datatype, value| Metric { datatype: Some(datatype), value: Some(value), ..Metric::default() };
         let number = |m: Metric| m.number(None).map(Finite::get);
         assert_eq!(number(of(datatype::INT16, Value::Int(0xFFFE))), Some(-2.0));
         assert_eq!(number(of(datatype::INT16, Value::Int(0xFFFF_FFFE))), Some(-2.0), "sign-extended by some");

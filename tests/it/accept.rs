@@ -22,7 +22,8 @@ cools = "up"
 "#;
 
 async fn rig(test: &str) -> Option<Rig> {
-    let edit = |t: String| t.replace("clock = \"frames\"", "clock = \"wall\"").replacen("[envelope]", SECOND, 1);
+    let edit =
+        |t: String| t.replace("clock = \"frames\"", "clock = \"wall\"").replacen("[envelope]", SECOND, 1);
     let mut rig = Rig::start_without_agent(test, edit).await?;
     rig.plc.set(2, &[82]).await;
     rig.plc.set(3, &[250]).await;
@@ -91,14 +92,25 @@ async fn one_setpoint_is_moved_by_one_step_and_back() {
     assert_eq!((&step["from"], &step["to"], &step["unit"]), (&8.2.into(), &7.5.into(), &"degC".into()));
     assert_eq!(
         writes(&mut rig).await,
-        [json!([0, [1]]), json!([1, [1]]), json!([1, [2]]), json!([1, [3]]), json!([2, [75]]), json!([2, [82]]), json!([0, [0]])]
+        [
+            json!([0, [1]]),
+            json!([1, [1]]),
+            json!([1, [2]]),
+            json!([1, [3]]),
+            json!([2, [75]]),
+            json!([2, [82]]),
+            json!([0, [0]])
+        ]
     );
     // Each write's intent is in the log before it, and its end after; the log verifies.
     let events = rig.bodies("event");
     assert_eq!(events.len(), 14, "{events:#?}");
     let intended: Vec<_> = events.iter().filter_map(|e| e["action"][0]["address"].as_u64()).collect();
     assert_eq!(intended, [0, 1, 1, 1, 2, 2, 0]);
-    assert!(events[9]["detail"].as_str().unwrap().contains("step chws_sp, by ann: as written"), "{events:#?}");
+    assert!(
+        events[9]["detail"].as_str().unwrap().contains("step chws_sp, by ann: as written"),
+        "{events:#?}"
+    );
     let (code, out, err) = rig.cli(&["replay", "audit.db", "--verify", "--json"]).await;
     assert_eq!(code, 0, "a replay passes over it: {out}{err}");
 }
@@ -122,7 +134,14 @@ async fn a_consent_typed_in_counts_and_the_protocol_can_be_printed() {
     feed.abort();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    for line in ["carried out by ann", "step chws_sp", "not tested", "250 to 240 kPa", "in force after 0 s", "Result: not tested"] {
+    for line in [
+        "carried out by ann",
+        "step chws_sp",
+        "not tested",
+        "250 to 240 kPa",
+        "in force after 0 s",
+        "Result: not tested",
+    ] {
         assert!(text.contains(line), "{line}:\n{text}");
     }
     let written = writes(&mut rig).await;
@@ -154,7 +173,8 @@ async fn beside_a_running_agent_nothing_is_written() {
     let Some(mut rig) = Rig::start("accept beside an agent", edit).await else { return };
     rig.written().await;
     let feed = rig.feed();
-    let (code, _, err) = rig.cli(&["check", "--site", "site.toml", "--accept", "--who", "ann", "--consent", "chws_sp"]).await;
+    let (code, _, err) =
+        rig.cli(&["check", "--site", "site.toml", "--accept", "--who", "ann", "--consent", "chws_sp"]).await;
     feed.abort();
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("nothing was written") && err.contains("is written by process"), "{err}");

@@ -348,7 +348,17 @@ impl Rig {
         let log = self.log();
         let base = log.split("console on ").nth(1).unwrap().split_whitespace().next().unwrap();
         let url = format!("{}{path}", base.trim_end_matches('/'));
-        reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap().text().await.unwrap()
+        reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -363,7 +373,10 @@ impl Rig {
 
     /// Runs `isotherm` with these arguments in the rig's folder.
     pub(crate) async fn cli(&self, args: &[&str]) -> (i32, String, String) {
-        let output = soon("the command ends", isotherm_command(&self.dir).args(args).output()).await.unwrap();
+        let output =
+            soon("the command ends", isotherm_command(&self.dir).args(args).stdin(Stdio::null()).output())
+                .await
+                .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }

@@ -27,7 +27,10 @@ fn gateways(broker: &Broker) -> tokio::task::JoinHandle<()> {
             let warm = f64::from(i % 5) / 10.0;
             let messages = [
                 ("dc1/hall-a/inlet_temp", format!("{:.1}", 22.0 + warm)),
-                ("dc1/hall-a/crah1", json!({ "ts": i, "supplyAirTemp": 64.0 + warm, "fan": { "speed": 55 } }).to_string()),
+                (
+                    "dc1/hall-a/crah1",
+                    json!({ "ts": i, "supplyAirTemp": 64.0 + warm, "fan": { "speed": 55 } }).to_string(),
+                ),
                 ("dc1/power", json!({ "it_load": { "value": 400_000.0, "unit": "W" } }).to_string()),
                 ("dc1/door", "open".to_owned()),
                 ("isotherm/other/ack", "7".to_owned()),
@@ -57,21 +60,38 @@ async fn listens_scans_and_writes_a_file_that_is_accepted() {
     let (peer, scan) =
         (format!("127.0.0.1:{}", broker.port), format!("plc=127.0.0.1:{}/1:holding:0-129", plc.port));
     let args = [
-        "init", "--yes", "--name", "dc1", "--plant", "air", "--broker", &peer, "--listen", "2", "--scan", &scan,
-        "--setpoint", SETPOINT, "--json",
+        "init",
+        "--yes",
+        "--name",
+        "dc1",
+        "--plant",
+        "air",
+        "--broker",
+        &peer,
+        "--listen",
+        "2",
+        "--scan",
+        &scan,
+        "--setpoint",
+        SETPOINT,
+        "--json",
     ];
     let output = soon("init ends", isotherm(dir.path(), &args).output()).await.unwrap();
     feed.abort();
     let text = std::fs::read_to_string(dir.path().join("site.toml")).unwrap_or_default();
     assert_eq!(output.status.code(), Some(0), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&made["signals"], &made["setpoints"], &made["registers"]), (&4.into(), &1.into(), &110.into()));
+    assert_eq!(
+        (&made["signals"], &made["setpoints"], &made["registers"]),
+        (&4.into(), &1.into(), &110.into())
+    );
     assert_eq!(made["other_topics"], json!(["dc1/door"]));
 
     let site = site::load(&dir.path().join("site.toml")).unwrap();
     let inlet = site.signal(&"hall_a_inlet_temp".parse().unwrap()).unwrap();
     assert_eq!((inlet.unit, inlet.role, inlet.required), (Unit::DegC, Some(Role::ItInlet), true));
-    let Source::Mqtt(supply) = &site.signal(&"hall_a_crah1_supply_air_temp".parse().unwrap()).unwrap().source else {
+    let Source::Mqtt(supply) = &site.signal(&"hall_a_crah1_supply_air_temp".parse().unwrap()).unwrap().source
+    else {
         panic!("{text}")
     };
     assert_eq!(

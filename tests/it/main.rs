@@ -9,6 +9,7 @@ mod accept;
 mod agent;
 mod audit;
 mod bench;
+mod book;
 mod cli;
 mod console;
 mod init;

@@ -3,14 +3,13 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use opentelemetry_proto_free::spans;
 use serde_json::Value;
 
 use crate::agent::{Rig, honest};
-use crate::peers::{on_path, skip};
+use crate::peers::{PATIENCE, on_path, skip};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,10 +28,11 @@ fn edit(rig: &Rig, from: &str, to: &str) {
 async fn limits_are_reloaded_while_the_plant_is_held() {
     let Some(mut rig) = Rig::start("reload", |t| t).await else { return };
     rig.model.now_says(honest(8.0, "Raise"));
-    rig.frames(12).await;
+    rig.frames(16).await;
     assert_eq!(rig.register(2).await, 80, "{}", rig.log());
     assert_eq!(rig.register(0).await, 1);
 
+    rig.model.now_says(honest(7.5, "Hold"));
     edit(&rig, "max = 16", "max = 7.5");
     rig.hang_up();
     rig.until("the reload is recorded", |r| r.events().iter().any(|e| e == "reload")).await;
@@ -74,21 +74,26 @@ async fn the_service_manager_is_told() {
     let Some(mut rig) = Rig::start_without_agent("notify", |t| t).await else { return };
     let path = rig.dir.path().join("notify.sock");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (tx, said) = std::sync::mpsc::channel();
+    // A manager always reads; whoever writes to one that does not would wait.
+    std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok(n) = socket.recv(&mut bytes) {
+            if tx.send(String::from_utf8_lossy(&bytes[..n]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    let next = || said.recv_timeout(PATIENCE).unwrap();
     rig.environment = vec![
         ("NOTIFY_SOCKET".to_owned(), path.display().to_string()),
         ("WATCHDOG_USEC".to_owned(), "600000".to_owned()),
     ];
     rig.restart().await;
-    let said = |socket: &UnixDatagram| {
-        let mut bytes = [0; 512];
-        let n = socket.recv(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes[..n]).into_owned()
-    };
-    assert!(said(&socket).contains("READY=1"));
-    assert!((0..3).all(|_| said(&socket).contains("WATCHDOG=1")));
+    assert!(next().contains("READY=1"));
+    assert!((0..3).all(|_| next().contains("WATCHDOG=1")));
     rig.stop().await;
-    let rest: Vec<String> = std::iter::repeat_with(|| said(&socket)).take_while(|t| !t.contains("STOPPING=1")).collect();
+    let rest: Vec<String> = std::iter::repeat_with(next).take_while(|t| !t.contains("STOPPING=1")).collect();
     assert!(rest.iter().all(|t| t.contains("WATCHDOG=1")), "{rest:?}");
 }
 
@@ -113,6 +118,23 @@ async fn the_dashboard_asks_for_metrics_that_exist() {
         let there = metrics.lines().any(|l| l.starts_with(&format!("{name}{{")));
         assert!(there, "{name} is not among\n{metrics}");
     }
+    let mut reference = String::from(
+        "# Metrics\n\nWhat `GET /metrics` has, from a running agent; a test keeps it so. Every one has the label `site`.\n\n| name | kind | |\n|---|---|---|\n",
+    );
+    for help in metrics.lines().filter_map(|l| l.strip_prefix("# HELP ")) {
+        let (name, said) = help.split_once(' ').unwrap();
+        let kind = metrics.lines().find_map(|l| l.strip_prefix(&format!("# TYPE {name} "))).unwrap();
+        reference += &format!("| `{name}` | {kind} | {said} |\n");
+    }
+    let page = root().join("docs/reference/metrics.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&page, &reference).unwrap();
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(
+        written == reference,
+        "docs/reference/metrics.md is out of step: run with UPDATE=1 and commit it"
+    );
     assert_eq!(rig.http("/readyz").await.trim(), "ready");
     assert_eq!(rig.http("/healthz").await.trim(), "ok");
     rig.stop().await;
@@ -143,10 +165,14 @@ async fn decisions_are_traced() {
     let decisions = named("decision");
     assert!(!decisions.is_empty(), "{seen:?}");
     for child in ["reason", "write"] {
-        let of_a_decision = named(child).iter().any(|s| decisions.iter().any(|d| d.id == s.parent && d.trace == s.trace));
+        let of_a_decision =
+            named(child).iter().any(|s| decisions.iter().any(|d| d.id == s.parent && d.trace == s.trace));
         assert!(of_a_decision, "{child}: {seen:#?}");
     }
-    assert!(decisions.iter().any(|d| d.attributes.contains(&"isotherm.disposition".to_owned())), "{decisions:?}");
+    assert!(
+        decisions.iter().any(|d| d.attributes.contains(&"isotherm.disposition".to_owned())),
+        "{decisions:?}"
+    );
 }
 
 /// The unit is one that systemd understands, and exposes little.
@@ -155,7 +181,13 @@ fn the_unit_is_sound() {
     let test = "unit";
     let unit = root().join("packaging/systemd/isotherm.service");
     let text = std::fs::read_to_string(&unit).unwrap();
-    for line in ["Type=notify", "OOMPolicy=continue", "Delegate=memory", "WatchdogSec=60", "ExecReload=/bin/kill -HUP $MAINPID"] {
+    for line in [
+        "Type=notify",
+        "OOMPolicy=continue",
+        "Delegate=memory",
+        "WatchdogSec=60",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+    ] {
         assert!(text.lines().any(|l| l == line), "{line}");
     }
     if on_path("systemd-analyze").is_none() {
@@ -167,7 +199,8 @@ fn the_unit_is_sound() {
         (output.status.success(), text)
     };
     let (_, said) = analyze(&["verify"]);
-    let complaints: Vec<&str> = said.lines().filter(|l| !l.contains("/usr/bin/isotherm is not executable")).collect();
+    let complaints: Vec<&str> =
+        said.lines().filter(|l| !l.contains("/usr/bin/isotherm is not executable")).collect();
     assert_eq!(complaints, Vec::<&str>::new());
     let (low, said) = analyze(&["security", "--offline=true", "--threshold=20"]);
     assert!(low, "more exposed than 2.0: {said}");
@@ -211,7 +244,11 @@ fn the_debian_package_is_complete() {
     }
     let unpacked = dir.path().join("root");
     deb(&["-R", &package, unpacked.to_str().unwrap()]);
-    let sums = Command::new("md5sum").args(["-c", "--quiet", "DEBIAN/md5sums"]).current_dir(&unpacked).status().unwrap();
+    let sums = Command::new("md5sum")
+        .args(["-c", "--quiet", "DEBIAN/md5sums"])
+        .current_dir(&unpacked)
+        .status()
+        .unwrap();
     assert!(sums.success());
     let version = Command::new(unpacked.join("usr/bin/isotherm")).arg("--version").output().unwrap();
     assert!(version.status.success());
@@ -226,7 +263,12 @@ fn the_debian_package_is_complete() {
 fn the_container_file_names_files_that_exist() {
     let text = std::fs::read_to_string(root().join("packaging/Containerfile")).unwrap();
     let copies = text.lines().filter(|l| l.starts_with("COPY ") && !l.contains("--from"));
-    let sources: Vec<&str> = copies.flat_map(|l| l.split_whitespace().skip(1).rev().skip(1)).collect();
+    let mut sources = Vec::new();
+    for copy in copies {
+        let words: Vec<&str> = copy.split_whitespace().collect();
+        // The last one is where it goes.
+        sources.extend_from_slice(&words[1..words.len() - 1]);
+    }
     assert!(sources.len() >= 4, "{sources:?}");
     for source in sources {
         assert!(root().join(source).exists(), "{source}");
@@ -279,7 +321,12 @@ mod opentelemetry_proto_free {
     }
 
     fn all<'a>(messages: Vec<&'a [u8]>, number: u64) -> Vec<&'a [u8]> {
-        messages.into_iter().flat_map(fields).filter(|(n, _)| *n == number).map(|(_, content)| content).collect()
+        messages
+            .into_iter()
+            .flat_map(fields)
+            .filter(|(n, _)| *n == number)
+            .map(|(_, content)| content)
+            .collect()
     }
 
     /// The spans of an `ExportTraceServiceRequest`.

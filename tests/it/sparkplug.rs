@@ -111,12 +111,15 @@ async fn reading(events: &mut mqtt::Events, what: &str, is: impl Fn(&Reading) ->
 async fn an_edge_node_is_read_from_birth_to_death() {
     let test = "sparkplug host";
     let Some(broker) = Broker::start(test, "allow_anonymous true").await else { return };
-    let Some(mut peer) = Peer::start(test, &["node", &broker.port.to_string(), "dc", "edge"]).await else { return };
+    let Some(mut peer) = Peer::start(test, &["node", &broker.port.to_string(), "dc", "edge"]).await else {
+        return;
+    };
     let (_handle, mut events) = mqtt::connect(&edge_site(broker.port)).unwrap();
     peer.is_asked_for_births().await;
     let births = async |peer: &mut Peer| {
         peer.tell(json!({ "nbirth": [["Pump", 1, "INT16", 40]], "seq": 0 })).await;
-        peer.tell(json!({ "dbirth": "cdu1", "metrics": [["Supply/Temp", 2, "FLOAT", 77.0]], "seq": 1 })).await;
+        peer.tell(json!({ "dbirth": "cdu1", "metrics": [["Supply/Temp", 2, "FLOAT", 77.0]], "seq": 1 }))
+            .await;
     };
     births(&mut peer).await;
     let pump = reading(&mut events, "the node's own metric", |r| r.name == *"pump").await;
@@ -157,7 +160,9 @@ async fn the_agent_is_an_edge_node() {
     let test = "sparkplug node";
     let edit = |t: String| format!("{t}\n[sparkplug]\ngroup = \"dc\"\n");
     let Some(mut rig) = Rig::start_without_agent(test, edit).await else { return };
-    let Some(mut host) = Peer::start(test, &["host", &rig.broker.port.to_string(), "dc"]).await else { return };
+    let Some(mut host) = Peer::start(test, &["host", &rig.broker.port.to_string(), "dc"]).await else {
+        return;
+    };
     rig.restart().await;
     let birth = host.until("the node's birth", |m| m["type"] == "NBIRTH").await;
     assert_eq!((&birth["node"], &birth["seq"]), (&"isotherm-test".into(), &0.into()));
@@ -174,7 +179,8 @@ async fn the_agent_is_an_edge_node() {
     rig.model.now_says(honest(7.5, "Raise"));
     rig.frames(12).await;
     let changed = |m: &Value| {
-        m["type"] == "DDATA" && m["metrics"].as_array().unwrap().iter().any(|m| m[0] == "Setpoints/chws_sp" && m[3] == 7.5)
+        m["type"] == "DDATA"
+            && m["metrics"].as_array().unwrap().iter().any(|m| m[0] == "Setpoints/chws_sp" && m[3] == 7.5)
     };
     let data = host.until("the setpoint's new value", changed).await;
     assert!(data["seq"].as_u64().unwrap() > 1, "{data}");

@@ -362,6 +362,10 @@ fn ask_for_births(client: &AsyncClient, id: &NodeId) {
     let now_ms = u64::try_from(clock::now().as_millisecond()).unwrap_or(0);
     let (topic, payload) = id.rebirth_request(now_ms);
     if client.try_publish(topic, QoS::AtLeastOnce, false, payload).is_err() {
-        tracing::warn!(group = id.group, node = id.node, "the broker's connection took no request for births");
+        tracing::warn!(
+            group = id.group,
+            node = id.node,
+            "the broker's connection took no request for births"
+        );
     }
 }
