@@ -145,7 +145,13 @@ pub(super) fn records(
 ) -> Result<impl Iterator<Item = Result<Record, AuditError>> + use<>, AuditError> {
     // A name from the proof alone: nothing outside of the folder.
     let name = Path::new(&proof.archived.file).file_name().map_or_else(PathBuf::new, PathBuf::from);
-    parquet::read(&dir.join(name))
+    let path = dir.join(name);
+    let sha256 = hex::sha256(&fs::read(&path).map_err(io(&path, "read the archive"))?);
+    if sha256 != proof.archived.sha256 {
+        let why = format!("expected SHA-256 {}, got {sha256}", proof.archived.sha256);
+        return Err(AuditError::Archive { path, why });
+    }
+    parquet::read(&path)
 }
 
 fn io(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> AuditError {

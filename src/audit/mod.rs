@@ -178,6 +178,8 @@ pub enum AuditError {
     NoRecord { path: PathBuf, seq: u64 },
     #[error("{path}:{line}: is not a checkpoint: {why}", path = path.display())]
     NotACheckpoint { path: PathBuf, line: usize, why: String },
-    #[error("{path}: cannot write the Parquet file: {why}", path = path.display())]
+    #[error("{path}: is not the file that was archived: {why}", path = path.display())]
+    Archive { path: PathBuf, why: String },
+    #[error("{path}: cannot write or read the Parquet file: {why}", path = path.display())]
     Parquet { path: PathBuf, why: String },
 }

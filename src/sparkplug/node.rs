@@ -103,6 +103,11 @@ struct Edge {
 
 impl Edge {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        // There is nothing to be born with before the first frame.
+        tokio::select! {
+            seen = self.view.wait_for(|view| !view.is_null()) => if seen.is_err() { return },
+            _ = &mut stopped => return,
+        }
         loop {
             self.bd_seq = self.bd_seq.wrapping_add(1);
             if self.live(&mut stopped).await {

@@ -348,6 +348,7 @@ impl Rig {
         let log = self.log();
         let base = log.split("console on ").nth(1).unwrap().split_whitespace().next().unwrap();
         let url = format!("{}{path}", base.trim_end_matches('/'));
+        rustls::crypto::ring::default_provider().install_default().ok();
         reqwest::Client::builder()
             .no_proxy()
             .build()
