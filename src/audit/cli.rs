@@ -282,7 +282,7 @@ fn run_archive(args: &Archive, out: &mut impl Write) -> Result<bool, Failure> {
     match &archived {
         _ if args.json => json(out, &archived)?,
         Some(a) => {
-            writeln!(out, "records {} to {} are in {}", a.from, a.to, args.dir.join(&a.file).display())?
+            writeln!(out, "records {} to {} are in {}", a.from, a.to, args.dir.join(&a.file).display())?;
         }
         None => writeln!(out, "no signed record is older than {} days", args.keep_days)?,
     }

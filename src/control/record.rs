@@ -175,7 +175,7 @@ pub struct EventRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site_config: Option<Box<Site>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub archived: Option<Archived>,
+    pub archived: Option<Box<Archived>>,
 }
 
 impl EventRecord {
@@ -196,7 +196,7 @@ impl EventRecord {
     pub fn of_archived(archived: Archived) -> Self {
         let Archived { from, to, file, sha256, .. } = &archived;
         let detail = format!("records {from} to {to} are in {file}, SHA-256 {sha256}");
-        Self { archived: Some(archived), ..Self::new(Event::Archived, detail) }
+        Self { archived: Some(Box::new(archived)), ..Self::new(Event::Archived, detail) }
     }
 }
 

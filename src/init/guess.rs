@@ -75,16 +75,13 @@ const WORDS: [(&[&str], Unit); 16] = [
 /// `stated`: the unit that the source itself gives.
 pub(super) fn guess(name: &str, stated: Option<Unit>, seen: Seen) -> Guess {
     let words = words(name);
-    let (wire, why) = match stated {
-        Some(unit) => (unit, None),
-        None => {
-            let (unit, why) = by_words(&words, seen);
-            (unit, Some(why))
-        }
-    };
+    let guessed = stated.is_none().then(|| by_words(&words, seen));
+    let wire = guessed.as_ref().map(|(unit, _)| *unit).or(stated).unwrap_or(Unit::Count);
+    let why = guessed.map(|(_, why)| why);
     let unit = counted_in(wire);
     let in_unit = |v: f64| wire.convert(Finite::saturating(v), unit).map_or(v, Finite::get);
-    let seen = Seen { low: in_unit(seen.low), high: in_unit(seen.high), ..seen };
+    let fastest = in_unit(seen.fastest) - in_unit(0.0);
+    let seen = Seen { low: in_unit(seen.low), high: in_unit(seen.high), fastest };
     let role =
         terms::role_of(&words).filter(|(role, _)| role_units(*role).is_none_or(|all| all.contains(&unit)));
     let (range, slew_per_min) = bounds(unit, role.map(|(r, _)| r), seen);
@@ -118,32 +115,28 @@ fn by_words(words: &[String], seen: Seen) -> (Unit, String) {
     let Some((unit, word)) = found else {
         return (Unit::Count, "nothing in its name says what it is".to_owned());
     };
-    match unit {
-        // Air and water of a data centre are not that hot; chips are.
-        Unit::DegC
-            if seen.low > 55.0
-                && seen.high < 130.0
-                && !words.iter().any(|w| ["gpu", "chip", "cpu"].contains(&w.as_str())) =>
-        {
-            (Unit::DegF, format!("{word:?} in its name, and too warm for degC"))
-        }
-        Unit::Percent if seen.high > 100.0 => (Unit::Rpm, format!("{word:?} in its name, and more than 100")),
-        Unit::Kilowatt if seen.high > 50_000.0 => {
-            (Unit::Watt, format!("{word:?} in its name, and too large for kW"))
-        }
-        unit => (unit, format!("{word:?} in its name")),
+    let is_chip = words.iter().any(|w| ["gpu", "chip", "cpu"].contains(&w.as_str()));
+    // Air and water of a data centre are not that hot; chips are.
+    if unit == Unit::DegC && seen.low > 55.0 && seen.high < 130.0 && !is_chip {
+        (Unit::DegF, format!("{word:?} in its name, and too warm for degC"))
+    } else if unit == Unit::Percent && seen.high > 100.0 {
+        (Unit::Rpm, format!("{word:?} in its name, and more than 100"))
+    } else if unit == Unit::Kilowatt && seen.high > 50_000.0 {
+        (Unit::Watt, format!("{word:?} in its name, and too large for kW"))
+    } else {
+        (unit, format!("{word:?} in its name"))
     }
 }
 
 /// The unit in which roles and limits are.
 fn counted_in(wire: Unit) -> Unit {
-    match wire {
-        Unit::DegF => Unit::DegC,
-        Unit::Watt => Unit::Kilowatt,
-        Unit::Bar => Unit::KilopascalGauge,
-        Unit::CubicMetrePerHour => Unit::LitrePerMinute,
-        other => other,
-    }
+    let counted = [
+        (Unit::DegF, Unit::DegC),
+        (Unit::Watt, Unit::Kilowatt),
+        (Unit::Bar, Unit::KilopascalGauge),
+        (Unit::CubicMetrePerHour, Unit::LitrePerMinute),
+    ];
+    counted.into_iter().find(|(from, _)| *from == wire).map_or(wire, |(_, to)| to)
 }
 
 /// A plausible range that holds all that was seen, and a rate well above the fastest seen.

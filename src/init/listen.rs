@@ -45,13 +45,13 @@ impl Heard {
     /// The mean time between two messages.
     pub(super) fn every(&self) -> Option<Duration> {
         let live = self.messages.checked_sub(self.retained)?.checked_sub(1).filter(|n| *n > 0)?;
-        Some((self.last - self.first) / live)
+        Some(self.last.saturating_sub(self.first) / live)
     }
 
     fn next(&mut self, value: f64, message: &Message<'_>) {
         self.messages += 1;
         self.retained += u32::from(message.retained);
-        let minutes = (message.at - self.last).as_secs_f64() / 60.0;
+        let minutes = message.at.saturating_sub(self.last).as_secs_f64() / 60.0;
         // Two messages in one instant say nothing of a rate.
         if minutes > 1.0 / 600.0 {
             self.seen.fastest = self.seen.fastest.max((value - self.value).abs() / minutes);

@@ -250,7 +250,7 @@ fn common_levels(topics: &BTreeSet<&str>) -> usize {
 }
 
 fn free_name(wanted: &str, taken: &mut BTreeSet<String>) -> Option<Name> {
-    let letters: String = wanted.chars().filter(|c| c.is_ascii()).collect();
+    let letters: String = wanted.chars().filter(char::is_ascii).collect();
     let base =
         if letters.starts_with(|c: char| c.is_ascii_lowercase()) { letters } else { format!("s_{letters}") };
     let base: String = base.chars().take(44).collect();
@@ -331,13 +331,9 @@ fn save(path: &Path, text: &str) -> Result<Vec<String>, InitError> {
         Err(SiteError::Invalid { problems, .. }) => problems.iter().map(ToString::to_string).collect(),
         Err(e) => vec![e.to_string()],
     };
-    let mut whole = String::new();
-    for problem in &to_fill {
-        for line in problem.lines() {
-            whole.push_str(&format!("# FILL IN: {line}\n"));
-        }
-    }
-    whole.push_str(text);
+    let missing = to_fill.iter().flat_map(|problem| problem.lines());
+    let missing: Vec<String> = missing.map(|line| format!("# FILL IN: {line}\n")).collect();
+    let whole = missing.concat() + text;
     let failed = |source| InitError::Write { path: path.to_owned(), source };
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
     file.write_all(whole.as_bytes()).map_err(failed)?;

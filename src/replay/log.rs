@@ -88,7 +88,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
         Event::Memory => Some(Input::Memory(*event.memory?)),
         Event::Reload => Some(Input::Reload { detail: event.detail, site: event.site_config }),
         Event::ReloadRefused => Some(Input::Reload { detail: event.detail, site: None }),
-        Event::Archived => event.archived.map(Input::Archived),
+        Event::Archived => event.archived.map(|archived| Input::Archived(*archived)),
         Event::Stopping => Some(Input::Stop { why: event.detail }),
         Event::TakeControl
         | Event::Release

@@ -172,7 +172,7 @@ async fn operate(
         }
     };
     notify::stopping(&why);
-    let stats = shell.stop(why).await;
+    let stats = Box::pin(shell.stop(why)).await;
     if let Some(edge) = edge {
         edge.close().await;
     }

@@ -234,7 +234,9 @@ impl Session {
         if let Some(why) = asks {
             tracing::info!(group = id.group, node = id.node, why, "an edge node is asked for its births");
             let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            client.iter().for_each(|client| ask_for_births(client, id));
+            if let Some(client) = client {
+                ask_for_births(&client, id);
+            }
         }
         if !readings.is_empty() {
             self.0.sink.push(SourceEvent::Readings { time: None, readings });
