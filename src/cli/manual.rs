@@ -38,6 +38,7 @@ fn is_left_out(words: &[String]) -> bool {
     let word = |i: usize| words.get(i).map_or("", String::as_str);
     match (word(1), word(2)) {
         ("demo", _) => cfg!(not(feature = "demo")),
+        ("reasoner", _) => cfg!(not(feature = "llama")),
         ("bench", "decide") => cfg!(not(all(feature = "demo", feature = "llama"))),
         ("bench", sub) => sub != "guard" && sub != "ingest" && cfg!(not(feature = "demo")),
         ("model", "lessons") => cfg!(not(feature = "demo")),
