@@ -189,12 +189,12 @@ fn kind(of: &Value) -> String {
         let kinds: Vec<String> = any.iter().map(kind).filter(|k| k != "null").collect();
         return kinds.join(" or ");
     }
-    match &of["type"] {
-        Value::String(t) if t == "array" => format!("list of {}", kind(&of["items"])),
-        Value::String(t) => t.clone(),
-        Value::Array(all) => {
-            all.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect::<Vec<_>>().join(" or ")
-        }
-        _ => "any".to_owned(),
+    let types = &of["type"];
+    if types == "array" {
+        return format!("list of {}", kind(&of["items"]));
     }
+    let all: Vec<&str> =
+        types.as_array().into_iter().flatten().chain([types]).filter_map(Value::as_str).collect();
+    let all: Vec<&str> = all.into_iter().filter(|t| *t != "null").collect();
+    if all.is_empty() { "any".to_owned() } else { all.join(" or ") }
 }

@@ -1,5 +1,6 @@
 //! What runs the agent as a service: reload, readiness, the service manager, metrics, traces, packages.
 
+use std::fmt::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -124,7 +125,7 @@ async fn the_dashboard_asks_for_metrics_that_exist() {
     for help in metrics.lines().filter_map(|l| l.strip_prefix("# HELP ")) {
         let (name, said) = help.split_once(' ').unwrap();
         let kind = metrics.lines().find_map(|l| l.strip_prefix(&format!("# TYPE {name} "))).unwrap();
-        reference += &format!("| `{name}` | {kind} | {said} |\n");
+        writeln!(reference, "| `{name}` | {kind} | {said} |").unwrap();
     }
     let page = root().join("docs/reference/metrics.md");
     if std::env::var_os("UPDATE").is_some() {
@@ -320,7 +321,7 @@ mod opentelemetry_proto_free {
         found
     }
 
-    fn all<'a>(messages: Vec<&'a [u8]>, number: u64) -> Vec<&'a [u8]> {
+    fn all(messages: Vec<&[u8]>, number: u64) -> Vec<&[u8]> {
         messages
             .into_iter()
             .flat_map(fields)

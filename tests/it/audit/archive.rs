@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use isotherm::audit::{Options, Report, Store, What, archive_closed, verify};
+use isotherm::audit::{Archived, AuditError, Options, Report, Store, What, archive_closed, verify};
 use jiff::{SignedDuration, Timestamp};
 
 use super::tamper::raw;
@@ -11,7 +11,7 @@ use super::{assert_verifies, at, config, frame, records, verified};
 /// A record each 15 s, closed.
 fn log(dir: &Path, records: u64) -> PathBuf {
     let config = config(dir);
-    let mut store = Store::open(&config, at(0)).unwrap();
+    let mut store = once_free(|| Store::open(&config, at(0)));
     let first = store.next_seq().unwrap();
     for seq in first..first + records {
         let (kind, body) = frame(seq);
@@ -20,6 +20,21 @@ fn log(dir: &Path, records: u64) -> PathBuf {
     }
     store.close().unwrap();
     config.path
+}
+
+/// Children that other tests start hold this process's locks until they are programs of their own.
+fn once_free<T>(act: impl Fn() -> Result<T, AuditError>) -> T {
+    for _ in 0..200 {
+        match act() {
+            Err(AuditError::Busy { .. }) => std::thread::sleep(std::time::Duration::from_millis(20)),
+            done => return done.unwrap(),
+        }
+    }
+    panic!("the log stays locked");
+}
+
+fn archived(dir: &Path, out: &Path, before: Timestamp) -> Option<Archived> {
+    once_free(|| archive_closed(&config(dir), out, before, now()))
 }
 
 fn now() -> Timestamp {
@@ -36,7 +51,7 @@ fn old_records_leave_and_the_chain_goes_on_through_them() {
     let (path, out) = (log(dir.path(), 40), dir.path().join("archive"));
     let before = records(&path);
     // Checkpoints sign every eighth record: the newest of before record 30 is the 24th.
-    let moved = archive_closed(&config(dir.path()), &out, at(30), now()).unwrap().unwrap();
+    let moved = archived(dir.path(), &out, at(30)).unwrap();
     assert_eq!((moved.from, moved.to), (1, 24));
     let left = assert_verifies(&path);
     assert_eq!(
@@ -51,9 +66,9 @@ fn old_records_leave_and_the_chain_goes_on_through_them() {
 
     // The log is written on, and archived again; nothing is old enough a third time.
     log(dir.path(), 40);
-    let moved = archive_closed(&config(dir.path()), &out, at(60), now()).unwrap().unwrap();
+    let moved = archived(dir.path(), &out, at(60)).unwrap();
     assert_eq!(moved.from, 25);
-    assert!(archive_closed(&config(dir.path()), &out, at(20), now()).unwrap().is_none());
+    assert!(archived(dir.path(), &out, at(20)).is_none());
     let whole = with_archive(&path, &out);
     assert!(whole.ok, "{:#?}", whole.problems);
     assert_eq!(whole.first, Some(1));
@@ -64,7 +79,7 @@ fn old_records_leave_and_the_chain_goes_on_through_them() {
 fn what_was_done_to_an_archive_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let (path, out) = (log(dir.path(), 40), dir.path().join("archive"));
-    let moved = archive_closed(&config(dir.path()), &out, at(30), now()).unwrap().unwrap();
+    let moved = archived(dir.path(), &out, at(30)).unwrap();
     let file = out.join(&moved.file);
     let good = std::fs::read(&file).unwrap();
 
