@@ -186,7 +186,7 @@ fn kind(of: &Value) -> String {
         return reference.rsplit('/').next().unwrap().to_owned();
     }
     if let Some(any) = of["anyOf"].as_array() {
-        let kinds: Vec<String> = any.iter().map(kind).filter(|k| k != "null").collect();
+        let kinds: Vec<String> = any.iter().filter(|k| k["type"] != "null").map(kind).collect();
         return kinds.join(" or ");
     }
     let types = &of["type"];
