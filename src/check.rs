@@ -1,5 +1,9 @@
 //! `isotherm check`: connects a new plant with nothing else. Reads every signal and setpoint once and
-//! prints what arrived; writes nothing.
+//! prints what arrived; writes nothing. As an acceptance test ([`accept`]) it goes on to write, where
+//! somebody consents.
+
+mod accept;
+mod protocol;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +18,9 @@ use crate::ingest::mqtt::{self, SourceEvent};
 use crate::register;
 use crate::site::{Clock, Name, Point, Site, Source};
 use crate::units::{Finite, Unit};
+
+pub use accept::{AcceptError, accept};
+pub use protocol::{Protocol, Step, StepResult};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,10 +64,14 @@ fn as_text<S: serde::Serializer>(t: &Timestamp, s: S) -> Result<S::Ok, S::Error>
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub async fn examine(site: &Site) -> Report {
+    look(site, &Bus::open(site)).await.0
+}
+
+/// The report, and the frame that it shows.
+async fn look(site: &Site, bus: &Bus) -> (Report, Frame) {
     let mut assembler = Assembler::new(site);
     let mut unreachable = Vec::new();
     let mut time = listen(site, &mut assembler, &mut unreachable).await;
-    let bus = Bus::open(site);
     let polled = Poller::new(site, bus.clone()).poll(time).await;
     for reading in &polled.readings {
         assembler.push(reading);
@@ -71,8 +82,8 @@ pub async fn examine(site: &Site) -> Report {
     }
     let frame = assembler.snapshot(time);
     let mut report = Report { site: site.name.clone(), time, rows: rows(site, &frame), unreachable };
-    explain_orders(site, &bus, &mut report).await;
-    report
+    explain_orders(site, bus, &mut report).await;
+    (report, frame)
 }
 
 /// Listens until every topic's signals have been heard, or patience ends. Returns control time.
@@ -89,7 +100,7 @@ async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<St
         }
     };
     let mut waiting: Vec<&Name> =
-        site.signals.iter().filter(|s| matches!(s.source, Source::Mqtt(_))).map(|s| &s.name).collect();
+        site.signals.iter().filter(|s| s.source.is_by_broker()).map(|s| &s.name).collect();
     let watch = Stopwatch::start();
     let mut down = None;
     while !waiting.is_empty() && watch.elapsed() < PATIENCE {
@@ -147,6 +158,7 @@ fn rows(site: &Site, frame: &Frame) -> Vec<Row> {
     let signals = site.signals.iter().map(|s| {
         let source = match &s.source {
             Source::Mqtt(t) => format!("mqtt {}", t.topic),
+            Source::Sparkplug(e) => format!("sparkplug {} {}", e.sparkplug, e.metric),
             Source::Modbus(p) => place(p),
         };
         row("signal", &s.name, s.unit, source, frame.signals.get(&s.name))

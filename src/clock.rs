@@ -1,7 +1,7 @@
 //! The one place that reads clocks. Everything else takes time as a value.
 #![allow(clippy::disallowed_methods, reason = "this is the place the ban points to")]
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,12 @@ use jiff::Timestamp;
 #[must_use]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// A wall time as the standard library has it; times before 1970 are 1970.
+#[must_use]
+pub fn system(time: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(time.as_nanosecond()).unwrap_or(0))
 }
 
 /// The monotonic clock of timers and deadlines; tests may pause it.

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod hex;
 pub mod history;
 pub mod ingest;
+pub mod init;
 #[cfg(feature = "demo")]
 pub mod lesson;
 pub mod memory;
@@ -32,6 +33,7 @@ pub mod replay;
 pub mod resolution;
 pub mod service;
 pub mod site;
+pub mod sparkplug;
 pub mod twin;
 pub mod units;
 pub mod workload;

@@ -58,6 +58,19 @@ pub(super) struct Row {
     pub(super) body: Vec<u8>,
 }
 
+impl From<&super::Record> for Row {
+    fn from(record: &super::Record) -> Self {
+        Self {
+            seq: record.seq as i64,
+            time: super::time_text(record.time).into_bytes(),
+            kind: record.kind.as_str().into(),
+            previous: record.previous.as_bytes().to_vec(),
+            hash: record.hash.as_bytes().to_vec(),
+            body: record.body.as_bytes().to_vec(),
+        }
+    }
+}
+
 impl Row {
     /// The hash that this content has.
     pub(super) fn digest(&self) -> Hash {

@@ -46,6 +46,13 @@ impl Checker {
         checker
     }
 
+    /// Checks the records after one with this hash, which somebody else vouches for.
+    pub(super) fn after(identity: &Identity, key: Option<PublicKey>, seq: i64, hash: Hash) -> Self {
+        let mut checker = Self::whole(identity, key);
+        (checker.expected, checker.link, checker.vouched) = (seq.saturating_add(1), Some(hash), seq);
+        checker
+    }
+
     /// Checks the records from `first`, which a checkpoint signed, to the end.
     pub(super) fn tail(identity: &Identity, first: i64) -> Self {
         Self::new(identity, None, first, None)
@@ -70,6 +77,10 @@ impl Checker {
                 ..Report::empty()
             },
         }
+    }
+
+    pub(super) fn note_archived(&mut self, to: u64) {
+        self.report.archived = Some(to);
     }
 
     pub(super) fn problem(&mut self, problem: Problem) {

@@ -30,6 +30,9 @@ enum Command {
     Show(Show),
     /// Copy the log into a folder for other programs
     Export(Export),
+    /// Move old records into verified Parquet files; the log must not be in use
+    #[cfg(feature = "parquet")]
+    Archive(Archive),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -53,6 +56,9 @@ struct Verify {
     /// The public key kept elsewhere: a file, or its 64 hex digits
     #[arg(long, value_name = "PUBKEY")]
     key: Option<String>,
+    /// The folder of archived records: their chain is followed too
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -107,6 +113,22 @@ struct Export {
     json: bool,
 }
 
+#[cfg(feature = "parquet")]
+#[derive(Debug, ClapArgs)]
+struct Archive {
+    /// The folder to move them to; it is made
+    dir: PathBuf,
+    /// The site whose audit log it is
+    #[arg(long, value_name = "FILE")]
+    site: PathBuf,
+    /// Records of so many days stay in the log
+    #[arg(long, default_value_t = 90)]
+    keep_days: u32,
+    /// Print what was moved as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// An enum by the name it has in JSON.
 fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
     let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
@@ -133,6 +155,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> u8 {
         Command::List(args) => run_list(args, out),
         Command::Show(args) => run_show(args, out),
         Command::Export(args) => run_export(args, out),
+        #[cfg(feature = "parquet")]
+        Command::Archive(args) => run_archive(args, out),
     };
     match done {
         Ok(true) => 0,
@@ -165,7 +189,8 @@ fn run_verify(args: &Verify, out: &mut impl Write) -> Result<bool, Failure> {
         }
         Some(file) => read_checkpoints(Path::new(file))?,
     };
-    let options = Options { against, public_key: args.key.as_deref().map(public_key).transpose()? };
+    let public_key = args.key.as_deref().map(public_key).transpose()?;
+    let options = Options { against, public_key, archive: args.archive.clone() };
     let report = verify(&path, &options)?;
     if args.json {
         json(out, &report)?;
@@ -193,6 +218,9 @@ fn describe(out: &mut impl Write, path: &Path, report: &Report) -> io::Result<()
         report.checkpoints,
         report.unsigned
     )?;
+    if let Some(to) = report.archived {
+        writeln!(out, "records 1 to {to} are archived: give their folder with --archive to check them too")?;
+    }
     if let (Some(key), false) = (report.public_key, report.key_given) {
         writeln!(out, "signatures checked with the log's own key {key}; compare it, or give --key")?;
     }
@@ -241,6 +269,22 @@ fn run_export(args: &Export, out: &mut impl Write) -> Result<bool, Failure> {
         for file in &exported.files {
             writeln!(out, "  {}", file.display())?;
         }
+    }
+    Ok(true)
+}
+
+#[cfg(feature = "parquet")]
+fn run_archive(args: &Archive, out: &mut impl Write) -> Result<bool, Failure> {
+    let config = site::load(&args.site)?.audit;
+    let now = crate::clock::now();
+    let before = now - jiff::SignedDuration::from_hours(24 * i64::from(args.keep_days));
+    let archived = super::archive_closed(&config, &args.dir, before, now)?;
+    match &archived {
+        _ if args.json => json(out, &archived)?,
+        Some(a) => {
+            writeln!(out, "records {} to {} are in {}", a.from, a.to, args.dir.join(&a.file).display())?;
+        }
+        None => writeln!(out, "no signed record is older than {} days", args.keep_days)?,
     }
     Ok(true)
 }

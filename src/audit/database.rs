@@ -115,6 +115,30 @@ pub(super) fn not_a_log(db: &Connection) -> rusqlite::Result<Option<String>> {
     })
 }
 
+/// The last record that has left the log for an archive, as the log's head says it; 0 when none has.
+pub(super) fn archived(db: &Connection) -> rusqlite::Result<u64> {
+    let value = db
+        .query_row("SELECT value FROM meta WHERE name = 'archived'", [], |row| Ok(text(row.get_ref(0)?)))
+        .optional()?;
+    Ok(value.and_then(|v| v.parse().ok()).unwrap_or(0))
+}
+
+/// Takes records up to `to` out, and the checkpoints before it. The one place that deletes: the triggers
+/// that forbid it are away for the length of one transaction.
+pub(super) fn forget(db: &mut Connection, to: u64) -> rusqlite::Result<()> {
+    let to = i64::try_from(to).unwrap_or(i64::MAX);
+    let transaction = db.transaction()?;
+    let forbids = |sql: &&&str| sql.contains("BEFORE DELETE");
+    transaction.execute_batch("DROP TRIGGER record_stays; DROP TRIGGER checkpoint_stays")?;
+    transaction.execute("DELETE FROM record WHERE seq <= ?1", [to])?;
+    transaction.execute("DELETE FROM checkpoint WHERE seq < ?1", [to])?;
+    transaction.execute("INSERT OR REPLACE INTO meta VALUES ('archived', ?1)", [to.to_string()])?;
+    for statement in SCHEMA.iter().filter(forbids) {
+        transaction.execute(statement, [])?;
+    }
+    transaction.commit()
+}
+
 /// Where the schema in the file differs from the one it was made with.
 pub(super) fn schema_changes(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = db.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;

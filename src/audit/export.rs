@@ -104,7 +104,7 @@ pub fn export(path: &Path, dir: &Path, formats: &[Format]) -> Result<Exported, A
             Format::Csv => write("records.csv", &|path, file| csv(path, file, &log))?,
             #[cfg(feature = "parquet")]
             Format::Parquet => {
-                write("records.parquet", &|path, file| super::parquet::write(path, file, &log))?;
+                write("records.parquet", &|path, file| super::parquet::write(path, file, log.records(0)))?;
             }
         }
     }

@@ -13,6 +13,9 @@
 //! Record bodies are JSON made elsewhere and are kept byte for byte; [`summary`] and the queries know
 //! some of their fields and do without any of them.
 
+#[cfg(feature = "parquet")]
+mod archive;
+mod archived;
 mod chain;
 mod check;
 mod checkpoint_file;
@@ -36,6 +39,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+#[cfg(feature = "parquet")]
+pub use archive::{archive, archive_closed};
+pub use archived::Archived;
 pub use chain::{Checkpoint, Hash, Identity, PublicKey, Signature, StoreId};
 pub use export::{Exported, Format, export};
 pub use hex::NotHex;
@@ -172,6 +178,8 @@ pub enum AuditError {
     NoRecord { path: PathBuf, seq: u64 },
     #[error("{path}:{line}: is not a checkpoint: {why}", path = path.display())]
     NotACheckpoint { path: PathBuf, line: usize, why: String },
-    #[error("{path}: cannot write the Parquet file: {why}", path = path.display())]
+    #[error("{path}: is not the file that was archived: {why}", path = path.display())]
+    Archive { path: PathBuf, why: String },
+    #[error("{path}: cannot write or read the Parquet file: {why}", path = path.display())]
     Parquet { path: PathBuf, why: String },
 }

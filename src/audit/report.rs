@@ -18,6 +18,9 @@ pub struct Report {
     /// Seq of the last record.
     pub last: Option<i64>,
     pub checkpoints: u64,
+    /// Records up to this one are in an archive, which was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<u64>,
     /// Records after the last checkpoint. Only the chain speaks for these, and whoever can write the
     /// file can write a chain.
     pub unsigned: u64,
@@ -81,6 +84,7 @@ impl Report {
             first: None,
             last: None,
             checkpoints: 0,
+            archived: None,
             unsigned: 0,
             store: None,
             public_key: None,

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::chain::{Identity, Row};
 use super::check::Checker;
 use super::checkpoint_file::CheckpointFile;
-use super::{AuditError, Checkpoint, Hash, Kind, Orphan, StoreId, database, key, log, time_text};
+use super::{Archived, AuditError, Checkpoint, Hash, Kind, Orphan, StoreId, database, key, log, time_text};
 use crate::site::Audit;
 
 /// The one writer of a log.
@@ -139,6 +139,19 @@ impl Store {
     /// Returns when all that was appended is on the disk.
     pub fn commit(&mut self) -> Result<Committed, AuditError> {
         self.with(Writer::commit)
+    }
+
+    /// Takes records out that are in an archive, which the log must say already: in a committed `archived`
+    /// event after them.
+    pub fn forget(&mut self, archived: &Archived) -> Result<(), AuditError> {
+        let to = archived.to;
+        self.with(|writer, _, _| {
+            // What is open belongs to the records that stay.
+            if writer.db.is_autocommit() && to < writer.tail.seq && to <= writer.signed {
+                database::forget(&mut writer.db, to)?;
+            }
+            Ok(())
+        })
     }
 
     /// Commits, signs the last record and closes. A log that is dropped instead loses what was not

@@ -18,6 +18,8 @@ pub struct Options {
     pub against: Vec<Checkpoint>,
     /// The key to verify with, instead of the one that the log says is its own.
     pub public_key: Option<PublicKey>,
+    /// The folder with the records that have left the log: their chain is followed too.
+    pub archive: Option<PathBuf>,
 }
 
 /// Walks a whole log and names everything that is not as it was written. `path` is the log, live,
@@ -30,7 +32,8 @@ pub fn verify(path: &Path, options: &Options) -> Result<Report, AuditError> {
     }
     let db = database::open_reader(path)?;
     // One read transaction: a live log goes on growing meanwhile.
-    let report = db.unchecked_transaction().and_then(|snapshot| verify_database(&snapshot, options));
+    let archive = archive_rows(options)?;
+    let report = db.unchecked_transaction().and_then(|snapshot| verify_database(&snapshot, options, archive));
     Ok(report.unwrap_or_else(|e| Report::unreadable(damaged(None, &e.to_string()))))
 }
 
@@ -44,7 +47,74 @@ fn damaged(seq: Option<i64>, found: &str) -> Problem {
     }
 }
 
-fn verify_database(db: &Connection, options: &Options) -> rusqlite::Result<Report> {
+/// The checkpoints and rows of the archive that is to be looked at.
+type Archive = (Vec<Checkpoint>, Box<dyn Iterator<Item = Result<Row, AuditError>>>);
+
+#[cfg(feature = "parquet")]
+fn archive_rows(options: &Options) -> Result<Option<Archive>, AuditError> {
+    use super::archive::{proofs, records};
+    let Some(dir) = options.archive.clone() else { return Ok(None) };
+    let proofs = proofs(&dir)?;
+    let checkpoints = proofs.iter().map(|p| p.checkpoint.clone()).collect();
+    let rows = proofs.into_iter().flat_map(move |proof| match records(&dir, &proof) {
+        Ok(records) => {
+            let rows = records.map(|r| r.map(|r| Row::from(&r)));
+            Box::new(rows) as Box<dyn Iterator<Item = Result<Row, AuditError>>>
+        }
+        Err(e) => Box::new(std::iter::once(Err(e))),
+    });
+    Ok(Some((checkpoints, Box::new(rows))))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn archive_rows(options: &Options) -> Result<Option<Archive>, AuditError> {
+    match &options.archive {
+        None => Ok(None),
+        Some(path) => {
+            let why = "this program was built without Parquet".to_owned();
+            Err(AuditError::Parquet { path: path.clone(), why })
+        }
+    }
+}
+
+/// Where the log begins: after nothing, or after what it says itself is archived.
+fn beginning(
+    db: &Connection,
+    identity: &Identity,
+    options: &Options,
+    followed: bool,
+) -> rusqlite::Result<Checker> {
+    let archived = database::archived(db)?;
+    if archived == 0 || followed {
+        return Ok(Checker::whole(identity, options.public_key));
+    }
+    let key = options.public_key.unwrap_or(identity.public_key);
+    let signed = database::checkpoints(db, identity, archived)?.into_iter().flatten();
+    let signed = signed.into_iter().find(|c| c.seq == archived && c.is_signed_by(key));
+    let Some(signed) = signed.filter(|c| says_archived(db, c).unwrap_or(false)) else {
+        // Whoever cut the beginning off and says it is archived has no record of it in the chain.
+        return Ok(Checker::whole(identity, options.public_key));
+    };
+    let mut checker = Checker::after(identity, options.public_key, archived as i64, signed.hash);
+    checker.note_archived(archived);
+    Ok(checker)
+}
+
+/// Whether the chain itself has it that everything up to this checkpoint was archived.
+fn says_archived(db: &Connection, checkpoint: &Checkpoint) -> rusqlite::Result<bool> {
+    let mut events = db.prepare("SELECT body FROM record WHERE kind = 'event' AND seq > ?1")?;
+    let mut rows = events.query([checkpoint.seq as i64])?;
+    while let Some(row) = rows.next()? {
+        let body: serde_json::Value = serde_json::from_str(&row.get::<_, String>(0)?).unwrap_or_default();
+        let hash = body.pointer("/archived/hash").and_then(serde_json::Value::as_str);
+        if body["event"] == "archived" && hash == Some(&checkpoint.hash.to_string()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn verify_database(db: &Connection, options: &Options, archive: Option<Archive>) -> rusqlite::Result<Report> {
     if let Some(found) = database::not_a_log(db)? {
         return Ok(Report::unreadable(Problem {
             what: What::Identity,
@@ -58,7 +128,7 @@ fn verify_database(db: &Connection, options: &Options) -> rusqlite::Result<Repor
         Ok(identity) => identity,
         Err(found) => return Ok(Report::unreadable(no_identity(found))),
     };
-    let mut checker = Checker::whole(&identity, options.public_key);
+    let mut checker = beginning(db, &identity, options, archive.is_some())?;
     for found in database::schema_changes(db)? {
         checker.problem(Problem {
             what: What::Database,
@@ -72,8 +142,24 @@ fn verify_database(db: &Connection, options: &Options) -> rusqlite::Result<Repor
         Ok(messages) => messages.iter().for_each(|m| checker.problem(damaged(None, m))),
         Err(e) => checker.problem(damaged(None, &e.to_string())),
     }
-    checker.checkpoints(database::checkpoints(db, &identity, 0)?);
-    checker.against(options.against.iter().cloned());
+    let mut signed = database::checkpoints(db, &identity, 0)?;
+    let archived = database::archived(db)?;
+    if let Some((checkpoints, rows)) = archive {
+        let earlier = checkpoints.into_iter().filter(|c| c.seq < archived).map(Ok);
+        signed.splice(0..0, earlier);
+        checker.checkpoints(signed);
+        checker.against(options.against.iter().cloned());
+        for row in rows {
+            match row {
+                Ok(row) => checker.row(row),
+                Err(e) => checker.problem(damaged(None, &e.to_string())),
+            }
+        }
+    } else {
+        checker.checkpoints(signed);
+        // Those of records that are not here cannot be compared with anything.
+        checker.against(options.against.iter().filter(|c| c.seq >= archived).cloned());
+    }
     if let Err((after, e)) = rows(db, &mut checker) {
         checker.problem(damaged(after, &format!("{e}, when reading the record after this one")));
     }

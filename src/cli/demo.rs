@@ -209,7 +209,7 @@ async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
     let site = site_for(args, dir, plant.mqtt_port, plant.modbus_port)?;
     let days = Arc::default();
     let stop = hours_over(plant.clone(), args.hours, !args.headless, Arc::clone(&days));
-    let options = service::Options { wait_for_model: MODEL_WAIT, simulated: true };
+    let options = service::Options { wait_for_model: MODEL_WAIT, simulated: true, site_file: None };
     let ended = service::run(site, options, stop).await.map_err(usage)?;
     // The agent has released the plant by now: its Modbus server may go.
     plant.stop();

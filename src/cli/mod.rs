@@ -3,9 +3,12 @@
 //! Exit codes: 0 good; 1 a check found something; 2 usage or config error; 3 could not reach a peer.
 
 mod bench;
+mod commission;
 mod console;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(test)]
+mod manual;
 mod model;
 mod operator;
 
@@ -15,7 +18,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use isotherm::site::{self, Mode, Site};
-use isotherm::{audit, check, decision, doctor, reason, replay, service};
+use isotherm::{audit, decision, doctor, init, reason, replay, service};
 
 #[derive(Parser)]
 #[command(name = "isotherm", version = version(), about, propagate_version = true)]
@@ -29,10 +32,12 @@ enum Command {
     /// A simulated plant, broker, Modbus server, agent and console in one go.
     #[cfg(feature = "demo")]
     Demo(demo::Args),
+    /// A first site file: asks, listens to a broker, reads registers.
+    Init(init::Args),
     /// The on-prem service.
     Run(RunArgs),
-    /// Validates a site, connects, reads every signal and setpoint once; writes nothing.
-    Check(SiteJson),
+    /// Validates a site, connects, reads every signal and setpoint once; writes nothing but with `--accept`.
+    Check(commission::Args),
     /// Recorded frames or an audit log through the same stages.
     Replay(replay::Args),
     /// The audit log.
@@ -86,14 +91,6 @@ impl From<ModeArg> for Mode {
 }
 
 #[derive(Args)]
-struct SiteJson {
-    #[arg(long)]
-    site: PathBuf,
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
 struct DoctorArgs {
     #[arg(long)]
     site: Option<PathBuf>,
@@ -141,8 +138,9 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => commission::first_site(&args),
         Command::Run(args) => run(&args),
-        Command::Check(args) => check_site(&args),
+        Command::Check(args) => commission::check(&args),
         Command::Replay(args) => return ExitCode::from(replay::main(&args)),
         Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut std::io::stdout())),
         Command::Bench(command) => bench::run(&command),
@@ -200,27 +198,14 @@ fn run(args: &RunArgs) -> Done {
         site.mode = mode.into();
     }
     service::protect();
-    let options = service::Options { wait_for_model: Duration::ZERO, simulated: false };
+    let options = service::Options {
+        wait_for_model: Duration::ZERO,
+        simulated: false,
+        site_file: Some(args.site.clone()),
+    };
     let ended = runtime()?.block_on(service::run(site, options, service::stop_signal())).map_err(usage)?;
     tracing::info!(decisions = ended.stats.decisions, writes = ended.stats.writes, "stopped");
     Ok(())
-}
-
-fn check_site(args: &SiteJson) -> Done {
-    let site = load(&args.site)?;
-    let report = runtime()?.block_on(check::examine(&site));
-    if args.json {
-        print_json(&report)?;
-    } else {
-        print!("{report}");
-    }
-    match report.level() {
-        check::Level::Good => Ok(()),
-        check::Level::Found => Err(Failed::Found),
-        check::Level::Unreachable => {
-            Err(Failed::Unreachable("a peer could not be reached; see above".to_owned()))
-        }
-    }
 }
 
 fn examine(args: &DoctorArgs) -> Done {

@@ -42,7 +42,11 @@ impl Event {
             | Self::DirectiveExpired
             | Self::Memory
             | Self::Resolution
-            | Self::Stopping => false,
+            | Self::Stopping
+            | Self::Reload
+            | Self::Archived
+            | Self::ReloadRefused
+            | Self::Acceptance => false,
         }
     }
 }

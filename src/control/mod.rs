@@ -21,6 +21,7 @@ mod decide;
 mod effects;
 mod operate;
 pub mod record;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use record::{Body, RunHeader};
 use record::{Cause, Event, EventRecord, FrameRecord, StopRecord};
 
 use crate::actuate::Outcome;
+use crate::audit::Archived;
 use crate::directive::Directive;
 use crate::envelope::{Guard, Memory, Proposal, ProposedBy, Rule, SafeAction};
 use crate::facts::Facts;
@@ -72,6 +74,14 @@ pub enum Input {
     Orphans(Vec<u64>),
     /// The reasoner has to do with less memory, or may have more again.
     Memory(Change),
+    /// The site file was read anew: `site` has other limits than the one in force, or is `None` where what was
+    /// read cannot be taken over. The detail says what changes, or why nothing does.
+    Reload {
+        detail: String,
+        site: Option<Box<Site>>,
+    },
+    /// Old records are in an archive that has been verified, and may leave the log.
+    Archived(Archived),
     /// The run is to end: release.
     Stop {
         why: String,
@@ -268,6 +278,10 @@ impl Controller {
                 fx.record(Body::Event(EventRecord { intents, ..EventRecord::new(Event::Orphans, detail) }));
             }
             Input::Memory(change) => self.on_memory(change, &mut fx),
+            Input::Archived(archived) => {
+                fx.record(Body::Event(EventRecord::of_archived(archived)));
+            }
+            Input::Reload { detail, site } => self.on_reload(detail, site, &mut fx),
             Input::Stop { why } => {
                 fx.event(Event::Stopping, why);
                 self.release("stopping", None, &mut fx);

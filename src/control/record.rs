@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::act::Act;
 use crate::actuate::Outcome;
-use crate::audit::Kind;
+use crate::audit::{Archived, Kind};
 use crate::decision::{Claims, Decision, Rejected};
 use crate::envelope::Verdict;
 use crate::frame::Frame;
 use crate::memory::Change;
 use crate::prompt::Prompt;
 use crate::reason::{Completion, Failure, Sampler};
-use crate::site::Mode;
+use crate::site::{Mode, Site};
 use crate::units::Finite;
 
 /// One entry of the audit log.
@@ -174,12 +174,32 @@ pub struct EventRecord {
     /// What was given up or taken back for want of memory, with the numbers that said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Box<Change>>,
+    /// The site from here on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_config: Option<Box<Site>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<Box<Archived>>,
 }
 
 impl EventRecord {
     #[must_use]
     pub fn new(event: Event, detail: impl Into<String>) -> Self {
-        Self { event, detail: detail.into(), action: None, intents: Vec::new(), memory: None }
+        Self {
+            event,
+            detail: detail.into(),
+            action: None,
+            intents: Vec::new(),
+            memory: None,
+            site_config: None,
+            archived: None,
+        }
+    }
+
+    #[must_use]
+    pub fn of_archived(archived: Archived) -> Self {
+        let Archived { from, to, file, sha256, .. } = &archived;
+        let detail = format!("records {from} to {to} are in {file}, SHA-256 {sha256}");
+        Self { archived: Some(Box::new(archived)), ..Self::new(Event::Archived, detail) }
     }
 }
 
@@ -209,6 +229,22 @@ pub enum Event {
     Stopping,
     /// The control loop broke; the run ends here.
     Broken,
+    /// Limits of the site were changed while it runs; everything the agent now goes by is in the record.
+    Reload,
+    /// A changed site file was not taken over: the old one stays in force.
+    ReloadRefused,
+    /// Old records have left the log for an archive.
+    Archived,
+    /// A step of an acceptance test, between two runs: its intent, or what became of it.
+    Acceptance,
+}
+
+impl Event {
+    /// Recorded by somebody else than a running controller: a replay passes over it.
+    #[must_use]
+    pub fn is_outside_runs(self) -> bool {
+        matches!(self, Self::Broken | Self::Acceptance)
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

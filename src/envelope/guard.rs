@@ -42,7 +42,7 @@ pub struct Case<'a> {
 /// A site's limits, ready to judge.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    site: Site,
+    pub(super) site: Site,
 }
 
 impl Guard {
@@ -125,7 +125,7 @@ impl Guard {
     }
 
     /// The register value nearest to the window's value that still lies inside the window.
-    fn safe_write(&self, setpoint: &Setpoint, window: &Window) -> Option<SafeWrite> {
+    pub(super) fn safe_write(&self, setpoint: &Setpoint, window: &Window) -> Option<SafeWrite> {
         let point = &setpoint.register;
         let (words, value) = window.bounds().find_map(|(low, high)| {
             register::encode_between(point, setpoint.unit, window.value, low, high)
@@ -247,7 +247,7 @@ impl super::memory::Slot {
 }
 
 /// Where a setpoint is: read from the plant if that is good, else as last written and confirmed.
-fn current(case: &Case<'_>, setpoint: &Setpoint) -> Option<Finite> {
+pub(super) fn current(case: &Case<'_>, setpoint: &Setpoint) -> Option<Finite> {
     let read = case.frame.setpoints.get(&setpoint.name).and_then(crate::frame::Sample::good);
     read.or_else(|| case.memory.slots.get(&setpoint.name).and_then(|slot| slot.written))
 }
@@ -273,7 +273,7 @@ fn decoded(point: &Point, unit: Unit, words: &[u16]) -> Option<Finite> {
 }
 
 /// Whether a write would change nothing that its device can tell apart.
-fn same_register(setpoint: &Setpoint, current: Finite, write: &SafeWrite) -> bool {
+pub(super) fn same_register(setpoint: &Setpoint, current: Finite, write: &SafeWrite) -> bool {
     let point = &setpoint.register;
     register::encode(point, setpoint.unit, current).is_ok_and(|words| {
         register::within(point, words.as_slice(), write.words.as_slice(), setpoint.read_back_tolerance)

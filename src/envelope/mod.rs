@@ -41,6 +41,7 @@ mod rules;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod verdict;
 mod window;
 
@@ -48,4 +49,5 @@ pub use action::{SafeAction, SafeWrite, Target, Words};
 pub use guard::{Case, Foresight, Guard, Predicted};
 pub use limit::Limit;
 pub use memory::Memory;
+pub use trial::{Consent, Trial, TrialRefused};
 pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};

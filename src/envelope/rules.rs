@@ -50,6 +50,8 @@ pub(super) struct Facts<'a> {
     /// Some flow or pressure may be below its minimum.
     flow_low: bool,
     short_cycle: bool,
+    /// One step that is taken back at once: how fast a setpoint may travel does not matter.
+    trial: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -78,7 +80,17 @@ impl<'a> Facts<'a> {
             facility_supply: worst(Role::FacilitySupply),
             flow_low: flow_low(site, case),
             short_cycle: short_cycle(site, case, now),
+            trial: false,
         }
+    }
+
+    pub(super) fn for_trial(self) -> Self {
+        Self { trial: true, ..self }
+    }
+
+    /// Liquid may not be colder than this in a setpoint's pipes; `None`: no such floor, or not known.
+    pub(super) fn floor(&self, s: &Setpoint) -> Option<Finite> {
+        self.dew_floor.filter(|_| self.site.in_white_space(s))
     }
 
     /// Narrows one setpoint's window by every rule, in order of precedence. `false`: too little is known
@@ -117,10 +129,12 @@ impl<'a> Facts<'a> {
             return true;
         }
         let (rate, pace) = (self.rate(case, s), self.pace(case, s));
-        let (low, high) = (current.plus(-rate), current.plus(rate));
-        rule(window, Rule::RateLimit, low, high, "faster than the rate limit");
-        let (low, high) = (current.plus(-pace.down), current.plus(pace.up));
-        rule(window, Rule::Pace, low, high, "on its way, a step at a time");
+        if !self.trial {
+            let (low, high) = (current.plus(-rate), current.plus(rate));
+            rule(window, Rule::RateLimit, low, high, "faster than the rate limit");
+            let (low, high) = (current.plus(-pace.down), current.plus(pace.up));
+            rule(window, Rule::Pace, low, high, "on its way, a step at a time");
+        }
         if let (Some(approach), Some(facility), Some(Role::LiquidSupply)) =
             (e.min_approach, self.facility_supply, s.role)
         {

@@ -78,6 +78,13 @@ impl Fallback {
         }
     }
 
+    /// The limits of the site have changed.
+    pub fn go_by(&mut self, site: &Site) {
+        self.site = site.clone();
+        // The reset is a share of ranges that are others now: the next step starts from the setpoints.
+        self.stand_by();
+    }
+
     /// Watches every frame, so that requests have their history when they are needed.
     pub fn observe(&mut self, frame: &Frame) {
         self.first_frame.get_or_insert(frame.time);

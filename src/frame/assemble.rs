@@ -58,6 +58,21 @@ impl Assembler {
         }
     }
 
+    /// The limits of the setpoints have changed: what their registers may plausibly hold goes with them.
+    pub fn go_by(&mut self, site: &Site) {
+        for s in &site.setpoints {
+            let tracks = [
+                (self.setpoints.get_mut(&s.name), Track::of_setpoint(s, site.sample)),
+                (self.active.get_mut(&s.name), Track::of_active(s, site.sample)),
+            ];
+            for (track, like) in tracks {
+                if let Some(track) = track {
+                    track.judge_like(&like);
+                }
+            }
+        }
+    }
+
     /// Takes a reading in; one whose name the site does not have is ignored.
     pub fn push(&mut self, reading: &Reading) {
         let track = self.signals.get_mut(&reading.name).or_else(|| self.setpoints.get_mut(&reading.name));

@@ -106,6 +106,11 @@ impl Track {
         track
     }
 
+    /// Judges from now on by the limits of another one.
+    pub(super) fn judge_like(&mut self, other: &Self) {
+        self.limits = other.limits.clone();
+    }
+
     fn new(limits: Limits) -> Self {
         Self { limits, last: None, trusted: None, candidate: None, unchanged: None }
     }

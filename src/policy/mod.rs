@@ -43,6 +43,9 @@ pub trait Policy: Debug + Send {
     /// Something else has moved a setpoint: the next proposal starts from what it left.
     fn stand_by(&mut self);
 
+    /// The limits of the site have changed. What is read from [`Seen`] has them already.
+    fn go_by(&mut self, _site: &Site) {}
+
     /// The setpoints it would like; those not named stay. `None`: it cannot say, and the fallback acts.
     fn propose(&mut self, now: Timestamp, seen: &Seen<'_>) -> Option<BTreeMap<Name, Finite>>;
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Policy, Seen};
 use crate::fallback::Fallback;
 use crate::frame::Frame;
-use crate::site::Name;
+use crate::site::{Name, Site};
 use crate::units::Finite;
 
 impl Policy for Fallback {
@@ -18,6 +18,10 @@ impl Policy for Fallback {
 
     fn stand_by(&mut self) {
         Fallback::stand_by(self);
+    }
+
+    fn go_by(&mut self, site: &Site) {
+        Fallback::go_by(self, site);
     }
 
     fn propose(&mut self, now: Timestamp, seen: &Seen<'_>) -> Option<BTreeMap<Name, Finite>> {

@@ -108,6 +108,9 @@ fn event_input(event: EventRecord) -> Option<Input> {
         }
         Event::Orphans => Some(Input::Orphans(event.intents)),
         Event::Memory => Some(Input::Memory(*event.memory?)),
+        Event::Reload => Some(Input::Reload { detail: event.detail, site: event.site_config }),
+        Event::ReloadRefused => Some(Input::Reload { detail: event.detail, site: None }),
+        Event::Archived => event.archived.map(|archived| Input::Archived(*archived)),
         Event::Stopping => Some(Input::Stop { why: event.detail }),
         Event::TakeControl
         | Event::Release
@@ -122,6 +125,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
         | Event::WriteFailed
         | Event::ClockBackwards
         | Event::Resolution
-        | Event::Broken => None,
+        | Event::Broken
+        | Event::Acceptance => None,
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::log::{as_run, body, broken, input_of, reply_in, setup_of, unverified};
 use super::{Difference, ReplayError, Report};
 use crate::audit::{Kind, Log, Record};
-use crate::control::record::{Event, EventRecord};
+use crate::control::record::EventRecord;
 use crate::control::{Body, Controller, Effect, Input};
 use crate::reason::{Backend, Request};
 use crate::site;
@@ -18,8 +18,10 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
     let mut run: Option<Run> = None;
     let mut again = infer.then(Again::new).transpose()?;
     let log = Log::open(path)?;
+    let mut archived = false;
     for record in log.records(0) {
         let record = record?;
+        archived |= run.is_none() && record.seq > 1 && record.kind != Kind::Start;
         if record.kind == Kind::Start {
             let (header, setup) = setup_of(&record)?;
             let model = as_run(&setup.site.model, &header);
@@ -29,11 +31,14 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
             fresh.collect(effects);
             run = Some(fresh);
         }
-        if record.kind == Kind::Event && body::<EventRecord>(&record)?.event == Event::Broken {
-            // Written from outside the loop that broke; the next record begins another run.
+        if record.kind == Kind::Event && body::<EventRecord>(&record)?.event.is_outside_runs() {
             continue;
         }
         let Some(run) = &mut run else {
+            if archived {
+                // The run that this belongs to began in the archive.
+                continue;
+            }
             return Err(broken(&record, "the log does not begin with a run header".to_owned()));
         };
         let difference = run.next(&record)?;

@@ -1,11 +1,16 @@
 //! The tokio shell around the controller: it reads clocks, carries inputs in and effects out, and owns
 //! every connection. No rule of control lives here.
 
+#[cfg(feature = "parquet")]
+mod archive;
 mod memory;
+mod notify;
 mod shell;
 pub mod socket;
 mod stats;
+mod telemetry;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +29,8 @@ use crate::memory::Reading;
 use crate::memory::kernel::Kernel;
 use crate::prompt::{PromptError, Prompts};
 use crate::reason::{self, Backend, StartError};
-use crate::site::{Clock, Site, Source};
-use crate::{decision, hex};
+use crate::site::{Clock, Site};
+use crate::{decision, hex, sparkplug};
 use shell::Shell;
 
 /// What a console or an operator's query sees: the live state as JSON.
@@ -47,17 +52,21 @@ pub enum ServiceError {
     Socket { path: std::path::PathBuf, source: std::io::Error },
     #[error("console.listen {address}: {source}")]
     Console { address: String, source: std::io::Error },
+    #[error("telemetry.otlp: {0}")]
+    Telemetry(String),
     #[error("{0}; the plant was released and the audit log says so")]
     Broken(String),
 }
 
 /// How a run differs between service, demo and tests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Wait this long for the model before the first frame is handled; zero starts on the fallback.
     pub wait_for_model: Duration,
     /// A run made of simulated plant: shown wherever a person looks.
     pub simulated: bool,
+    /// Where the site came from, to be read again at SIGHUP.
+    pub site_file: Option<PathBuf>,
 }
 
 /// What a run leaves behind.
@@ -123,12 +132,25 @@ async fn operate(
     let socket_path = site.console.control_socket.clone();
     socket::listen(&socket_path, calls_tx.clone(), view.clone())
         .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
-    crate::console::serve(&setup, view, calls_tx)
+    crate::console::serve(&setup, view.clone(), calls_tx)
         .await
         .map_err(|source| ServiceError::Console { address: site.console.listen.clone(), source })?;
 
-    let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated);
+    // It makes a client that must not be made on this thread.
+    let traced = setup.clone();
+    let telemetry = tokio::task::spawn_blocking(move || telemetry::Telemetry::start(&traced.site))
+        .await
+        .map_err(|e| ServiceError::Telemetry(e.to_string()))?
+        .map_err(ServiceError::Telemetry)?;
+    let edge = sparkplug::node::start(site, view.clone())?;
+    let mut shell =
+        Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated, telemetry);
+    // A run without a site file has nothing to read again, and ends when its terminal does.
+    let mut hang_up = options.site_file.as_ref().map(|path| (path.clone(), hang_ups()));
     shell.begin(&facts).await;
+    notify::ready(site.name.as_str());
+    let mut archived = archiving(site);
+    let mut watchdog = notify::Watchdog::start();
 
     let mut tick = ticker(shell.tick_period());
     tokio::pin!(stop);
@@ -139,6 +161,9 @@ async fn operate(
             Some((number, result)) = replies.recv() => shell.on_reply(number, result).await,
             Some(call) = calls.recv() => shell.on_call(call).await,
             Some(reading) = next_reading(&mut readings) => shell.on_memory(&reading).await,
+            archived = next_archived(&mut archived) => shell.on_archived(archived).await,
+            path = hung_up(&mut hang_up) => shell.on_reload(&path).await,
+            () = watchdog.beat() => {}
             _ = tick.tick() => shell.on_tick().await,
         }
         if tick.period() != shell.tick_period() {
@@ -147,7 +172,11 @@ async fn operate(
             tick.reset();
         }
     };
-    let stats = shell.stop(why).await;
+    notify::stopping(&why);
+    let stats = Box::pin(shell.stop(why)).await;
+    if let Some(edge) = edge {
+        edge.close().await;
+    }
     if let Err(e) = std::fs::remove_file(&socket_path) {
         tracing::debug!(error = %e, "control socket");
     }
@@ -165,6 +194,58 @@ pub async fn stop_signal() -> String {
         _ = terminate.recv() => "SIGTERM".to_owned(),
         r = tokio::signal::ctrl_c() => r.map_or_else(|e| e.to_string(), |()| "Ctrl-C".to_owned()),
     }
+}
+
+/// One for each SIGHUP, which from now on no longer ends the process.
+fn hang_ups() -> mpsc::Receiver<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (tx, rx) = mpsc::channel(1);
+    match signal(SignalKind::hangup()) {
+        Ok(mut hang_up) => {
+            tokio::spawn(async move {
+                while hang_up.recv().await.is_some() {
+                    if tx.send(()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "SIGHUP will not be heard: the site file is read at start only"),
+    }
+    rx
+}
+
+type Archives = Option<mpsc::Receiver<audit::Archived>>;
+
+#[cfg(feature = "parquet")]
+fn archiving(site: &Site) -> Archives {
+    archive::start(&site.audit)
+}
+
+/// The site's checks have refused one that archives.
+#[cfg(not(feature = "parquet"))]
+fn archiving(_site: &Site) -> Archives {
+    None
+}
+
+/// The next archive; for ever away where nothing is archived.
+async fn next_archived(archived: &mut Archives) -> audit::Archived {
+    if let Some(rx) = archived
+        && let Some(archived) = rx.recv().await
+    {
+        return archived;
+    }
+    std::future::pending().await
+}
+
+/// The file to read again, at the next SIGHUP.
+async fn hung_up(hang_up: &mut Option<(PathBuf, mpsc::Receiver<()>)>) -> PathBuf {
+    if let Some((path, signals)) = hang_up
+        && signals.recv().await.is_some()
+    {
+        return path.clone();
+    }
+    std::future::pending().await
 }
 
 fn ticker(period: Duration) -> tokio::time::Interval {
@@ -207,8 +288,7 @@ fn answerer(reasoner: Backend) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>
 
 /// Whether decisions depend on what the broker delivers.
 fn lives_on_mqtt(site: &Site) -> bool {
-    site.clock == Clock::Frames
-        || site.signals.iter().any(|s| s.required && matches!(s.source, Source::Mqtt(_)))
+    site.clock == Clock::Frames || site.signals.iter().any(|s| s.required && s.source.is_by_broker())
 }
 
 /// Who runs what, for the first record.

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod journal;
+mod reload;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use tokio::sync::{mpsc, watch};
 use super::memory::Watch;
 use super::socket::Call;
 use super::stats::Stats;
+use super::telemetry::Telemetry;
 use super::{Question, View, header, lives_on_mqtt, source_link};
 use crate::actuate::{Outcome, Writer};
-use crate::audit::{Kind, Store};
+use crate::audit::{Archived, Kind, Store};
 use crate::clock::{self, Stopwatch};
 use crate::control::record::{Event, EventRecord};
 use crate::control::{Answer, Body, Controller, Effect, Input, Link, Setup};
@@ -57,6 +59,7 @@ pub(super) struct Shell {
     last_decision: serde_json::Value,
     headroom: Headrooms,
     answer: Option<Answer>,
+    telemetry: Option<Telemetry>,
 }
 
 impl Shell {
@@ -70,6 +73,7 @@ impl Shell {
         memory: Option<Watch>,
         view: watch::Sender<View>,
         simulated: bool,
+        telemetry: Option<Telemetry>,
     ) -> Self {
         let first = store.next_seq().unwrap_or(1);
         let site = &setup.site;
@@ -96,6 +100,7 @@ impl Shell {
             last_decision: serde_json::Value::Null,
             headroom: Headrooms::default(),
             answer: None,
+            telemetry,
         }
     }
 
@@ -248,6 +253,9 @@ impl Shell {
     }
 
     pub(super) async fn on_reply(&mut self, ask: u64, result: Result<Completion, Failure>) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.replied(result.as_ref().err().map(ToString::to_string));
+        }
         self.step(self.control_time(), Input::Reply { ask, result }).await;
         self.end_of_turn().await;
     }
@@ -260,6 +268,16 @@ impl Shell {
             watch.order(&change);
         }
         self.publish_view();
+    }
+
+    /// Once the log itself says where they are, old records leave it.
+    pub(super) async fn on_archived(&mut self, archived: Archived) {
+        self.step(self.control_time(), Input::Archived(archived.clone())).await;
+        if self.commit()
+            && let Err(error) = self.store.forget(&archived)
+        {
+            tracing::error!(%error, "archived records could not be taken out of the log");
+        }
     }
 
     pub(super) async fn on_call(&mut self, call: Call) {
@@ -291,6 +309,7 @@ impl Shell {
             }
         }
         self.commit();
+        self.telemetry.iter_mut().for_each(Telemetry::end_of_turn);
     }
 
     async fn carry_out(&mut self, now: Timestamp, effects: Vec<Effect>, inputs: &mut VecDeque<Input>) {
@@ -298,6 +317,7 @@ impl Shell {
             match effect {
                 Effect::Record(body) => self.record(now, &body),
                 Effect::Ask { ask, request } => {
+                    self.telemetry.iter_mut().for_each(Telemetry::asked);
                     // Capacity one, one question at a time: full means the last answer is still awaited.
                     if let Err(e) = self.ask.try_send((ask, request)) {
                         let failure = Failure::NotRunning { why: e.to_string() };
@@ -325,11 +345,16 @@ impl Shell {
     }
 
     async fn apply(&mut self, action: &SafeAction) -> Outcome {
-        match &self.writer {
+        let began = clock::now();
+        let outcome = match &self.writer {
             Some(writer) => writer.apply(action).await,
             // Without devices there are no registers, so no action has writes.
             None => Outcome { writes: Vec::new(), release_needed: !action.is_empty() },
+        };
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.wrote(clock::system(began), &outcome);
         }
+        outcome
     }
 
     async fn beat(&mut self, action: &SafeAction) {
@@ -400,6 +425,11 @@ impl Shell {
         }
         if let Some(mqtt) = self.mqtt {
             mqtt.close().await;
+        }
+        if let Some(telemetry) = self.telemetry
+            && let Err(e) = tokio::task::spawn_blocking(|| telemetry.close()).await
+        {
+            tracing::warn!(error = %e, "telemetry");
         }
         self.stats
     }

@@ -2,6 +2,7 @@
 //! and what to do; all complaints come at once.
 
 mod check;
+mod operations;
 mod registers;
 mod resolution;
 mod workload;
@@ -72,6 +73,7 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
         &mut model.prompts,
         &mut model.kept,
         &mut audit.checkpoint_file,
+        &mut audit.archive,
         &mut console.users,
         &mut rl.policy,
     ] {

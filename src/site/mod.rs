@@ -4,6 +4,7 @@
 mod limits;
 mod load;
 mod name;
+pub mod reload;
 mod settings;
 pub mod source;
 pub mod terms;
@@ -18,9 +19,9 @@ pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
 pub use settings::{
-    Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Resolution, Rl, Shortage,
+    Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Resolution, Rl, Shortage, Telemetry,
 };
-pub use source::{Device, Framing, Mqtt, Point, Source, Table, Tls, WordType};
+pub use source::{Device, EdgeMetric, Framing, Mqtt, Point, Source, Sparkplug, Table, Tls, WordType};
 pub use workload::{Place, Workload};
 
 use crate::units::{Finite, Unit};
@@ -52,6 +53,9 @@ pub struct Site {
     pub cadence: SignedDuration,
     #[serde(default)]
     pub mqtt: Option<Mqtt>,
+    /// What the agent says of itself as an edge node; it reads from edge nodes without this.
+    #[serde(default)]
+    pub sparkplug: Option<Sparkplug>,
     #[serde(default, rename = "device")]
     pub devices: Vec<Device>,
     #[serde(rename = "signal")]
@@ -82,6 +86,8 @@ pub struct Site {
     pub audit: Audit,
     #[serde(default)]
     pub console: Console,
+    #[serde(default)]
+    pub telemetry: Telemetry,
 }
 
 impl Site {
@@ -129,7 +135,7 @@ impl Site {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PlantKind {
     Air,
@@ -211,6 +217,36 @@ pub enum Role {
     ChillersOn,
     /// An announced load to come, in kW.
     LoadAhead,
+}
+
+impl Role {
+    pub const ALL: [Self; 25] = [
+        Self::ItInlet,
+        Self::Chws,
+        Self::Chwr,
+        Self::CrahSupply,
+        Self::LiquidSupply,
+        Self::LiquidReturn,
+        Self::Bath,
+        Self::FacilitySupply,
+        Self::FacilityReturn,
+        Self::ChipTemp,
+        Self::ItLoad,
+        Self::RoomDryBulb,
+        Self::RoomHumidity,
+        Self::RoomDewPoint,
+        Self::OutdoorDryBulb,
+        Self::OutdoorWetBulb,
+        Self::Flow,
+        Self::DiffPressure,
+        Self::FanSpeed,
+        Self::PumpSpeed,
+        Self::ValvePosition,
+        Self::CoolingPower,
+        Self::FacilityPower,
+        Self::ChillersOn,
+        Self::LoadAhead,
+    ];
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

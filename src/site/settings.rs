@@ -281,6 +281,15 @@ impl Default for Fallback {
     }
 }
 
+/// What is told to those who run the services of a site; `docs/operations.md`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`:
+    /// each decision becomes a trace. Nothing is sent when absent.
+    pub otlp: Option<String>,
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
@@ -291,6 +300,10 @@ pub struct Audit {
     pub checkpoint_every: u32,
     /// Checkpoints are also appended here, which should be another disk or machine.
     pub checkpoint_file: Option<PathBuf>,
+    /// Folder for records that have left the log, as compressed Parquet with a proof beside each file.
+    pub archive: Option<PathBuf>,
+    /// Records older than this are moved there, once a day. Everything stays in the log when absent.
+    pub keep_days: Option<u32>,
 }
 
 impl Default for Audit {
@@ -300,6 +313,8 @@ impl Default for Audit {
             key: PathBuf::from("isotherm-audit.key"),
             checkpoint_every: 256,
             checkpoint_file: None,
+            archive: None,
+            keep_days: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
+use crate::sparkplug::NodeId;
 use crate::units::{Finite, Unit};
 
 /// The broker. A password comes from the environment or a file, never from here.
@@ -128,7 +129,57 @@ pub enum Framing {
 #[serde(untagged)]
 pub enum Source {
     Mqtt(Topic),
+    Sparkplug(EdgeMetric),
     Modbus(Point),
+}
+
+impl Source {
+    /// Whether it takes the broker.
+    #[must_use]
+    pub fn is_by_broker(&self) -> bool {
+        match self {
+            Self::Mqtt(_) | Self::Sparkplug(_) => true,
+            Self::Modbus(_) => false,
+        }
+    }
+}
+
+/// A metric of a Sparkplug B edge node, or of a device behind one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeMetric {
+    /// `GROUP/NODE`, or `GROUP/NODE/DEVICE`.
+    pub sparkplug: String,
+    /// Its name at birth.
+    pub metric: String,
+    /// The unit on the wire, where it differs from the signal's.
+    #[serde(default)]
+    pub unit: Option<Unit>,
+}
+
+impl EdgeMetric {
+    /// The node and, where there is one, the device; `None` when `sparkplug` is not an address.
+    #[must_use]
+    pub fn node(&self) -> Option<(NodeId, Option<String>)> {
+        let parts: Vec<&str> = self.sparkplug.split('/').collect();
+        let sound = parts.iter().all(|p| !p.is_empty() && !p.contains(['+', '#']));
+        let id = |group: &str, node: &str| NodeId { group: group.to_owned(), node: node.to_owned() };
+        match parts.as_slice() {
+            [group, node] if sound => Some((id(group, node), None)),
+            [group, node, device] if sound => Some((id(group, node), Some((*device).to_owned()))),
+            _ => None,
+        }
+    }
+}
+
+/// The agent as a Sparkplug B edge node of its own, on the site's broker.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sparkplug {
+    pub group: String,
+    /// Defaults to `isotherm-SITE`.
+    #[serde(default)]
+    pub node: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Name, Role, Site};
+use crate::units::Unit;
 
 /// Something that has a value.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -114,6 +115,22 @@ impl Phrases {
 
 const SETPOINT_SUFFIXES: [&str; 3] = ["setpoint", "sp", "set point"];
 
+/// The role whose term is the longest in a name of these words (lower case), and that term.
+#[must_use]
+pub fn role_of(name: &[String]) -> Option<(Role, &'static str)> {
+    let in_name = |term: &&str| {
+        let term = words(term);
+        name.windows(term.len().max(1)).any(|w| w == term)
+    };
+    Role::ALL
+        .into_iter()
+        .filter_map(|role| {
+            let longest = role_terms(role).iter().filter(|t| in_name(t)).max_by_key(|t| t.len())?;
+            Some((role, *longest))
+        })
+        .max_by_key(|(_, term)| term.len())
+}
+
 /// The usual terms of a role in plant rooms.
 fn role_terms(role: Role) -> &'static [&'static str] {
     match role {
@@ -193,6 +210,33 @@ fn role_terms(role: Role) -> &'static [&'static str] {
         Role::FacilityPower => &["facility power", "total power"],
         Role::ChillersOn => &["chillers", "chillers on", "chillers running"],
         Role::LoadAhead => &["announced load", "load ahead", "coming load", "scheduled load", "planned load"],
+    }
+}
+
+/// The units in which a role can be measured; `None` when any will do.
+#[must_use]
+pub fn role_units(role: Role) -> Option<&'static [Unit]> {
+    match role {
+        Role::ItInlet
+        | Role::Chws
+        | Role::Chwr
+        | Role::CrahSupply
+        | Role::LiquidSupply
+        | Role::LiquidReturn
+        | Role::Bath
+        | Role::FacilitySupply
+        | Role::FacilityReturn
+        | Role::ChipTemp
+        | Role::RoomDryBulb
+        | Role::RoomDewPoint
+        | Role::OutdoorDryBulb
+        | Role::OutdoorWetBulb => Some(&[Unit::DegC]),
+        Role::ItLoad | Role::CoolingPower | Role::FacilityPower | Role::LoadAhead => Some(&[Unit::Kilowatt]),
+        Role::RoomHumidity => Some(&[Unit::RelativeHumidity]),
+        Role::Flow => Some(&[Unit::LitrePerMinute]),
+        Role::DiffPressure => Some(&[Unit::KilopascalGauge]),
+        Role::ChillersOn => Some(&[Unit::Count]),
+        Role::FanSpeed | Role::PumpSpeed | Role::ValvePosition => None,
     }
 }
 

@@ -91,6 +91,8 @@ pub(crate) struct Rig {
     publisher: AsyncClient,
     acks: mpsc::UnboundedReceiver<Timestamp>,
     now: Timestamp,
+    /// Of the agent, beside the test's own.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 pub(crate) const SAMPLE: SignedDuration = SignedDuration::from_secs(15);
@@ -161,7 +163,7 @@ impl Rig {
         let agent = None;
         let (publisher, acks) = connect(&broker);
         let now = "2026-07-01T12:00:00Z".parse().unwrap();
-        Some(Self { dir, broker, plc, model, agent, publisher, acks, now })
+        Some(Self { dir, broker, plc, model, agent, publisher, acks, now, environment: Vec::new() })
     }
 
     /// The process that the log last named as ready to answer, dead or alive.
@@ -343,19 +345,48 @@ impl Rig {
         soon("the agent ends", agent.wait()).await.unwrap()
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let pid = i32::try_from(self.agent.as_ref().unwrap().id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
+    /// What the agent's console answers.
+    pub(crate) async fn http(&self, path: &str) -> String {
+        let log = self.log();
+        let base = log.split("console on ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let url = format!("{}{path}", base.trim_end_matches('/'));
+        rustls::crypto::ring::default_provider().install_default().ok();
+        reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("stderr.txt")).unwrap()
     }
 
     /// Starts the agent again, on the same log.
     pub(crate) async fn restart(&mut self) {
-        self.agent = Some(spawn(&self.dir));
+        self.agent = Some(spawn(&self.dir, &self.environment));
         self.listen_again().await;
     }
 
     /// Runs `isotherm` with these arguments in the rig's folder.
     pub(crate) async fn cli(&self, args: &[&str]) -> (i32, String, String) {
-        let output = soon("the command ends", isotherm_command(&self.dir).args(args).output()).await.unwrap();
+        let output =
+            soon("the command ends", isotherm_command(&self.dir).args(args).stdin(Stdio::null()).output())
+                .await
+                .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
@@ -374,13 +405,14 @@ fn isotherm_command(dir: &tempfile::TempDir) -> Command {
     command
 }
 
-fn spawn(dir: &tempfile::TempDir) -> Child {
+fn spawn(dir: &tempfile::TempDir, environment: &[(String, String)]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.path().join("stderr.txt")).unwrap();
     isotherm_command(dir)
         .args(["run", "--site", "site.toml"])
         .stdout(Stdio::null())
         .stderr(log)
         .env("NO_COLOR", "1")
+        .envs(environment.iter().cloned())
         .spawn()
         .unwrap()
 }

@@ -5,20 +5,25 @@
     reason = "a test that meets the unexpected should stop right there"
 )]
 
+mod accept;
 mod agent;
 mod audit;
 mod bench;
+mod book;
 mod cli;
 mod console;
+mod init;
 mod memory;
 mod modbus;
 mod mqtt;
+mod operations;
 mod outages;
 mod peers;
 mod policies;
 mod reason;
 mod resolution;
 mod sites;
+mod sparkplug;
 mod trace;
 mod words;
 mod workload;

@@ -428,7 +428,8 @@ async fn a_panic_ends_in_release() {
     site.audit.path = audit;
     site.audit.key = key;
     site.console.control_socket = rig.dir.path().join("second.sock");
-    let options = isotherm::service::Options { wait_for_model: Duration::ZERO, simulated: true };
+    let options =
+        isotherm::service::Options { wait_for_model: Duration::ZERO, simulated: true, site_file: None };
     let bomb = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         panic!("made to panic by the test")

@@ -38,8 +38,14 @@ impl Bus {
     /// request, and a device that cannot be reached is an error of that request alone.
     #[must_use]
     pub fn open(site: &Site) -> Self {
+        Self::to(&site.devices)
+    }
+
+    /// The same for devices that no site file names yet.
+    #[must_use]
+    pub fn to(devices: &[Device]) -> Self {
         let mut endpoints: Vec<Vec<&Device>> = Vec::new();
-        for device in &site.devices {
+        for device in devices {
             let shared = endpoints.iter_mut().find(|devices| {
                 devices.first().is_some_and(|d| {
                     d.host == device.host && d.port == device.port && d.framing == device.framing

@@ -158,7 +158,7 @@ fn blocks(site: &Site, device: &Device) -> Vec<Block> {
     };
     let signals = site.signals.iter().filter_map(|s| match &s.source {
         Source::Modbus(point) => value(&s.name, point, s.unit, false),
-        Source::Mqtt(_) => None,
+        Source::Mqtt(_) | Source::Sparkplug(_) => None,
     });
     let registers = site.setpoints.iter().filter_map(|s| value(&s.name, &s.register, s.unit, false));
     let active = site

@@ -40,13 +40,19 @@ pub enum ConfigError {
 pub(super) fn options(site: &Site) -> Result<MqttOptions, ConfigError> {
     let mqtt = site.mqtt.as_ref().ok_or(ConfigError::NoBroker)?;
     let id = mqtt.client_id.clone().unwrap_or_else(|| format!("isotherm-{}", site.name));
+    let mut options = client(mqtt, id)?;
+    options.set_last_will(LastWill::new(super::status_topic(site), OFFLINE, QoS::AtLeastOnce, true));
+    Ok(options)
+}
+
+/// The same for a client that says nothing of a site.
+pub(crate) fn client(mqtt: &Mqtt, id: String) -> Result<MqttOptions, ConfigError> {
     let mut options = MqttOptions::new(id, mqtt.host.clone(), mqtt.port);
     options
         .set_keep_alive(KEEP_ALIVE)
         .set_clean_session(true)
         .set_inflight(IN_FLIGHT)
-        .set_max_packet_size(MAX_PACKET, MAX_PACKET)
-        .set_last_will(LastWill::new(super::status_topic(site), OFFLINE, QoS::AtLeastOnce, true));
+        .set_max_packet_size(MAX_PACKET, MAX_PACKET);
     if let Some(user) = &mqtt.username {
         options.set_credentials(user.clone(), password(mqtt)?);
     }

@@ -5,9 +5,11 @@
 //! requests, packet ids that collide) can follow into the next one.
 
 mod config;
+mod edge;
 mod queue;
 mod route;
 mod session;
+mod survey;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,8 +19,10 @@ use rumqttc::{AsyncClient, QoS};
 use tokio::task::JoinHandle;
 
 pub use self::config::ConfigError;
+pub(crate) use self::config::client as client_options;
 pub use self::queue::Events;
 use self::session::Session;
+pub use self::survey::{Message, SurveyError, survey};
 use crate::ingest::Reading;
 use crate::ingest::payload::Malformed;
 use crate::site::Site;

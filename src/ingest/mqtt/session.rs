@@ -9,13 +9,16 @@ use rumqttc::{
 };
 use tokio::time::Instant;
 
+use super::edge::Edges;
 use super::queue::Sink;
 use super::route::Routes;
 use super::{ONLINE, SourceEvent};
 use crate::clock;
 use crate::ingest::backoff::Backoff;
 use crate::ingest::{Origin, Reading};
-use crate::site::{Clock, Site};
+use crate::site::{Clock, Name, Site};
+use crate::sparkplug::NodeId;
+use crate::sparkplug::host::{self, Heard, Node};
 
 /// Requests of ours that may wait for the connection.
 const REQUESTS: usize = 1024;
@@ -33,6 +36,7 @@ struct Inner {
     options: MqttOptions,
     status_topic: String,
     routes: Routes,
+    edges: Edges,
     /// Where jobs are announced.
     jobs: Option<String>,
     clock: Clock,
@@ -47,6 +51,9 @@ struct State {
     /// With `clock = "frames"`: the time of the last frame.
     frame_time: Option<Timestamp>,
     topics: BTreeMap<String, Topic>,
+    /// Edge nodes, and the last reading of each signal that comes from one.
+    nodes: BTreeMap<NodeId, Node>,
+    told: BTreeMap<Name, Reading>,
     closing: bool,
 }
 
@@ -66,17 +73,20 @@ impl Session {
         client: Arc<Mutex<Option<AsyncClient>>>,
         sink: Sink,
     ) -> Self {
-        let routes = Routes::new(site);
-        let topics = routes.topics().map(|t| (t.clone(), Topic::default())).collect();
+        let (routes, edges) = (Routes::new(site), Edges::new(site));
+        let watched = routes.topics().cloned().chain(edges.nodes().map(NodeId::filter));
+        let topics = watched.map(|t| (t, Topic::default())).collect();
+        let nodes = edges.nodes().map(|id| (id.clone(), Node::default())).collect();
         Self(Arc::new(Inner {
             options,
             status_topic: super::status_topic(site),
             routes,
+            edges,
             jobs: site.workload.topic.clone(),
             clock: site.clock,
             watchdog: site.mqtt.as_ref().map(|m| m.watchdog.unsigned_abs()).unwrap_or_default(),
             client,
-            state: Mutex::new(State { topics, ..State::default() }),
+            state: Mutex::new(State { topics, nodes, ..State::default() }),
             sink,
         }))
     }
@@ -146,8 +156,7 @@ impl Session {
             topic.heard = Some(now);
             topic.reported_silent = false;
         }
-        let filters: Vec<_> =
-            self.topics().map(|t| SubscribeFilter::new(t.clone(), QoS::AtLeastOnce)).collect();
+        let filters: Vec<_> = self.topics().map(|t| SubscribeFilter::new(t, QoS::AtLeastOnce)).collect();
         let nothing_to_wait_for = filters.is_empty();
         let subscribed = nothing_to_wait_for || client.try_subscribe_many(filters).is_ok();
         let said = client.try_publish(self.0.status_topic.as_str(), QoS::AtLeastOnce, true, ONLINE).is_ok();
@@ -156,6 +165,13 @@ impl Session {
             tracing::error!("the broker's connection took no requests");
         }
         self.set_client(Some(client.clone()));
+        // Births are not kept by the broker, and an unchanged value is not said again.
+        for id in self.0.edges.nodes() {
+            if let Some(node) = self.state().nodes.get_mut(id) {
+                node.reconnected(now);
+            }
+            ask_for_births(client, id);
+        }
         if nothing_to_wait_for {
             self.0.sink.push(SourceEvent::Up);
         }
@@ -173,8 +189,76 @@ impl Session {
     }
 
     /// In the order in which they are subscribed.
-    fn topics(&self) -> impl Iterator<Item = &String> {
-        self.0.routes.topics().chain(&self.0.jobs)
+    fn topics(&self) -> impl Iterator<Item = String> {
+        let edges = self.0.edges.nodes().map(NodeId::filter);
+        self.0.routes.topics().chain(&self.0.jobs).cloned().chain(edges)
+    }
+
+    /// A message of an edge node.
+    fn edge(&self, id: &NodeId, topic: &host::Topic<'_>, payload: &[u8]) {
+        let now = clock::monotonic();
+        let mut state = self.state();
+        let State { nodes, told, topics, frame_time, .. } = &mut *state;
+        let Some(node) = nodes.get_mut(id) else { return };
+        let received = match self.0.clock {
+            Clock::Wall => Some(clock::now()),
+            Clock::Frames => *frame_time,
+        };
+        if let Some(watched) = topics.get_mut(&id.filter()) {
+            watched.heard = Some(now);
+            watched.reported_silent = false;
+        }
+        let mut readings = Vec::new();
+        let mut asks = None;
+        for heard in node.hear(topic, payload, now) {
+            match (heard, received) {
+                (Heard::AskRebirth { why }, _) => asks = Some(why),
+                (Heard::Value { metric, value }, Some(received)) => {
+                    let new = self.0.edges.readings(id, &metric, &value, received, false);
+                    told.extend(new.iter().map(|r| (r.name.clone(), r.clone())));
+                    readings.extend(new);
+                }
+                // What it said last is not to be believed any more.
+                (Heard::Dead { device }, Some(received)) => {
+                    for name in self.0.edges.names(id, device.as_deref()) {
+                        let Some(last) = told.get_mut(name) else { continue };
+                        last.origin.flagged = true;
+                        readings.push(Reading { time: received, received, ..last.clone() });
+                    }
+                }
+                // Frames are the clock, and none has come yet.
+                (Heard::Value { .. } | Heard::Dead { .. }, None) => {}
+            }
+        }
+        drop(state);
+        if let Some(why) = asks {
+            tracing::info!(group = id.group, node = id.node, why, "an edge node is asked for its births");
+            let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(client) = client {
+                ask_for_births(&client, id);
+            }
+        }
+        if !readings.is_empty() {
+            self.0.sink.push(SourceEvent::Readings { time: None, readings });
+        }
+    }
+
+    /// Nodes say what changes: what has not changed is still so, while its node lives.
+    fn keep_alive(&self, state: &State, now: Instant) {
+        if self.0.clock != Clock::Wall {
+            return;
+        }
+        let received = clock::now();
+        let standing = |(id, node): (&NodeId, &Node)| {
+            let values = node.standing(now, self.0.watchdog);
+            values
+                .flat_map(|(metric, value)| self.0.edges.readings(id, metric, value, received, true))
+                .collect::<Vec<_>>()
+        };
+        let readings: Vec<Reading> = state.nodes.iter().flat_map(standing).collect();
+        if !readings.is_empty() {
+            self.0.sink.push(SourceEvent::Readings { time: None, readings });
+        }
     }
 
     fn message(&self, message: &Publish) {
@@ -186,6 +270,13 @@ impl Session {
                 );
             } else {
                 self.0.sink.push(SourceEvent::Announced(message.payload.to_vec()));
+            }
+            return;
+        }
+        if let Some((id, topic)) = host::parse(&message.topic) {
+            // A kept message is of some earlier life.
+            if !message.retain {
+                self.edge(&id, &topic, &message.payload);
             }
             return;
         }
@@ -254,6 +345,9 @@ impl Session {
             if state.closing {
                 return;
             }
+            if connected {
+                self.keep_alive(&state, now);
+            }
             for (name, topic) in state.topics.iter_mut().filter(|_| connected) {
                 let silent = topic.heard.is_some_and(|at| now - at > limit);
                 if silent && !topic.reported_silent {
@@ -263,5 +357,17 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+fn ask_for_births(client: &AsyncClient, id: &NodeId) {
+    let now_ms = u64::try_from(clock::now().as_millisecond()).unwrap_or(0);
+    let (topic, payload) = id.rebirth_request(now_ms);
+    if client.try_publish(topic, QoS::AtLeastOnce, false, payload).is_err() {
+        tracing::warn!(
+            group = id.group,
+            node = id.node,
+            "the broker's connection took no request for births"
+        );
     }
 }

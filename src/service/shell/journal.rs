@@ -28,6 +28,7 @@ impl Shell {
     /// Keeps what the console and the decision topic show.
     fn follow(&mut self, body: &Body, text: &str) {
         if let Body::Decision(d) = body {
+            self.telemetry.iter_mut().for_each(|t| t.decided(d));
             tracing::info!(by = ?d.verdict.by, disposition = ?d.disposition, intervened = d.verdict.intervened, "decision");
             self.last_decision = serde_json::from_str(text).unwrap_or_default();
             self.publish("decision", text);

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::Problem;
 use crate::register;
 use crate::site::source::{Source, Table, WordType};
+use crate::site::terms::role_units;
 use crate::site::{Backend, Clock, Role, Setpoint, Signal, Site};
 use crate::units::{Finite, Unit};
 
@@ -36,6 +37,7 @@ impl<'a> Checker<'a> {
         self.memory(site);
         self.resolution(site);
         self.console(site);
+        self.operations(site);
         self.problems
     }
 
@@ -78,11 +80,17 @@ impl<'a> Checker<'a> {
         if site.signals.is_empty() {
             self.top("signal", "expected at least one [[signal]]: without measurements nothing is decided");
         }
-        let needs_mqtt = site.signals.iter().any(|s| matches!(s.source, Source::Mqtt(_)));
+        let needs_mqtt = site.sparkplug.is_some() || site.signals.iter().any(|s| s.source.is_by_broker());
         if needs_mqtt && site.mqtt.is_none() {
-            self.top("mqtt", "signals are read from topics but there is no [mqtt] table: add host and port");
+            self.top("mqtt", "there are topics or Sparkplug but there is no [mqtt] table: add host and port");
         }
-        if site.clock == Clock::Frames && !needs_mqtt {
+        if let Some(s) = &site.sparkplug {
+            let parts = [Some(&s.group), s.node.as_ref()].into_iter().flatten();
+            if parts.into_iter().any(|p| p.is_empty() || p.contains(['/', '+', '#'])) {
+                self.top("sparkplug.group", "expected group and node without '/', '+' and '#'");
+            }
+        }
+        if site.clock == Clock::Frames && !site.signals.iter().any(|s| matches!(s.source, Source::Mqtt(_))) {
             self.top("clock", "\"frames\" takes the time from frames on MQTT, but no signal comes from a topic: use \"wall\"");
         }
         if site.link.heartbeat.is_some() && site.link.enable.is_none() {
@@ -148,6 +156,12 @@ impl<'a> Checker<'a> {
                     );
                 }
                 self.convertible(name, &field("source.unit"), t.unit, s.unit);
+            }
+            Source::Sparkplug(e) => {
+                if e.node().is_none() {
+                    self.at(name, field("source.sparkplug"), "expected GROUP/NODE or GROUP/NODE/DEVICE");
+                }
+                self.convertible(name, &field("source.unit"), e.unit, s.unit);
             }
             Source::Modbus(p) => self.point(site, name, &field("source"), p, s.unit),
         }
@@ -373,30 +387,4 @@ fn is_name_line(line: &str, name: &str) -> bool {
         let quote = v.chars().next().unwrap_or('"');
         v.trim_start_matches(quote).strip_prefix(name).is_some_and(|rest| rest.starts_with(quote))
     })
-}
-
-/// The units in which a role can be measured; `None` when any will do.
-fn role_units(role: Role) -> Option<&'static [Unit]> {
-    match role {
-        Role::ItInlet
-        | Role::Chws
-        | Role::Chwr
-        | Role::CrahSupply
-        | Role::LiquidSupply
-        | Role::LiquidReturn
-        | Role::Bath
-        | Role::FacilitySupply
-        | Role::FacilityReturn
-        | Role::ChipTemp
-        | Role::RoomDryBulb
-        | Role::RoomDewPoint
-        | Role::OutdoorDryBulb
-        | Role::OutdoorWetBulb => Some(&[Unit::DegC]),
-        Role::ItLoad | Role::CoolingPower | Role::FacilityPower | Role::LoadAhead => Some(&[Unit::Kilowatt]),
-        Role::RoomHumidity => Some(&[Unit::RelativeHumidity]),
-        Role::Flow => Some(&[Unit::LitrePerMinute]),
-        Role::DiffPressure => Some(&[Unit::KilopascalGauge]),
-        Role::ChillersOn => Some(&[Unit::Count]),
-        Role::FanSpeed | Role::PumpSpeed | Role::ValvePosition => None,
-    }
 }

@@ -114,6 +114,6 @@ fn a_copy_of_a_live_log_with_its_wal_is_whole() {
     // The file alone is an older state, or none at all; it must not pass for this one.
     let alone = dir.path().join("alone.db");
     fs::copy(&config.path, &alone).unwrap();
-    let options = Options { against: vec![checkpoint], public_key: None };
+    let options = Options { against: vec![checkpoint], ..Options::default() };
     assert!(!verify(&alone, &options).unwrap().ok);
 }

@@ -1,5 +1,7 @@
 //! The audit log from outside: files, processes, disks and other people's programs.
 
+#[cfg(feature = "parquet")]
+mod archive;
 mod cli;
 mod crash;
 mod disk;
@@ -29,7 +31,7 @@ fn config(dir: &Path) -> site::Audit {
         path: dir.join("audit.db"),
         key: dir.join("audit.key"),
         checkpoint_every: 8,
-        checkpoint_file: None,
+        ..site::Audit::default()
     }
 }
 

@@ -360,7 +360,7 @@ fn a_checkpoint_kept_elsewhere_shows_what_was_cut() {
         store.commit().unwrap();
     }
     store.close().unwrap();
-    let options = Options { against: read_checkpoints(&file).unwrap(), public_key: None };
+    let options = Options { against: read_checkpoints(&file).unwrap(), ..Options::default() };
     assert_eq!(options.against.len(), 4);
     let report = verify(&config.path, &options).unwrap();
     assert!(report.ok, "{:?}", report.problems);
@@ -389,7 +389,7 @@ fn a_key_kept_elsewhere_shows_a_log_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = closed_log(dir.path(), 20);
     assert_verifies(&path);
-    let options = Options { against: vec![], public_key: mine };
+    let options = Options { public_key: mine, ..Options::default() };
     assert!(verify(base(), &options).unwrap().ok);
     let report = verify(&path, &options).unwrap();
     assert!(report.key_given && !report.ok);

@@ -1,0 +1,45 @@
+//! The site file read anew while the plant is held.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Shell;
+use crate::control::Input;
+use crate::site::{self, Site};
+
+impl Shell {
+    /// Takes over the limits of the site file as it is now: all of them or, if the file does not pass or
+    /// changes anything else, none. Either way it is in the log.
+    pub(in crate::service) async fn on_reload(&mut self, path: &Path) {
+        let (detail, site) = match read(path, &self.setup.site) {
+            Ok((detail, site)) => {
+                tracing::info!(%detail, "the site's limits change");
+                (detail, Some(Box::new(site)))
+            }
+            Err(why) => {
+                tracing::error!(%why, "the site file is not taken over; what was in force stays");
+                (why, None)
+            }
+        };
+        self.step(self.control_time(), Input::Reload { detail, site }).await;
+        // Not so when it could not be recorded.
+        if !Arc::ptr_eq(&self.setup, self.controller.setup()) {
+            self.setup = self.controller.setup().clone();
+            self.assembler.go_by(&self.setup.site);
+        }
+        self.publish_view();
+    }
+}
+
+/// What changes, and the site with it; or why nothing does.
+fn read(path: &Path, running: &Site) -> Result<(String, Site), String> {
+    let read = site::load(path).map_err(|e| e.to_string())?;
+    let found = site::reload::difference(running, &read);
+    if !found.others.is_empty() {
+        return Err(format!("needs a restart: {}", found.others.join("; ")));
+    }
+    if found.limits.is_empty() {
+        return Err("the limits are as they were".to_owned());
+    }
+    Ok((found.limits.join("; "), Site { mode: running.mode, ..read }))
+}

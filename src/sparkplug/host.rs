@@ -1,0 +1,384 @@
+//! What a host knows of edge nodes: pure. Messages go in; values, deaths and requests come out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::payload::{Metric, Payload};
+use super::{BD_SEQ, NAMESPACE, NodeId, REBIRTH};
+use crate::units::Finite;
+
+/// A node is not asked again for its births sooner than this.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// Which metric: the node's own, or one of a device's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MetricId {
+    pub device: Option<String>,
+    pub name: String,
+}
+
+/// What a message leads to.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Heard {
+    Value {
+        metric: MetricId,
+        value: Sampled,
+    },
+    /// Nothing of the node, or of one of its devices, is to be believed until the next birth.
+    Dead {
+        device: Option<String>,
+    },
+    /// The node has to be asked for its births: something was missed.
+    AskRebirth {
+        why: &'static str,
+    },
+}
+
+/// A value as its node gave it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Sampled {
+    pub value: Finite,
+    /// Milliseconds since 1970, where the node says when.
+    pub time_ms: Option<u64>,
+    /// The node itself does not believe it.
+    pub flagged: bool,
+}
+
+/// One edge node, as its host sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// Since its birth; `None` before, and after its death.
+    life: Option<Life>,
+    asked: Option<Instant>,
+    heard: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Life {
+    bd_seq: Option<u64>,
+    /// Of the last message.
+    seq: u64,
+    /// What births said of each number.
+    aliases: BTreeMap<u64, MetricId>,
+    datatypes: BTreeMap<MetricId, u32>,
+    devices: BTreeMap<String, bool>,
+    /// The last value of each metric that had one.
+    values: BTreeMap<MetricId, Sampled>,
+}
+
+/// The parts of a topic below a node's group.
+pub(crate) struct Topic<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) device: Option<&'a str>,
+}
+
+/// The node that a topic is of, if it is one of Sparkplug's.
+pub(crate) fn parse(topic: &str) -> Option<(NodeId, Topic<'_>)> {
+    let mut parts = topic.split('/');
+    let (namespace, group, kind, node) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let device = parts.next();
+    let whole = namespace == NAMESPACE && parts.next().is_none();
+    whole.then(|| (NodeId { group: group.to_owned(), node: node.to_owned() }, Topic { kind, device }))
+}
+
+impl Node {
+    pub(crate) fn hear(&mut self, topic: &Topic<'_>, payload: &[u8], now: Instant) -> Vec<Heard> {
+        let Ok(payload) = Payload::read(payload) else {
+            return self.ask(now, "a payload that is not Sparkplug's");
+        };
+        match (topic.kind, topic.device) {
+            ("NDEATH", None) => return self.node_death(&payload),
+            // Commands are others' business, our own requests among them.
+            ("NCMD" | "DCMD" | "STATE", _) => return Vec::new(),
+            _ => self.heard = Some(now),
+        }
+        match (topic.kind, topic.device) {
+            ("NBIRTH", None) => self.node_birth(&payload),
+            ("DBIRTH", Some(device)) => self.device_birth(device, &payload, now),
+            ("DDEATH", Some(device)) => self.device_death(device, &payload, now),
+            ("NDATA", None) | ("DDATA", Some(_)) => self.data(topic.device, &payload, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The values of a node that lives and was heard within `silence`: unchanged is not unknown.
+    pub(crate) fn standing(
+        &self,
+        now: Instant,
+        silence: Duration,
+    ) -> impl Iterator<Item = (&MetricId, &Sampled)> {
+        let alive = self.heard.is_some_and(|at| now - at <= silence);
+        self.life.iter().filter(move |_| alive).flat_map(|life| &life.values)
+    }
+
+    /// The connection was lost: what happened meanwhile is not known.
+    pub(crate) fn reconnected(&mut self, now: Instant) {
+        self.life = None;
+        self.asked = Some(now);
+    }
+
+    fn ask(&mut self, now: Instant, why: &'static str) -> Vec<Heard> {
+        if self.asked.is_some_and(|at| now - at < ASK_EVERY) {
+            return Vec::new();
+        }
+        self.asked = Some(now);
+        vec![Heard::AskRebirth { why }]
+    }
+
+    fn node_birth(&mut self, payload: &Payload) -> Vec<Heard> {
+        let bd_seq = payload.metric(BD_SEQ).and_then(|m| m.number(None)).map(|n| n.get() as u64);
+        let mut life = Life {
+            bd_seq,
+            seq: payload.seq.unwrap_or(0),
+            aliases: BTreeMap::new(),
+            datatypes: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            values: BTreeMap::new(),
+        };
+        let heard = life.born(None, payload);
+        self.life = Some(life);
+        self.asked = None;
+        // What its devices were before this is over.
+        std::iter::once(Heard::Dead { device: None }).chain(heard).collect()
+    }
+
+    /// Only the death that belongs to this birth counts: the broker may say an older one late.
+    fn node_death(&mut self, payload: &Payload) -> Vec<Heard> {
+        let said = payload.metric(BD_SEQ).and_then(|m| m.number(None)).map(|n| n.get() as u64);
+        let ours = self.life.as_ref().is_some_and(|life| life.bd_seq == said);
+        if !ours {
+            return Vec::new();
+        }
+        self.life = None;
+        vec![Heard::Dead { device: None }]
+    }
+
+    fn device_birth(&mut self, device: &str, payload: &Payload, now: Instant) -> Vec<Heard> {
+        let mut heard = self.follow(payload, now);
+        if let Some(life) = &mut self.life {
+            life.devices.insert(device.to_owned(), true);
+            heard.extend(life.born(Some(device), payload));
+        }
+        heard
+    }
+
+    fn device_death(&mut self, device: &str, payload: &Payload, now: Instant) -> Vec<Heard> {
+        let mut heard = self.follow(payload, now);
+        if let Some(life) = &mut self.life {
+            life.devices.insert(device.to_owned(), false);
+            life.values.retain(|metric, _| metric.device.as_deref() != Some(device));
+            heard.push(Heard::Dead { device: Some(device.to_owned()) });
+        }
+        heard
+    }
+
+    fn data(&mut self, device: Option<&str>, payload: &Payload, now: Instant) -> Vec<Heard> {
+        let mut heard = self.follow(payload, now);
+        let Some(life) = &mut self.life else { return heard };
+        if device.is_some_and(|d| life.devices.get(d) != Some(&true)) {
+            heard.extend(self.ask(now, "data of a device whose birth was not heard"));
+            return heard;
+        }
+        let (values, unknown) = life.values_of(device, payload);
+        heard.extend(values);
+        if unknown {
+            heard.extend(self.ask(now, "a number that no birth has named"));
+        }
+        heard
+    }
+
+    /// Whether the message is the one after the last.
+    fn follow(&mut self, payload: &Payload, now: Instant) -> Vec<Heard> {
+        let Some(life) = &mut self.life else {
+            return self.ask(now, "a message of a node whose birth was not heard");
+        };
+        let expected = (life.seq + 1) % 256;
+        let Some(seq) = payload.seq else { return Vec::new() };
+        life.seq = seq;
+        if seq == expected { Vec::new() } else { self.ask(now, "a message was missed") }
+    }
+}
+
+impl Life {
+    fn born(&mut self, device: Option<&str>, payload: &Payload) -> Vec<Heard> {
+        for metric in &payload.metrics {
+            let Some(name) = &metric.name else { continue };
+            let id = MetricId { device: device.map(str::to_owned), name: name.clone() };
+            if let Some(alias) = metric.alias {
+                self.aliases.insert(alias, id.clone());
+            }
+            if let Some(datatype) = metric.datatype {
+                self.datatypes.insert(id, datatype);
+            }
+        }
+        self.values_of(device, payload).0
+    }
+
+    /// Values, and whether there was a number without a name.
+    fn values_of(&mut self, device: Option<&str>, payload: &Payload) -> (Vec<Heard>, bool) {
+        let mut unknown = false;
+        let mut heard = Vec::new();
+        for metric in &payload.metrics {
+            let id = self.id(device, metric);
+            unknown |= id.is_none();
+            let Some(id) = id.filter(|id| id.name != BD_SEQ && id.name != REBIRTH) else { continue };
+            // What was true once is not what is true now.
+            if metric.is_historical == Some(true) {
+                continue;
+            }
+            let Some(value) = metric.number(self.datatypes.get(&id).copied()) else {
+                self.values.remove(&id);
+                continue;
+            };
+            let time_ms = metric.timestamp.or(payload.timestamp);
+            let value = Sampled { value, time_ms, flagged: metric.is_flagged() };
+            self.values.insert(id.clone(), value);
+            heard.push(Heard::Value { metric: id, value });
+        }
+        (heard, unknown)
+    }
+
+    fn id(&self, device: Option<&str>, metric: &Metric) -> Option<MetricId> {
+        match (&metric.name, metric.alias) {
+            (Some(name), _) => Some(MetricId { device: device.map(str::to_owned), name: name.clone() }),
+            (None, Some(alias)) => self.aliases.get(&alias).cloned(),
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::payload::Value;
+    use super::*;
+
+    fn metric(name: Option<&str>, alias: Option<u64>, value: f64) -> Metric {
+        let metric = Metric::named(name.unwrap_or(""), Value::Double(value), 1000);
+        Metric { name: name.map(str::to_owned), alias, ..metric }
+    }
+
+    fn bd_seq(n: u64) -> Metric {
+        Metric::named(BD_SEQ, Value::Long(n), 1000)
+    }
+
+    fn say(
+        node: &mut Node,
+        now: Instant,
+        kind: &str,
+        device: Option<&str>,
+        seq: Option<u64>,
+        metrics: Vec<Metric>,
+    ) -> Vec<Heard> {
+        let payload = Payload { timestamp: Some(1000), metrics, seq };
+        node.hear(&Topic { kind, device }, &payload.to_bytes(), now)
+    }
+
+    fn values(heard: &[Heard]) -> Vec<(String, f64)> {
+        let value = |h: &Heard| match h {
+            Heard::Value { metric, value } => Some((metric.name.clone(), value.value.get())),
+            Heard::Dead { .. } | Heard::AskRebirth { .. } => None,
+        };
+        heard.iter().filter_map(value).collect()
+    }
+
+    fn asks(heard: &[Heard]) -> bool {
+        heard.iter().any(|h| matches!(h, Heard::AskRebirth { .. }))
+    }
+
+    fn born(now: Instant) -> Node {
+        let mut node = Node::default();
+        say(&mut node, now, "NBIRTH", None, Some(0), vec![bd_seq(3), metric(Some("uptime"), Some(1), 5.0)]);
+        let heard =
+            say(&mut node, now, "DBIRTH", Some("ch1"), Some(1), vec![metric(Some("supply"), Some(2), 7.0)]);
+        assert_eq!((values(&heard), asks(&heard)), (vec![("supply".to_owned(), 7.0)], false));
+        node
+    }
+
+    #[tokio::test]
+    async fn a_number_means_what_the_birth_said() {
+        let now = Instant::now();
+        let mut node = born(now);
+        let heard = say(&mut node, now, "DDATA", Some("ch1"), Some(2), vec![metric(None, Some(2), 7.5)]);
+        assert_eq!(values(&heard), [("supply".to_owned(), 7.5)]);
+        let heard = say(&mut node, now, "DDATA", Some("ch1"), Some(3), vec![metric(None, Some(9), 1.0)]);
+        assert!(asks(&heard), "no birth has named it");
+        assert_eq!(node.standing(now, Duration::from_secs(1)).count(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_missed_is_asked_for_and_not_too_often() {
+        let now = Instant::now();
+        let mut node = Node::default();
+        let data = |node: &mut Node, now, seq| {
+            say(node, now, "NDATA", None, Some(seq), vec![metric(Some("a"), None, 1.0)])
+        };
+        let heard = data(&mut node, now, 4);
+        assert!(asks(&heard) && values(&heard).is_empty(), "data before any birth");
+        assert!(!asks(&data(&mut node, now + Duration::from_secs(1), 5)), "asked a moment ago");
+        assert!(asks(&data(&mut node, now + Duration::from_secs(6), 6)));
+        let mut node = born(now);
+        assert!(!asks(&data(&mut node, now, 2)));
+        let gap = data(&mut node, now, 4);
+        assert!(asks(&gap) && values(&gap).len() == 1, "3 was missed; what this one says is still true");
+        let mut node = born(now);
+        assert!(asks(&say(
+            &mut node,
+            now,
+            "DDATA",
+            Some("ch2"),
+            Some(2),
+            vec![metric(Some("x"), None, 1.0)]
+        )));
+        let mut node = born(now);
+        for seq in 2..=300 {
+            assert!(!asks(&data(&mut node, now, seq % 256)), "{seq}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_death_of_this_life_counts() {
+        let now = Instant::now();
+        let mut node = born(now);
+        assert_eq!(say(&mut node, now, "NDEATH", None, None, vec![bd_seq(2)]), [], "an older life's");
+        assert_eq!(node.standing(now, Duration::from_secs(1)).count(), 2);
+        assert_eq!(
+            say(&mut node, now, "NDEATH", None, None, vec![bd_seq(3)]),
+            [Heard::Dead { device: None }]
+        );
+        assert_eq!(node.standing(now, Duration::from_secs(1)).count(), 0);
+        let mut node = born(now);
+        say(&mut node, now, "DDEATH", Some("ch1"), Some(2), vec![]);
+        assert_eq!(node.standing(now, Duration::from_secs(1)).count(), 1, "the node's own is still there");
+        let mut node = born(now);
+        assert_eq!(node.standing(now + Duration::from_secs(9), Duration::from_secs(5)).count(), 0, "silent");
+        node.reconnected(now);
+        assert_eq!(node.standing(now, Duration::from_secs(5)).count(), 0);
+    }
+
+    #[tokio::test]
+    async fn history_and_nothing_are_no_values() {
+        let now = Instant::now();
+        let mut node = born(now);
+        let old = Metric { is_historical: Some(true), ..metric(None, Some(2), 1.0) };
+        let none = metric(Some("uptime"), None, 0.0).without_value();
+        assert_eq!(values(&say(&mut node, now, "DDATA", Some("ch1"), Some(2), vec![old])), []);
+        assert_eq!(values(&say(&mut node, now, "NDATA", None, Some(3), vec![none])), []);
+        let left: Vec<_> = node
+            .standing(now, Duration::from_secs(1))
+            .map(|(m, v)| (m.name.as_str(), v.value.get()))
+            .collect();
+        assert_eq!(left, [("supply", 7.0)]);
+    }
+
+    #[test]
+    fn topics() {
+        let (id, topic) = parse("spBv1.0/plant/DDATA/edge/ch1").unwrap();
+        assert_eq!(
+            (id.group.as_str(), id.node.as_str(), topic.kind, topic.device),
+            ("plant", "edge", "DDATA", Some("ch1"))
+        );
+        assert!(parse("spBv1.0/plant/NBIRTH").is_none() && parse("a/b/c/d").is_none());
+    }
+}
