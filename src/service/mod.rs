@@ -17,6 +17,7 @@ pub use stats::Stats;
 
 use crate::audit;
 use crate::clock;
+use crate::console::ConsoleError;
 use crate::control::{Input, Link, RunHeader, Setup};
 use crate::ingest::modbus::Bus;
 use crate::ingest::mqtt::{self, ConfigError, Events, SourceEvent};
@@ -45,8 +46,8 @@ pub enum ServiceError {
     Program(std::io::Error),
     #[error("console.control_socket {path}: {source}", path = path.display())]
     Socket { path: std::path::PathBuf, source: std::io::Error },
-    #[error("console.listen {address}: {source}")]
-    Console { address: String, source: std::io::Error },
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     #[error("{0}; the plant was released and the audit log says so")]
     Broken(String),
 }
@@ -122,9 +123,7 @@ async fn operate(
     let socket_path = site.console.control_socket.clone();
     socket::listen(&socket_path, calls_tx.clone(), view.clone())
         .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
-    crate::console::serve(&setup, view, calls_tx)
-        .await
-        .map_err(|source| ServiceError::Console { address: site.console.listen.clone(), source })?;
+    crate::console::serve(&setup, view, calls_tx).await?;
 
     let mut shell = Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated);
     shell.begin(&facts).await;

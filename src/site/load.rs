@@ -2,6 +2,7 @@
 //! and what to do; all complaints come at once.
 
 mod check;
+mod console;
 mod registers;
 mod resolution;
 mod workload;
@@ -67,10 +68,19 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
         rebase(p);
     }
     let Site { model, audit, console, rl, .. } = &mut site;
-    for p in
-        [&mut model.path, &mut model.prompts, &mut audit.checkpoint_file, &mut console.users, &mut rl.policy]
-    {
+    for p in [
+        &mut model.path,
+        &mut model.prompts,
+        &mut audit.checkpoint_file,
+        &mut console.users,
+        &mut console.recordings,
+        &mut rl.policy,
+    ] {
         p.iter_mut().for_each(rebase);
+    }
+    if let Some(tls) = &mut console.tls {
+        rebase(&mut tls.cert);
+        rebase(&mut tls.key);
     }
     if let Some(mqtt) = &mut site.mqtt {
         mqtt.password_file.iter_mut().for_each(rebase);
