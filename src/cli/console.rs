@@ -105,7 +105,9 @@ fn token(command: &TokenCommand) -> Done {
     let now = clock::now();
     match command {
         TokenCommand::Create { name, role, span, file } => {
-            let end = |span: &Span| now.to_zoned(TimeZone::UTC).checked_add(*span).map(|end| end.timestamp());
+            let end = |span: &Span| {
+                now.to_zoned_datetime(TimeZone::UTC).checked_add(*span).map(|end| end.timestamp())
+            };
             let expires = span.as_ref().map(end).transpose().map_err(usage)?;
             if expires.is_some_and(|end| end <= now) {
                 return Err(usage("--for: expected a time to come, such as 90d"));

@@ -231,3 +231,25 @@ fn without_null(schema: &mut Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::query::Page;
+    use super::*;
+
+    /// What a handler reads is what its description says.
+    #[test]
+    fn parameters_are_those_of_the_type() {
+        let mut api = Documented::new();
+        let parameters = api.query::<Page>();
+        let find = |name: &str| parameters.iter().find(|p| p["name"] == name).unwrap().clone();
+        let whole = json!({ "type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX });
+        assert_eq!(find("before")["schema"], whole);
+        assert_eq!(find("since")["schema"], json!({ "type": "string", "format": "date-time" }));
+        assert_eq!(find("rule")["schema"], json!({ "$ref": "#/components/schemas/Rule" }));
+        assert_eq!(find("kinds")["schema"]["items"], json!({ "$ref": "#/components/schemas/Kind" }));
+        assert_eq!(find("limit")["description"], "At most so many; 100 are the most, 2,000 if brief.");
+        let document = api.document();
+        assert!(document["components"]["schemas"]["Rule"].is_object(), "{document}");
+    }
+}

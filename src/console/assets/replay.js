@@ -49,7 +49,7 @@ export function replay(place, query) {
       if (mine !== token) return;
       for (const s of got.steps) s.t = Date.parse(s.at) / 1000;
       data = got;
-      if (source !== "log" || !from) { from = got.from; to = got.to; }
+      from ??= got.from; to ??= got.to;
       at = Math.min(Math.max(at ?? got.from, got.from), got.to);
       history.replaceState(null, "", `/replay?${new URLSearchParams({ source, from, to })}`);
     } catch (e) { if (mine !== token) return; error = e.message; data = null; }
@@ -73,6 +73,11 @@ export function replay(place, query) {
       data?.cut && h("p", { class: "notice warn" }, "Shown up to 31 days; choose a later beginning for the rest."),
       !loading && data && !data.course.t.length && h("p", { class: "notice warn" }, "Nothing was recorded in this period."),
       loading && h("p", { class: "muted", role: "status" }, "Reading …"));
+    // What was typed stays in a field until it is set as a property.
+    for (const [name, t] of [["from", from], ["to", to]]) {
+      const f = head.querySelector(`input[name=${name}]`);
+      if (f !== document.activeElement) f.value = t ? local(t * 1000) : "";
+    }
   }
 
   function player() {

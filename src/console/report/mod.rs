@@ -166,3 +166,28 @@ fn shown(
         "saving": saving,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_goes_from_its_first_midnight_to_the_next() {
+        let span = |day: Option<&str>, month: Option<&str>| {
+            let asked = Asked { day: day.map(|d| d.parse().unwrap()), month: month.map(ToOwned::to_owned) };
+            let newest = Some("2026-03-04".parse().unwrap());
+            Span::new(&asked, newest, &TimeZone::fixed(jiff::tz::offset(2)))
+                .map(|s| (s.from.to_string(), s.to.to_string(), s.is_month))
+                .map_err(|(status, _)| status.as_u16())
+        };
+        let found = |from: &str, to: &str, is_month| Ok((from.to_owned(), to.to_owned(), is_month));
+        assert_eq!(span(None, Some("2026-02")), found("2026-01-31T22:00:00Z", "2026-02-28T22:00:00Z", true));
+        assert_eq!(span(None, None), found("2026-03-03T22:00:00Z", "2026-03-04T22:00:00Z", false));
+        assert_eq!(
+            span(Some("2026-02-28"), None),
+            found("2026-02-27T22:00:00Z", "2026-02-28T22:00:00Z", false)
+        );
+        assert_eq!(span(None, Some("2026-2")), Err(400));
+        assert_eq!(span(None, Some("9999-12")), Err(400));
+    }
+}

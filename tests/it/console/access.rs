@@ -17,7 +17,7 @@ async fn a_machine_acts_by_its_token_and_the_log_says_so() {
     let mut client = Client::new(&address(&rig).await);
     let create = async |name: &str, role: &str, more: &[&str]| {
         let args = ["console", "token", "create", name, "--role", role, "--site", "site.toml"];
-        rig.cli(&[&args, more].concat()).await
+        rig.cli(&[&args[..], more].concat()).await
     };
     let (code, grafana, said) = create("grafana", "viewer", &[]).await;
     assert!(code == 0 && grafana.starts_with("isotherm_") && said.contains("this once"), "{grafana}{said}");
