@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 
 use super::access::Who;
 use super::extract::{self, Query};
-use super::tape::{Columns, Tape};
+use super::tape::{Columns, Row, Tape};
 use super::{Shared, feed, refused};
 use crate::audit::{Kind, Log};
 use crate::clock;
@@ -162,24 +162,30 @@ pub(super) async fn course(State(shared): State<Shared>, Query(played): Query<Pl
 struct Read {
     tape: Tape,
     steps: Vec<Value>,
+    /// Times of the first frame and the last, in seconds.
+    span: Option<(f64, f64)>,
     /// The period is longer than can be shown at once.
     is_cut: bool,
 }
 
 impl Read {
     fn new() -> Self {
-        Self { tape: Tape::new(), steps: Vec::new(), is_cut: false }
+        Self { tape: Tape::new(), steps: Vec::new(), span: None, is_cut: false }
     }
 
-    /// Whether a frame of this time is still shown.
-    fn reaches(&mut self, t: f64) -> bool {
-        let begun = self.tape.span().map_or(t, |(oldest, _)| oldest as f64);
-        self.is_cut = t - begun > LONGEST_PLAY.as_secs_f64();
+    /// Takes a frame; `false` when it is too late to be shown with the first.
+    fn push(&mut self, row: &Row) -> bool {
+        let begun = self.span.map_or(row.t, |(begun, _)| begun);
+        self.is_cut = row.t - begun > LONGEST_PLAY.as_secs_f64();
+        if !self.is_cut {
+            self.span = Some((begun, row.t));
+            self.tape.push(row);
+        }
         !self.is_cut
     }
 
     fn shown(self, columns: &Columns, points: usize, sample_s: i64) -> Value {
-        let (from, to) = self.tape.span().unwrap_or((0, 0));
+        let (from, to) = self.span.map_or((0, 0), |(from, to)| (from as i64, to as i64));
         let all: Vec<(String, usize)> =
             columns.names.iter().cloned().enumerate().map(|(i, n)| (n, i)).collect();
         let course = self.tape.course(&all, from, to, points, sample_s);
@@ -202,13 +208,8 @@ fn of_log(path: &Path, period: Period, columns: &Columns) -> Result<Read, String
                 "setpoints": item["verdict"]["setpoints"], "intervened": item["verdict"]["intervened"],
                 "replaced": item["replaced"], "rationale": item["decision"]["rationale"] }));
         }
-        if record.kind == Kind::Frame
-            && let Some(row) = columns.read(&record.body)
-        {
-            if !read.reaches(row.t) {
-                break;
-            }
-            read.tape.push(&row);
+        if record.kind == Kind::Frame && columns.read(&record.body).is_some_and(|row| !read.push(&row)) {
+            break;
         }
     }
     Ok(read)
@@ -220,10 +221,9 @@ fn of_trace(path: &Path, period: Period, site: &Site, columns: &Columns) -> Resu
     let mut read = Read::new();
     for frame in frames_of(&recording, site).map_err(|e| e.to_string())? {
         let row = columns.of(&frame.map_err(|e| e.to_string())?);
-        if !read.reaches(row.t) {
+        if !read.push(&row) {
             break;
         }
-        read.tape.push(&row);
     }
     Ok(read)
 }

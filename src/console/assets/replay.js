@@ -27,7 +27,7 @@ export function replay(place, query) {
 
   const head = h("div"), bar = h("div", { class: "player" }), list = h("div", { class: "charts" }), below = h("div", { class: "halves replayed" }), made = h("section", { class: "card", "aria-labelledby": "h-whatif" });
   show(place);
-  place.append(h("h1", { class: "sr" }, "Replay"), head, bar, list, below, made);
+  place.append(h("h1", { class: "sr" }, "Replay"), head, bar, below, made, list);
 
   async function look() {
     try {
@@ -163,7 +163,7 @@ export function replay(place, query) {
       reports[name] = { ...r.report, steps: r.report.steps ?? [] };
     }
     if (which === "solid") solid = name; else dashed = name;
-    whatifs(); build();
+    whatifs(); build(); moment();
   }
 
   function differences() {

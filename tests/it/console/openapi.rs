@@ -51,7 +51,7 @@ async fn the_api_is_as_it_is_described() {
         .env("PYTHONUNBUFFERED", "1")
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(std::time::Duration::from_mins(5), output).await.unwrap().unwrap();
+    let output = tokio::time::timeout(std::time::Duration::from_mins(10), output).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("Test cases:"), "{said}");
