@@ -32,7 +32,7 @@ const OWN: &str = "log";
 /// What-ifs that are kept, the newest.
 const KEPT: usize = 8;
 /// The longest that one may take.
-const PATIENCE: Duration = Duration::from_mins(60);
+const PATIENCE: Duration = Duration::from_hours(1);
 /// The longest period to play, and to decide again.
 const LONGEST_PLAY: SignedDuration = SignedDuration::from_hours(24 * 31);
 const LONGEST_WHAT_IF: SignedDuration = SignedDuration::from_hours(24 * 7);
@@ -114,16 +114,18 @@ pub(super) struct Played {
 }
 
 /// The path of a source; only what the folder lists has one.
-fn source(shared: &Shared, name: &str) -> Result<PathBuf, Response> {
+fn source(shared: &Shared, name: &str) -> Option<PathBuf> {
     if name == OWN {
-        return Ok(shared.audit.clone());
+        return Some(shared.audit.clone());
     }
     let folder = shared.site.console.recordings.as_deref();
     let known = folder.filter(|f| Shelf::of(Some(f)).recordings.iter().any(|r| r == name));
-    known.map(|folder| folder.join(name)).ok_or_else(|| {
-        let why = format!("source: there is no recording {name:?}; /api/replay/sources lists them");
-        refused(StatusCode::NOT_FOUND, why)
-    })
+    known.map(|folder| folder.join(name))
+}
+
+fn no_source(name: &str) -> Response {
+    let why = format!("source: there is no recording {name:?}; /api/replay/sources lists them");
+    refused(StatusCode::NOT_FOUND, why)
 }
 
 /// `NAME.mapping.toml` beside `NAME.csv`.
@@ -133,10 +135,8 @@ fn mapping(path: &Path) -> Option<PathBuf> {
 
 /// Values and decisions over a period.
 pub(super) async fn course(State(shared): State<Shared>, Query(played): Query<Played>) -> Response {
-    let path = match source(&shared, played.source.as_deref().unwrap_or(OWN)) {
-        Ok(path) => path,
-        Err(refusal) => return refusal,
-    };
+    let name = played.source.as_deref().unwrap_or(OWN);
+    let Some(path) = source(&shared, name) else { return no_source(name) };
     let period = Period { from: played.from, to: played.to };
     let points = played.points.unwrap_or(1500).clamp(2, 5000) as usize;
     let copy = shared.clone();
@@ -255,10 +255,7 @@ pub(super) async fn begin(
         let why = "to: expected a time after `from`, at most 7 days";
         return refused(StatusCode::UNPROCESSABLE_ENTITY, why);
     }
-    let path = match source(&shared, &wanted.source) {
-        Ok(path) => path,
-        Err(refusal) => return refusal,
-    };
+    let Some(path) = source(&shared, &wanted.source) else { return no_source(&wanted.source) };
     let mut arguments = Arguments::new(&path, &shared.audit, &wanted);
     if let Some(name) = &wanted.with {
         let folder = shared.site.console.recordings.as_deref();

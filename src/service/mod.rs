@@ -145,7 +145,7 @@ async fn operate(
             tick.reset();
         }
     };
-    let stats = shell.stop(why).await;
+    let stats = Box::pin(shell.stop(why)).await;
     if let Err(e) = std::fs::remove_file(&socket_path) {
         tracing::debug!(error = %e, "control socket");
     }

@@ -113,7 +113,7 @@ pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Ask
         let tape = copy.followed.tape.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let saving = baseline::saving(site, columns, &tape, from.as_second(), to.as_second());
         drop(tape);
-        Ok::<_, AuditError>(shown(site, &span, newest, last, whole.done(), days.lines, saving))
+        Ok::<_, AuditError>(shown(site, &span, newest, last, &whole.done(), &days.lines, &saving))
     })
     .await
 }
@@ -146,9 +146,9 @@ fn shown(
     span: &Span,
     newest: Option<Timestamp>,
     last: Option<Timestamp>,
-    sums: Value,
-    days: Vec<Value>,
-    saving: Value,
+    sums: &Value,
+    days: &[Value],
+    saving: &Value,
 ) -> Value {
     let name = if span.is_month { span.first.strftime("%Y-%m").to_string() } else { span.first.to_string() };
     json!({

@@ -1,5 +1,6 @@
 //! The view Replay: a recorded period played in a browser, and a what-if beside it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -136,8 +137,12 @@ async fn a_recording_is_played_and_compared() {
     browser.reads("by controller").await;
     let lines = browser.run("return [...document.querySelectorAll('.charts .chart')[0].querySelectorAll('li')].map(l => l.innerText)").await;
     assert_eq!(lines, json!(["in the plant", "as recorded", "what-if 1, trim.toml"]));
+    // To be looked at, beside the pictures of the other views.
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console");
+    std::fs::create_dir_all(&out).unwrap();
     for (theme, width) in [("light", 1440), ("dark", 390)] {
-        browser.look(theme, width, 1000).await;
+        browser.look(theme, width, 1600).await;
+        browser.screenshot(&out.join(format!("replay-compared-{theme}.png"))).await;
         let wider = browser.run("return document.documentElement.scrollWidth - innerWidth").await;
         assert!(wider.as_i64().unwrap() <= 0, "at {width} px it scrolls sideways by {wider} px");
         if let Some(found) = super::pages::violations(&browser).await {
