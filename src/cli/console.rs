@@ -1,10 +1,13 @@
-//! `isotherm console user …`: who may use the console.
+//! `isotherm console user …` and `isotherm console token …`: who may use the console.
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use isotherm::clock;
 use isotherm::console::users::{Role, Users};
+use jiff::Span;
+use jiff::tz::TimeZone;
 
 use super::{Done, Failed, load, usage};
 
@@ -19,6 +22,34 @@ enum Of {
     /// People who may log in; the running agent takes changes up at once.
     #[command(subcommand)]
     User(UserCommand),
+    /// Tokens of machines that use the HTTP API; the running agent takes changes up at once.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Makes a token and prints it, this once.
+    Create {
+        name: String,
+        #[arg(long, value_enum)]
+        role: Role,
+        /// In force for so long, such as `90d` or `12h`; until revoked when absent.
+        #[arg(long = "for")]
+        span: Option<Span>,
+        #[command(flatten)]
+        file: File,
+    },
+    /// Takes a token out of force.
+    Revoke {
+        name: String,
+        #[command(flatten)]
+        file: File,
+    },
+    List {
+        #[command(flatten)]
+        file: File,
+    },
 }
 
 #[derive(Subcommand)]
@@ -64,7 +95,57 @@ impl File {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let Of::User(command) = &args.of;
+    match &args.of {
+        Of::User(command) => user(command),
+        Of::Token(command) => token(command),
+    }
+}
+
+fn token(command: &TokenCommand) -> Done {
+    let now = clock::now();
+    match command {
+        TokenCommand::Create { name, role, span, file } => {
+            let end = |span: &Span| {
+                now.to_zoned_datetime(TimeZone::UTC).checked_add(*span).map(|end| end.timestamp())
+            };
+            let expires = span.as_ref().map(end).transpose().map_err(usage)?;
+            if expires.is_some_and(|end| end <= now) {
+                return Err(usage("--for: expected a time to come, such as 90d"));
+            }
+            let path = file.path()?;
+            let mut users = Users::load(&path).map_err(usage)?;
+            let token = users.create_token(name, *role, now, expires).map_err(usage)?;
+            users.save(&path).map_err(usage)?;
+            eprintln!(
+                "{name} is {} in {}, {}. The token is shown this once; send it as `Authorization: Bearer TOKEN`:",
+                role.as_str(),
+                path.display(),
+                expires.map_or("until revoked".to_owned(), |end| format!("until {end:.0}"))
+            );
+            println!("{token}");
+        }
+        TokenCommand::Revoke { name, file } => {
+            let path = file.path()?;
+            let mut users = Users::load(&path).map_err(usage)?;
+            users.revoke_token(name).map_err(usage)?;
+            users.save(&path).map_err(usage)?;
+            println!("{name} is gone from {}", path.display());
+        }
+        TokenCommand::List { file } => {
+            for token in Users::load(&file.path()?).map_err(usage)?.tokens() {
+                let end = match token.expires {
+                    None => "until revoked".to_owned(),
+                    Some(end) if token.is_in_force(now) => format!("until {end:.0}"),
+                    Some(end) => format!("ended {end:.0}"),
+                };
+                println!("{:<32} {:<9} since {:.0}, {end}", token.name, token.role.as_str(), token.created);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn user(command: &UserCommand) -> Done {
     match command {
         UserCommand::Add { name, role, file } => {
             let path = file.path()?;

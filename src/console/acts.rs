@@ -1,22 +1,28 @@
-//! The acting side of the HTTP API: the same acts as `isotherm operator`, by people who have logged in.
+//! The acting side of the HTTP API: the same acts as `isotherm operator`, by people who have logged in
+//! and machines with a token.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::access::Who;
+use super::extract;
 use super::{Shared, refused};
 use crate::control::{Act, What};
 use crate::directive;
 use crate::service::socket::Call;
 
-/// An act without who: that is whoever has logged in.
-#[derive(Deserialize)]
+/// An act without who: that is whoever asks.
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Wanted {
+    /// For the audit log.
+    #[schemars(length(max = MAX_WHY), regex(pattern = r"\S"))]
     why: String,
     #[serde(flatten)]
     what: What,
@@ -27,10 +33,11 @@ const MAX_WHY: usize = 500;
 
 pub(super) async fn act(
     State(shared): State<Shared>,
+    who: Who,
     headers: HeaderMap,
-    Json(wanted): Json<Wanted>,
+    extract::Json(wanted): extract::Json<Wanted>,
 ) -> Response {
-    let person = match shared.access.actor(&headers) {
+    let person = match shared.access.actor(who, &headers) {
         Ok(person) => person,
         Err(denied) => return denied.into_response(),
     };
@@ -43,8 +50,7 @@ pub(super) async fn act(
             format!("why: every act needs a reason, of at most {MAX_WHY} characters"),
         );
     }
-    let who = format!("{} ({}, console)", person.name, person.role.as_str());
-    let act = Act { who, why: wanted.why.trim().to_owned(), what: wanted.what };
+    let act = Act { who: person.signature(), why: wanted.why.trim().to_owned(), what: wanted.what };
     let (answer, answered) = oneshot::channel();
     if shared.calls.send(Call { act, answer }).await.is_err() {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
@@ -56,19 +62,21 @@ pub(super) async fn act(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Draft {
     text: String,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     until: Option<Timestamp>,
 }
 
 /// How a directive would be understood. Changes nothing.
 pub(super) async fn preview(
     State(shared): State<Shared>,
+    who: Who,
     headers: HeaderMap,
-    Json(draft): Json<Draft>,
+    extract::Json(draft): extract::Json<Draft>,
 ) -> Response {
-    if let Err(denied) = shared.access.actor(&headers) {
+    if let Err(denied) = shared.access.actor(who, &headers) {
         return denied.into_response();
     }
     let time = shared.view.borrow().get("time").cloned().unwrap_or_default();

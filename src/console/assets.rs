@@ -1,9 +1,9 @@
 //! The page, in the binary: an air-gapped site loads nothing from elsewhere.
 
-use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::extract::Path;
 use super::refused;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -19,11 +19,13 @@ const ASSETS: &[(&str, &str, &str)] = assets! {
     "app.css" STYLE;
     "app.js" SCRIPT;
     "act.js" SCRIPT;
+    "charts.js" SCRIPT;
     "decision.js" SCRIPT;
     "decisions.js" SCRIPT;
     "dom.js" SCRIPT;
     "now.js" SCRIPT;
     "plant.js" SCRIPT;
+    "replay.js" SCRIPT;
     "reports.js" SCRIPT;
     "store.js" SCRIPT;
     "text.js" SCRIPT;

@@ -68,8 +68,9 @@ pub(super) struct Live {
 
 /// Records kept in memory for the live stream; those before are read from the log again.
 const RING: usize = 1024;
-/// How far back trends begin after a restart.
-const REACH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 30);
+/// How far back trends begin after a restart: a month, and the 30 days before it that its report's baseline
+/// is taken from.
+const REACH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 62);
 
 /// What has been read of the log.
 #[derive(Debug)]

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Shared;
+use super::extract::Query;
 use super::feed::{Followed, Live};
 use crate::audit::Log;
 use crate::service::View;
@@ -26,9 +28,10 @@ const BATCH: usize = 500;
 /// A reader further behind than this starts anew: asking for the trends is faster than replaying them.
 const TOO_FAR: u64 = 20_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct From {
     /// The last record that the reader has; a reconnecting browser says it in a header.
+    #[schemars(range(max = u64::MAX))]
     after: Option<u64>,
 }
 

@@ -4,30 +4,36 @@
 mod access;
 mod acts;
 mod assets;
+mod extract;
 mod feed;
 mod live;
 mod metrics;
+mod openapi;
 mod query;
+mod replay;
 mod report;
+mod routes;
 mod tape;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use access::Access;
 pub use access::users;
 use feed::Followed;
+use replay::Replays;
+pub use tls::TlsError;
 
 use crate::audit::Log;
 use crate::control::Setup;
@@ -50,7 +56,21 @@ struct Shared {
     audit: PathBuf,
     followed: Arc<Followed>,
     access: Arc<Access>,
+    replays: Arc<Replays>,
+    /// One long look at the log at a time.
+    reading: Arc<Semaphore>,
     calls: mpsc::Sender<Call>,
+}
+
+/// Why there is no console.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    #[error("console.listen {address}: {source}")]
+    Listen { address: String, source: std::io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("the console has no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
 }
 
 /// Starts serving in the background; `console.listen = "off"` serves nothing. Returns the address.
@@ -58,32 +78,48 @@ pub async fn serve(
     setup: &Setup,
     view: watch::Receiver<View>,
     calls: mpsc::Sender<Call>,
-) -> std::io::Result<Option<SocketAddr>> {
+) -> Result<Option<SocketAddr>, ConsoleError> {
     let site = &setup.site;
     if site.console.listen == "off" {
         return Ok(None);
     }
-    let listener = tokio::net::TcpListener::bind(&site.console.listen).await?;
-    let address = listener.local_addr()?;
+    let tls = site.console.tls.as_ref().map(tls::load).transpose()?;
+    let taken = |source| ConsoleError::Listen { address: site.console.listen.clone(), source };
+    let listener = tokio::net::TcpListener::bind(&site.console.listen).await.map_err(taken)?;
+    let address = listener.local_addr().map_err(taken)?;
     let prompt = json!({ "template": setup.prompts.template(), "sha256": setup.prompts.sha256() });
     let shared = Shared {
         prompt: Arc::new(prompt),
         followed: Arc::new(Followed::new(tape::Columns::new(site))),
-        access: Arc::new(Access::new(site)),
+        access: Arc::new(Access::new(site)?),
+        replays: Arc::default(),
+        reading: Arc::new(Semaphore::new(1)),
         audit: site.audit.path.clone(),
         site: Arc::new(site.clone()),
         view: view.clone(),
         calls,
     };
     tokio::spawn(follow(shared.followed.clone(), shared.audit.clone(), view));
-    tokio::spawn(async move {
-        let router = router(shared).into_make_service_with_connect_info::<SocketAddr>();
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the console ended");
-        }
-    });
-    tracing::info!("console on http://{address}/");
+    let server = axum_server::Server::<SocketAddr>::from_listener(listener);
+    let service = routes::router(shared).into_make_service_with_connect_info::<SocketAddr>();
+    let scheme = if let (Some(config), Some(files)) = (tls, site.console.tls.clone()) {
+        let config = RustlsConfig::from_config(config);
+        tokio::spawn(tls::renew(files, config.clone()));
+        let server = server.acceptor(RustlsAcceptor::new(config));
+        tokio::spawn(async move { ended(server.serve(service).await) });
+        "https"
+    } else {
+        tokio::spawn(async move { ended(server.serve(service).await) });
+        "http"
+    };
+    tracing::info!("console on {scheme}://{address}/");
     Ok(Some(address))
+}
+
+fn ended(served: std::io::Result<()>) {
+    if let Err(error) = served {
+        tracing::error!(%error, "the console ended");
+    }
 }
 
 /// Reads what the log gets, on a thread where it holds up nothing.
@@ -108,36 +144,6 @@ async fn follow(followed: Arc<Followed>, audit: PathBuf, mut view: watch::Receiv
             return;
         }
     }
-}
-
-fn router(shared: Shared) -> Router {
-    let mut router = Router::new();
-    for view in ["/", "/trends", "/decisions", "/decisions/{seq}", "/act", "/reports"] {
-        router = router.route(view, get(assets::page));
-    }
-    router
-        .route("/assets/{*name}", get(assets::asset))
-        .route("/api/site", get(query::site))
-        .route("/api/state", get(query::state))
-        .route("/api/headroom", get(query::headroom))
-        .route("/api/series", get(query::series))
-        .route("/api/decisions", get(query::decisions))
-        .route("/api/decisions/{seq}", get(query::record))
-        .route("/api/records/{seq}", get(query::record))
-        .route("/api/live", get(live::live))
-        .route("/api/report", get(report::report))
-        .route("/api/session", get(access::session))
-        .route("/api/login", post(access::login))
-        .route("/api/logout", post(access::logout))
-        .route("/api/acts", post(acts::act))
-        .route("/api/directives/preview", post(acts::preview))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics::metrics))
-        .layer(DefaultBodyLimit::max(16 * 1024))
-        .layer(middleware::from_fn_with_state(shared.clone(), access::admit))
-        .layer(middleware::map_response(secured))
-        .with_state(shared)
 }
 
 async fn secured(mut response: Response) -> Response {

@@ -2,21 +2,23 @@
 //! connection that can only read.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, IntoDeserializer as _, value};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::extract::{Path, Query};
 use super::tape::Course;
 use super::{Shared, feed, refused};
 use crate::audit::{AuditError, Kind, Log, Record};
 use crate::control::RunHeader;
 use crate::control::record::Event;
 use crate::directive;
-use crate::envelope::Rule;
+use crate::envelope::{ProposedBy, Rule};
 use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::hex;
@@ -88,15 +90,27 @@ pub(super) async fn site(State(shared): State<Shared>) -> Json<Value> {
     }))
 }
 
-#[derive(Deserialize)]
+/// Times in RFC 3339.
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Window {
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     from: Option<Timestamp>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     to: Option<Timestamp>,
     /// At most about so many buckets.
-    points: Option<usize>,
+    #[schemars(range(max = u32::MAX))]
+    points: Option<u32>,
     /// Columns by name, separated by commas; all when absent.
+    #[schemars(with = "Option<Vec<String>>")]
     names: Option<String>,
-    format: Option<String>,
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Json,
+    Csv,
 }
 
 /// Every value over a window, at a resolution that fits, with the extremes of each bucket.
@@ -121,10 +135,10 @@ pub(super) async fn series(State(shared): State<Shared>, Query(window): Query<Wi
     let (oldest, newest) = tape.span().unwrap_or((0, 0));
     let to = window.to.map_or(newest, Timestamp::as_second);
     let from = window.from.map_or(oldest, Timestamp::as_second).max(oldest.min(to));
-    let points = window.points.unwrap_or(600).clamp(2, 5000);
+    let points = window.points.unwrap_or(600).clamp(2, 5000) as usize;
     let course = tape.course(&chosen, from, to, points, shared.site.sample.as_secs());
     drop(tape);
-    if window.format.as_deref() == Some("csv") {
+    if window.format == Some(Format::Csv) {
         let disposition = format!("attachment; filename=\"{}-{from}-{to}.csv\"", shared.site.name);
         let headers = [
             (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
@@ -159,18 +173,26 @@ fn csv(course: &Course) -> String {
     out
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Page {
     /// Only records before this one.
+    #[schemars(range(max = u64::MAX))]
     before: Option<u64>,
-    limit: Option<usize>,
+    /// At most so many; 100 are the most, 2,000 if brief.
+    #[schemars(range(max = u32::MAX))]
+    limit: Option<u32>,
     /// `decision`, `operator`, `event`, …, separated by commas.
+    #[schemars(with = "Option<Vec<Kind>>", length(min = 1))]
     kinds: Option<String>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     since: Option<Timestamp>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     until: Option<Timestamp>,
     /// Decisions that this rule had a say in.
+    #[schemars(with = "Option<Rule>")]
     rule: Option<String>,
-    /// Decisions proposed by this one: `model`, `policy`, `fallback`, `operator`, `emergency`, `nobody`.
+    /// Decisions proposed by this one.
+    #[schemars(with = "Option<ProposedBy>")]
     by: Option<String>,
     /// Decisions whose rationale did not hold.
     #[serde(default)]
@@ -214,8 +236,11 @@ pub(super) async fn decisions(State(shared): State<Shared>, Query(page): Query<P
     if let Some(Err(e)) = page.rule.as_deref().map(named::<Rule>) {
         return refused(StatusCode::BAD_REQUEST, format!("rule: {e}"));
     }
+    if let Some(Err(e)) = page.by.as_deref().map(named::<ProposedBy>) {
+        return refused(StatusCode::BAD_REQUEST, format!("by: {e}"));
+    }
     from_log(&shared, move |log| {
-        let limit = page.limit.unwrap_or(50).clamp(1, if page.brief { 2000 } else { 100 });
+        let limit = page.limit.unwrap_or(50).clamp(1, if page.brief { 2000 } else { 100 }) as usize;
         let mut before = page.before;
         if let Some(until) = page.until {
             let end = log.seq_at(until)?;

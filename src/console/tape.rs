@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::Quality;
+use crate::frame::{Frame, Quality};
 use crate::site::{Role, Site};
 
 /// Width of a bucket in seconds, finest first, and how many are kept: 12 h, 3 days, 30 days, a year. For 60
-/// values that is 17 MB.
-const TIERS: [(i64, usize); 4] = [(10, 4320), (60, 4320), (600, 4320), (7200, 4380)];
+/// values that is 21 MB. Reports take their baseline from the hours.
+const TIERS: [(i64, usize); 4] = [(10, 4320), (60, 4320), (600, 4320), (3600, 8760)];
 
 /// The columns of the tape: signals and setpoints by name, and what follows from them.
 #[derive(Clone, Debug)]
@@ -82,6 +83,17 @@ impl Columns {
             let sample = body.frame.signals.get(name).or_else(|| body.frame.setpoints.get(name))?;
             sample.value.filter(|_| sample.quality == Quality::Good)
         };
+        let in_charge = if body.heartbeat.is_some() { 1.0 } else { 0.0 };
+        Some(self.row(body.frame.time, Some(in_charge), good))
+    }
+
+    /// A frame that was recorded by somebody else: nobody knows who had the plant.
+    pub(super) fn of(&self, frame: &Frame) -> Row {
+        let good = |name: &String| Some(frame.good(&name.parse().ok()?)?.get() as f32);
+        self.row(frame.time, None, good)
+    }
+
+    fn row(&self, time: Timestamp, in_charge: Option<f32>, good: impl Fn(&String) -> Option<f32>) -> Row {
         let mut v: Vec<Option<f32>> = self.names.iter().map(good).collect();
         let at = |place: Option<usize>| place.and_then(|i| v.get(i).copied().flatten());
         let pue = at(self.facility).zip(at(self.it)).and_then(|(f, it)| (it > 0.0).then_some(f / it));
@@ -90,9 +102,9 @@ impl Columns {
             *cell = Some(pue);
         }
         if let Some(cell) = v.get_mut(last) {
-            *cell = Some(if body.heartbeat.is_some() { 1.0 } else { 0.0 });
+            *cell = in_charge;
         }
-        Some(Row { t: body.frame.time.as_millisecond() as f64 / 1e3, v })
+        Row { t: time.as_millisecond() as f64 / 1e3, v }
     }
 }
 
@@ -167,14 +179,14 @@ pub(super) struct Tape {
 
 /// Some columns over some time. `t` is the beginning of each bucket in seconds since 1970; a gap in the data
 /// is a bucket of nulls.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub(super) struct Course {
     pub(super) bucket_s: i64,
     pub(super) t: Vec<i64>,
     pub(super) series: BTreeMap<String, Lines>,
 }
 
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub(super) struct Lines {
     pub(super) min: Vec<Option<f32>>,
     pub(super) max: Vec<Option<f32>>,

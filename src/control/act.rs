@@ -32,7 +32,7 @@ pub enum What {
     Override {
         setpoint: Name,
         value: Finite,
-        #[schemars(with = "Option<String>")]
+        #[schemars(with = "Option<String>", extend("format" = "date-time"))]
         until: Option<Timestamp>,
     },
     ClearOverride {
@@ -41,7 +41,7 @@ pub enum What {
     /// Plain text, shown to the model and, where it has a hard meaning, enforced by the guard.
     Directive {
         text: String,
-        #[schemars(with = "Option<String>")]
+        #[schemars(with = "Option<String>", extend("format" = "date-time"))]
         until: Option<Timestamp>,
     },
     WithdrawDirective {

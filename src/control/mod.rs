@@ -133,7 +133,7 @@ pub enum Effect {
     Answer(Answer),
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Answer {
     pub accepted: bool,
     pub answer: String,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
+use super::open_loop::warmed;
 use crate::control::{Controller, Effect, Input, Setup};
 use crate::frame::Frame;
 use crate::reason::{Backend, Completion, Failure, Request};
@@ -26,9 +27,15 @@ pub(super) struct Ahead<'f> {
 }
 
 impl<'f> Ahead<'f> {
-    pub(super) fn new(setup: Arc<Setup>, frames: &'f [Frame], reasoner: Backend, at_once: u32) -> Self {
+    pub(super) fn new(
+        setup: Arc<Setup>,
+        lead: &[Frame],
+        frames: &'f [Frame],
+        reasoner: Backend,
+        at_once: u32,
+    ) -> Self {
         Self {
-            controller: Controller::new(setup, 0),
+            controller: warmed(setup, lead),
             frames: frames.iter(),
             reasoner: Arc::new(reasoner),
             at_once: at_once.max(1),
@@ -129,7 +136,7 @@ mod tests {
     fn whatever_the_model_says_the_next_question_is_the_same() {
         let (setup, frames) = (setup(Mode::Shadow), frames());
         let schema = setup.schema.clone();
-        let mut ahead = Ahead::new(Arc::clone(&setup), &frames, Backend::None, 8);
+        let mut ahead = Ahead::new(Arc::clone(&setup), &[], &frames, Backend::None, 8);
         let mut controller = Controller::new(setup, 0);
         let (mut asked, mut read) = (0, 0);
         for frame in &frames {

@@ -18,7 +18,8 @@ use crate::reason::Completion;
 use crate::site::{self, Site};
 
 /// Whether a file is an audit log rather than a trace.
-pub(super) fn is_log(path: &Path) -> bool {
+#[must_use]
+pub fn is_log(path: &Path) -> bool {
     let mut start = [0u8; 16];
     File::open(path).and_then(|mut f| f.read_exact(&mut start)).is_ok() && &start == b"SQLite format 3\0"
 }

@@ -5,26 +5,39 @@
 //!   is promised only for the same build, machine and thread count.
 //! - `--what-if`: the log's frames, or a trace from another system, under another site, prompt or model, in
 //!   shadow: what would have been decided, against what was.
+//!
+//! The console replays through here too: it draws what [`frames_of`] gives, and has a child process of this
+//! program do what-ifs.
 
 mod ahead;
 mod log;
 mod open_loop;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::audit::AuditError;
+pub use log::is_log;
+pub use open_loop::{Recording, frames_of};
+
+use crate::audit::{AuditError, Kind, Log};
+use crate::control::record::Replaced;
+use crate::envelope::ProposedBy;
 use crate::ingest::trace::TraceError;
+use crate::memory::protect;
 use crate::prompt::PromptError;
 use crate::reason::StartError;
-use crate::site::{self, SiteError};
+use crate::site::{self, Name, Site, SiteError};
+use crate::units::Finite;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// An audit log, or a trace: frames as JSON lines, CSV or Parquet.
     trace: PathBuf,
+    /// The site file, or an audit log: the site of its last run.
     #[arg(long, required_unless_present = "verify")]
     site: Option<PathBuf>,
     /// The log must come out the same; with the site it was recorded with.
@@ -43,8 +56,27 @@ pub struct Args {
     /// with more, sums are taken in another order, and a close choice may fall otherwise.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     at_once: u32,
+    #[command(flatten)]
+    period: Period,
+    /// Every decision that was made, too.
+    #[arg(long, requires = "json", conflicts_with = "verify")]
+    steps: bool,
+    /// Gives way to everything else on the machine, in time and memory.
+    #[arg(long, hide = true)]
+    background: bool,
     #[arg(long)]
     json: bool,
+}
+
+/// Part of a recording.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Period {
+    /// Only from here on, such as `2026-01-31T12:00:00Z`; history and twin begin with some hours before.
+    #[arg(long, conflicts_with = "verify")]
+    pub from: Option<Timestamp>,
+    /// Only up to here.
+    #[arg(long, conflicts_with = "verify")]
+    pub to: Option<Timestamp>,
 }
 
 /// What a replay found.
@@ -62,6 +94,20 @@ pub struct Report {
     /// `--what-if` and `--infer`: every decision that differs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<Difference>,
+    /// `--steps`: every decision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+}
+
+/// One decision of a replay.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Step {
+    pub at: Timestamp,
+    pub by: ProposedBy,
+    pub setpoints: BTreeMap<Name, Finite>,
+    pub intervened: bool,
+    pub replaced: Option<Replaced>,
+    pub rationale: Option<String>,
 }
 
 /// Where two runs part.
@@ -118,9 +164,8 @@ pub fn main(args: &Args) -> u8 {
 }
 
 fn run(args: &Args) -> Result<Report, ReplayError> {
-    let is_log = log::is_log(&args.trace);
     if args.verify {
-        if !is_log {
+        if !log::is_log(&args.trace) {
             return Err(ReplayError::Unsuitable {
                 path: args.trace.clone(),
                 problem: "--verify needs an audit log; a trace holds nothing to compare with".to_owned(),
@@ -128,8 +173,11 @@ fn run(args: &Args) -> Result<Report, ReplayError> {
         }
         return verify::verify(&args.trace, args.infer);
     }
+    if args.background {
+        give_way();
+    }
     let path = args.site.as_deref().unwrap_or(Path::new("site.toml"));
-    let mut site = site::load(path)?;
+    let mut site = site_of(path)?;
     if let Some(other) = &args.what_if {
         if other.is_dir() {
             site.model.prompts = Some(other.clone());
@@ -137,10 +185,37 @@ fn run(args: &Args) -> Result<Report, ReplayError> {
             site.model.path = Some(other.clone());
             site.model.sha256 = None;
         } else {
-            site = site::load(other)?;
+            site = site_of(other)?;
         }
     }
-    open_loop::replay(&args.trace, is_log, args.mapping.as_deref(), site, args.at_once)
+    let recording = Recording { path: &args.trace, mapping: args.mapping.as_deref(), period: args.period };
+    open_loop::replay(&recording, site, args.at_once, args.steps)
+}
+
+/// The guard's machine is the guard's: what runs beside it waits, and is the first to go.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::warn!(%error, "the replay runs at the priority of all else");
+    }
+    if let Err(error) = std::fs::write(protect::SCORE_FILE, "1000") {
+        tracing::warn!(%error, "oom_score_adj stays as it is");
+    }
+}
+
+fn site_of(path: &Path) -> Result<Site, ReplayError> {
+    if !log::is_log(path) {
+        return Ok(site::load(path)?);
+    }
+    let mut start = None;
+    Log::open(path)?.back(&[Kind::Start], None, |record| {
+        start = Some(record);
+        false
+    })?;
+    let start = start.ok_or_else(|| ReplayError::Unsuitable {
+        path: path.to_owned(),
+        problem: "the log has no run, so no site".to_owned(),
+    })?;
+    Ok(log::setup_of(&start)?.1.site.clone())
 }
 
 fn print(report: &Report) {

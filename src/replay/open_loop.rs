@@ -7,55 +7,86 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::ahead::Ahead;
-use super::log::{as_run, body, broken};
-use super::{Difference, ReplayError, Report};
+use super::log::{as_run, body, broken, is_log};
+use super::{Difference, Period, ReplayError, Report, Step};
 use crate::audit::{Kind, Log};
 use crate::control::record::{DecisionRecord, FrameRecord};
 use crate::control::{Body, Controller, Effect, Input, Setup};
 use crate::decision;
 use crate::frame::{Assembler, Frame};
-use crate::ingest::trace;
+use crate::ingest::trace::{self, TraceError};
 use crate::prompt::Prompts;
-use crate::reason::Backend;
+use crate::reason::{Backend, Failure};
 use crate::site::{Mode, Name, Site};
 use crate::units::Finite;
 
 /// What was decided at one time: the record, and the setpoints that came of it.
 type Recorded = BTreeMap<Timestamp, (u64, BTreeMap<Name, Finite>)>;
 
+/// Before a period, so much is seen and not decided: history and twin begin with it.
+const LEAD: SignedDuration = SignedDuration::from_hours(6);
+
+/// A log or a trace, or a part of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording<'a> {
+    pub path: &'a Path,
+    /// For CSV and Parquet.
+    pub mapping: Option<&'a Path>,
+    pub period: Period,
+}
+
 pub(super) fn replay(
-    path: &Path,
-    is_log: bool,
-    mapping: Option<&Path>,
+    recording: &Recording<'_>,
     mut site: Site,
     at_once: u32,
+    steps: bool,
 ) -> Result<Report, ReplayError> {
     site.mode = Mode::Shadow;
-    let (frames, recorded) = if is_log {
-        from_log(path, &mut site)?
+    let Period { from, to } = recording.period;
+    let begin = from.map(|t| t.checked_sub(LEAD).unwrap_or(Timestamp::MIN));
+    let whole = Recording { period: Period { from: begin, to }, ..*recording };
+    let (frames, recorded) = if is_log(recording.path) {
+        from_log(&whole, &mut site)?
     } else {
-        (from_trace(path, mapping, &site)?, Recorded::new())
+        (frames_of(&whole, &site)?.collect::<Result<_, _>>()?, Recorded::new())
     };
+    let decided = frames.partition_point(|f| from.is_some_and(|t| f.time < t));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| ReplayError::Unsuitable { path: path.to_owned(), problem: e.to_string() })?;
-    runtime.block_on(run(&frames, &recorded, site, at_once))
+        .map_err(|e| ReplayError::Unsuitable { path: recording.path.to_owned(), problem: e.to_string() })?;
+    let mut report = Report::default();
+    let (lead, frames) = frames.split_at(decided);
+    runtime.block_on(run(lead, frames, site, at_once, |d| {
+        compare(d, &recorded, &mut report);
+        if steps {
+            report.steps.push(step(d));
+        }
+    }))?;
+    report.frames = frames.len() as u64;
+    Ok(report)
 }
 
-fn from_log(path: &Path, site: &mut Site) -> Result<(Vec<Frame>, Recorded), ReplayError> {
+fn from_log(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, Recorded), ReplayError> {
+    let Period { from, to } = recording.period;
     let mut frames = Vec::new();
     let mut recorded = Recorded::new();
-    for record in Log::open(path)?.records(0) {
+    let log = Log::open(recording.path)?;
+    let after = from.map(|t| log.seq_at(t)).transpose()?.unwrap_or(1).saturating_sub(1);
+    for record in log.records(after) {
         let record = record?;
         if record.kind == Kind::Start {
             site.model = as_run(&site.model, &body(&record)?);
         } else if record.kind == Kind::Frame {
-            frames.push(body::<FrameRecord>(&record)?.frame);
+            let frame = body::<FrameRecord>(&record)?.frame;
+            if to.is_some_and(|t| frame.time > t) {
+                break;
+            }
+            frames.push(frame);
         } else if record.kind == Kind::Decision {
             let value: Value = body(&record)?;
             let setpoints = value.pointer("/verdict/setpoints").cloned().unwrap_or_default();
@@ -69,20 +100,32 @@ fn from_log(path: &Path, site: &mut Site) -> Result<(Vec<Frame>, Recorded), Repl
     Ok((frames, recorded))
 }
 
-fn from_trace(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Vec<Frame>, ReplayError> {
+/// The frames of a trace, as the site would have seen them.
+pub fn frames_of(
+    recording: &Recording<'_>,
+    site: &Site,
+) -> Result<impl Iterator<Item = Result<Frame, TraceError>> + use<>, TraceError> {
+    let Period { from, to } = recording.period;
     let mut assembler = Assembler::new(site);
-    let mut frames = Vec::new();
-    for instant in trace::open(path, mapping, site)? {
+    let frames = trace::open(recording.path, recording.mapping, site)?.map(move |instant| {
         let (time, readings) = instant?;
         for reading in readings {
             assembler.push(&reading);
         }
-        frames.push(assembler.snapshot(time));
-    }
-    Ok(frames)
+        Ok(assembler.snapshot(time))
+    });
+    let time = |frame: &Result<Frame, TraceError>| frame.as_ref().map_or(Timestamp::MIN, |f| f.time);
+    let early = move |frame: &Result<Frame, _>| frame.is_ok() && from.is_some_and(|t| time(frame) < t);
+    Ok(frames.skip_while(early).take_while(move |frame| to.is_none_or(|t| time(frame) <= t)))
 }
 
-async fn run(frames: &[Frame], recorded: &Recorded, site: Site, at_once: u32) -> Result<Report, ReplayError> {
+async fn run(
+    lead: &[Frame],
+    frames: &[Frame],
+    site: Site,
+    at_once: u32,
+    mut decided: impl FnMut(&DecisionRecord),
+) -> Result<(), ReplayError> {
     let prompts = Prompts::load(site.model.prompts.as_deref())?;
     let schema = decision::schema(&site);
     let program = std::env::current_exe().map_err(ReplayError::Program)?;
@@ -91,11 +134,9 @@ async fn run(frames: &[Frame], recorded: &Recorded, site: Site, at_once: u32) ->
         tracing::warn!(%why, "no model: every decision is the fallback's");
     }
     let setup = Arc::new(Setup { site, prompts, schema });
-    let mut ahead = Ahead::new(Arc::clone(&setup), frames, reasoner, at_once);
-    let mut controller = Controller::new(setup, 0);
-    let mut report = Report::default();
+    let mut ahead = Ahead::new(Arc::clone(&setup), lead, frames, reasoner, at_once);
+    let mut controller = warmed(setup, lead);
     for frame in frames {
-        report.frames += 1;
         let now = frame.time;
         let mut inputs = vec![Input::Frame(frame.clone())];
         while let Some(input) = inputs.pop() {
@@ -105,7 +146,7 @@ async fn run(frames: &[Frame], recorded: &Recorded, site: Site, at_once: u32) ->
                         let result = ahead.answer(now, *request).await;
                         inputs.push(Input::Reply { ask, result });
                     }
-                    Effect::Record(Body::Decision(d)) => compare(&d, recorded, &mut report),
+                    Effect::Record(Body::Decision(d)) => decided(&d),
                     // In shadow there is nothing to write and nobody to answer.
                     Effect::Record(_)
                     | Effect::Write { .. }
@@ -115,7 +156,33 @@ async fn run(frames: &[Frame], recorded: &Recorded, site: Site, at_once: u32) ->
             }
         }
     }
-    Ok(report)
+    Ok(())
+}
+
+/// A controller that has seen what came before. Nobody is asked: in shadow nothing depends on the answers.
+pub(super) fn warmed(setup: Arc<Setup>, lead: &[Frame]) -> Controller {
+    let mut controller = Controller::new(setup, 0);
+    for frame in lead {
+        let now = frame.time;
+        for effect in controller.handle(now, Input::Frame(frame.clone())) {
+            if let Effect::Ask { ask, .. } = effect {
+                let result = Err(Failure::NotRunning { why: "before the period".to_owned() });
+                controller.handle(now, Input::Reply { ask, result });
+            }
+        }
+    }
+    controller
+}
+
+fn step(d: &DecisionRecord) -> Step {
+    Step {
+        at: d.asked_at,
+        by: d.verdict.by,
+        setpoints: d.verdict.setpoints.clone(),
+        intervened: d.verdict.intervened,
+        replaced: d.replaced,
+        rationale: d.decision.as_ref().map(|d| d.rationale.clone()),
+    }
 }
 
 fn compare(d: &DecisionRecord, recorded: &Recorded, report: &mut Report) {

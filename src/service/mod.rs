@@ -22,6 +22,7 @@ pub use stats::Stats;
 
 use crate::audit;
 use crate::clock;
+use crate::console::ConsoleError;
 use crate::control::{Input, Link, RunHeader, Setup};
 use crate::ingest::modbus::Bus;
 use crate::ingest::mqtt::{self, ConfigError, Events, SourceEvent};
@@ -50,10 +51,10 @@ pub enum ServiceError {
     Program(std::io::Error),
     #[error("console.control_socket {path}: {source}", path = path.display())]
     Socket { path: std::path::PathBuf, source: std::io::Error },
-    #[error("console.listen {address}: {source}")]
-    Console { address: String, source: std::io::Error },
     #[error("telemetry.otlp: {0}")]
     Telemetry(String),
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     #[error("{0}; the plant was released and the audit log says so")]
     Broken(String),
 }
@@ -132,9 +133,7 @@ async fn operate(
     let socket_path = site.console.control_socket.clone();
     socket::listen(&socket_path, calls_tx.clone(), view.clone())
         .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
-    crate::console::serve(&setup, view.clone(), calls_tx)
-        .await
-        .map_err(|source| ServiceError::Console { address: site.console.listen.clone(), source })?;
+    crate::console::serve(&setup, view.clone(), calls_tx).await?;
 
     // It makes a client that must not be made on this thread.
     let traced = setup.clone();

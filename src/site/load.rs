@@ -2,6 +2,7 @@
 //! and what to do; all complaints come at once.
 
 mod check;
+mod console;
 mod operations;
 mod registers;
 mod resolution;
@@ -75,9 +76,14 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
         &mut audit.checkpoint_file,
         &mut audit.archive,
         &mut console.users,
+        &mut console.recordings,
         &mut rl.policy,
     ] {
         p.iter_mut().for_each(rebase);
+    }
+    if let Some(tls) = &mut console.tls {
+        rebase(&mut tls.cert);
+        rebase(&mut tls.key);
     }
     if let Some(mqtt) = &mut site.mqtt {
         mqtt.password_file.iter_mut().for_each(rebase);

@@ -1,6 +1,7 @@
 //! A site as its controls engineer describes it in `site.toml`: what is measured, what may be set, and
 //! the limits of both. Reading and checking the file is in [`load`]; a [`Site`] in hand has passed it.
 
+mod console;
 mod limits;
 mod load;
 mod name;
@@ -15,11 +16,12 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use console::{Console, ConsoleTls, Network, Proxy};
 pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
 pub use settings::{
-    Audit, Backend, CacheType, Console, Fallback, Law, Memory, Model, Resolution, Rl, Shortage, Telemetry,
+    Audit, Backend, CacheType, Fallback, Law, Memory, Model, Resolution, Rl, Shortage, Telemetry,
 };
 pub use source::{Device, EdgeMetric, Framing, Mqtt, Point, Source, Sparkplug, Table, Tls, WordType};
 pub use workload::{Place, Workload};

@@ -1,4 +1,4 @@
-//! How the agent itself is set up: controller, model and its memory, fallback, audit log, console.
+//! How the agent itself is set up: controller, model and its memory, fallback, audit log.
 
 use std::path::PathBuf;
 
@@ -315,38 +315,6 @@ impl Default for Audit {
             checkpoint_file: None,
             archive: None,
             keep_days: None,
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Console {
-    /// Loopback unless told otherwise; `off` serves nothing.
-    pub listen: String,
-    /// Unix socket on which `isotherm operator …` reaches the running agent.
-    pub control_socket: PathBuf,
-    /// Who may act, with password hashes: made by `isotherm console user add`. Without it the console shows
-    /// and does nothing, to this machine only.
-    pub users: Option<PathBuf>,
-}
-
-impl Console {
-    /// Whether only this machine reaches it.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        let host = self.listen.rsplit_once(':').map_or(self.listen.as_str(), |(host, _)| host);
-        let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
-    }
-}
-
-impl Default for Console {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:8455".to_owned(),
-            control_socket: PathBuf::from("isotherm.sock"),
-            users: None,
         }
     }
 }

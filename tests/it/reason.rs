@@ -221,7 +221,7 @@ async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
 fn assert_alike(a: &Completion, b: &Completion) {
     let same = a.tokens.iter().zip(&b.tokens).take_while(|(a, b)| a.id == b.id);
     let off = same.clone().map(|(a, b)| (a.p - b.p).abs()).fold(0.0, f32::max);
-    assert!(same.count() >= 30 && off < 0.05, "by {off}:\n{}\n{}", a.text, b.text);
+    assert!(same.count() >= 30 && off < 0.1, "by {off}:\n{}\n{}", a.text, b.text);
 }
 
 #[tokio::test]

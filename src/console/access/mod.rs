@@ -1,7 +1,10 @@
 //! Who may see and do what. Without users the console shows and does nothing, to this machine only; with
-//! users everyone logs in.
+//! users everyone says who they are: people with a session or through a proxy that knows them, machines with
+//! a token.
 
 mod attempts;
+pub(super) mod login;
+mod proxy;
 mod sessions;
 pub mod users;
 
@@ -9,19 +12,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use axum::Json;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{Shared, refused};
 use crate::clock;
-use crate::site::Site;
+use crate::site::{Proxy, Site};
 use attempts::Attempts;
 use sessions::Sessions;
 use users::{Role, Users};
@@ -34,19 +36,68 @@ pub(super) const HOW_TO_ADD: &str = "name a file in the site file, such as `user
 
 pub(super) struct Access {
     users: Option<PathBuf>,
+    proxy: Option<Proxy>,
     loopback: bool,
+    /// Cookies are for TLS alone.
+    secure: bool,
+    /// What the tokens against forged requests are made of, for people that a proxy knows.
+    secret: String,
     sessions: Mutex<Sessions>,
     attempts: Mutex<Attempts>,
     /// One hash at a time: each takes memory, and the guard process is to stay small.
     hashing: Semaphore,
 }
 
-/// Somebody who has logged in.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+/// Somebody the console knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Person {
     pub(super) name: String,
     pub(super) role: Role,
-    csrf: String,
+    by: By,
+}
+
+/// How the console knows. What a browser sends by itself is not enough for an act: it also has to have read
+/// the console's own page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum By {
+    Session { csrf: String },
+    Proxy { csrf: String },
+    Token,
+}
+
+impl Person {
+    /// As the audit log names it.
+    pub(super) fn signature(&self) -> String {
+        format!("{} ({}, {})", self.name, self.role.as_str(), self.by())
+    }
+
+    fn by(&self) -> &'static str {
+        match self.by {
+            By::Session { .. } => "console",
+            By::Proxy { .. } => "console by proxy",
+            By::Token => "token",
+        }
+    }
+
+    fn shown(&self) -> Value {
+        let csrf = match &self.by {
+            By::Session { csrf } | By::Proxy { csrf } => Some(csrf),
+            By::Token => None,
+        };
+        json!({ "name": self.name, "role": self.role, "by": self.by(), "csrf": csrf })
+    }
+}
+
+/// Who sent a request, as `admit` found.
+#[derive(Clone, Debug)]
+pub(super) struct Who(pub(super) Option<Person>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        Ok(parts.extensions.get().cloned().unwrap_or(Self(None)))
+    }
 }
 
 /// Why somebody may not.
@@ -54,19 +105,27 @@ pub(super) struct Denied(StatusCode, String);
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        refused(self.0, self.1)
+        let mut response = refused(self.0, self.1);
+        if self.0 == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 
 impl Access {
-    pub(super) fn new(site: &Site) -> Self {
-        Self {
-            users: site.console.users.clone(),
-            loopback: site.console.is_loopback(),
+    pub(super) fn new(site: &Site) -> Result<Self, getrandom::Error> {
+        let console = &site.console;
+        Ok(Self {
+            users: console.users.clone(),
+            proxy: console.proxy.clone(),
+            loopback: console.is_loopback(),
+            secure: console.tls.is_some(),
+            secret: sessions::random()?,
             sessions: Mutex::new(Sessions::default()),
             attempts: Mutex::new(Attempts::default()),
             hashing: Semaphore::new(1),
-        }
+        })
     }
 
     /// The users by now: somebody may have been added or removed a moment ago.
@@ -78,35 +137,71 @@ impl Access {
         })
     }
 
-    /// Whether everyone has to log in.
-    fn is_guarded(&self) -> bool {
-        !self.loopback || self.users.as_ref().is_some_and(|p| p.exists())
+    /// Whether everyone has to say who they are.
+    pub(super) fn is_guarded(&self) -> bool {
+        !self.loopback || self.proxy.is_some() || self.users.as_ref().is_some_and(|p| p.exists())
     }
 
-    /// Who sent this, as the users' file has them now.
-    fn person(&self, headers: &HeaderMap) -> Option<Person> {
-        let token = token(headers)?;
+    /// Who sent this. A token that is no good is not made up for by a cookie.
+    fn person(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<Person> {
+        if let Some(given) = headers.get(header::AUTHORIZATION) {
+            let (scheme, token) = given.to_str().ok()?.split_once(' ')?;
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                return None;
+            }
+            let users = self.users();
+            let token = users.token(token.trim(), clock::now())?;
+            return Some(Person { name: token.name.clone(), role: token.role, by: By::Token });
+        }
+        self.session(headers).or_else(|| self.proxied(headers, peer))
+    }
+
+    /// Who has logged in here, as the users' file has them now.
+    fn session(&self, headers: &HeaderMap) -> Option<Person> {
+        let token = cookie(headers)?;
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.get(&token, clock::monotonic())?;
         let (name, csrf) = (session.user.clone(), session.csrf.clone());
         drop(sessions);
         let role = self.users().get(&name)?.role;
-        Some(Person { name, role, csrf })
+        Some(Person { name, role, by: By::Session { csrf } })
     }
 
-    /// Who may act: logged in, and the request comes from the console's own page.
-    pub(super) fn actor(&self, headers: &HeaderMap) -> Result<Person, Denied> {
+    fn proxied(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<Person> {
+        let (name, role) = proxy::person(self.proxy.as_ref()?, headers, peer.ip())?;
+        let csrf = crate::hex::sha256(format!("{}:{name}", self.secret).as_bytes());
+        Some(Person { name, role, by: By::Proxy { csrf } })
+    }
+
+    /// Who may have this machine compute something that changes nothing in the plant: as who may act, and
+    /// without users whoever is at this machine.
+    pub(super) fn may_compute(&self, who: Who, headers: &HeaderMap) -> Result<(), Denied> {
+        if !self.is_guarded() {
+            return Ok(());
+        }
+        let person = self.actor(who, headers)?;
+        if person.role >= Role::Operator {
+            return Ok(());
+        }
+        let why = format!("this takes the role operator; you are {}", person.role.as_str());
+        Err(Denied(StatusCode::FORBIDDEN, why))
+    }
+
+    /// Who may act: known by name, and where a browser sent it, from the console's own page.
+    pub(super) fn actor(&self, who: Who, headers: &HeaderMap) -> Result<Person, Denied> {
         if !self.is_guarded() {
             return Err(Denied(
                 StatusCode::FORBIDDEN,
                 format!("nobody can act from the console yet: {HOW_TO_ADD}"),
             ));
         }
-        let Some(person) = self.person(headers) else {
-            return Err(Denied(StatusCode::UNAUTHORIZED, "log in first".to_owned()));
+        let Some(person) = who.0 else { return Err(unknown()) };
+        let expected = match &person.by {
+            By::Session { csrf } | By::Proxy { csrf } => csrf,
+            By::Token => return Ok(person),
         };
         let given = headers.get(CSRF).map(HeaderValue::as_bytes);
-        if given != Some(person.csrf.as_bytes()) {
+        if given != Some(expected.as_bytes()) {
             let why = "the request does not carry the session's token (x-csrf-token): reload the page";
             return Err(Denied(StatusCode::FORBIDDEN, why.to_owned()));
         }
@@ -114,15 +209,25 @@ impl Access {
     }
 }
 
+fn unknown() -> Denied {
+    Denied(StatusCode::UNAUTHORIZED, "log in first, or send a token that is in force".to_owned())
+}
+
 /// Lets a request in, or says what is missing.
-pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let access = &shared.access;
-    let path = request.uri().path();
     if access.is_guarded() {
-        let needs_login = path.starts_with("/api/") && !OPEN.contains(&path);
-        if needs_login && access.person(request.headers()).is_none() {
-            return refused(StatusCode::UNAUTHORIZED, "log in first");
+        let person = access.person(request.headers(), peer);
+        let path = request.uri().path();
+        if person.is_none() && path.starts_with("/api/") && !OPEN.contains(&path) {
+            return unknown().into_response();
         }
+        request.extensions_mut().insert(Who(person));
     } else if !is_local_name(request.headers(), request.uri()) {
         // A page from elsewhere can have its own name resolve to this machine, and read what it likes.
         return refused(
@@ -141,78 +246,9 @@ fn is_local_name(headers: &HeaderMap, uri: &Uri) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn token(headers: &HeaderMap) -> Option<String> {
+/// The session's token.
+fn cookie(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
     let pairs = cookies.flat_map(|c| c.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).next()
-}
-
-/// Who one is, and whether anyone could be somebody.
-pub(super) async fn session(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let access = &shared.access;
-    Json(json!({
-        "user": access.person(&headers),
-        "login": access.is_guarded(),
-        "how_to_add": HOW_TO_ADD,
-    }))
-    .into_response()
-}
-
-#[derive(Deserialize)]
-pub(super) struct Login {
-    name: String,
-    password: String,
-}
-
-pub(super) async fn login(
-    State(shared): State<Shared>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Json(login): Json<Login>,
-) -> Response {
-    let access = &shared.access;
-    let now = clock::monotonic();
-    let wait =
-        access.attempts.lock().unwrap_or_else(PoisonError::into_inner).wait(peer.ip(), &login.name, now);
-    if let Some(wait) = wait {
-        let seconds = wait.as_secs() + 1;
-        let body = json!({ "error": format!("too many attempts: wait {seconds} s") });
-        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds.to_string())], Json(body))
-            .into_response();
-    }
-    let users = access.users();
-    let name = login.name.clone();
-    let Ok(_turn) = access.hashing.acquire().await else {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
-    };
-    let checked = tokio::task::spawn_blocking(move || {
-        let user = users.get(&login.name);
-        users::verify(user, &login.password).then(|| user.map(|u| u.role)).flatten()
-    });
-    let role = checked.await.unwrap_or_default();
-    let mut attempts = access.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(role) = role else {
-        attempts.failed(peer.ip(), &name, now);
-        tracing::warn!(user = %name.escape_debug(), from = %peer.ip(), "login refused");
-        return refused(StatusCode::UNAUTHORIZED, "name or password is wrong");
-    };
-    attempts.succeeded(peer.ip(), &name);
-    drop(attempts);
-    let opened = access.sessions.lock().unwrap_or_else(PoisonError::into_inner).open(&name, now);
-    match opened {
-        Ok((token, csrf)) => {
-            tracing::info!(user = %name, role = role.as_str(), from = %peer.ip(), "logged in");
-            let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/");
-            let person = Person { name, role, csrf };
-            ([(header::SET_COOKIE, cookie)], Json(json!({ "user": person }))).into_response()
-        }
-        Err(e) => refused(StatusCode::SERVICE_UNAVAILABLE, format!("no random numbers: {e}")),
-    }
-}
-
-pub(super) async fn logout(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(token) = token(&headers) {
-        shared.access.sessions.lock().unwrap_or_else(PoisonError::into_inner).close(&token);
-    }
-    let cookie = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
-    ([(header::SET_COOKIE, cookie)], Json(json!({}))).into_response()
 }

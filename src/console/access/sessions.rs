@@ -52,7 +52,8 @@ impl Sessions {
     }
 }
 
-fn random() -> Result<String, getrandom::Error> {
+/// 256 bits that nobody can guess.
+pub(super) fn random() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(hex::encode(&bytes))

@@ -1,4 +1,5 @@
-//! Who may use the console: names, roles and password hashes in a file of their own.
+//! Who may use the console: names and roles in a file of their own, with people's password hashes and the
+//! hashes of machines' tokens.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -6,13 +7,19 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sessions::random;
 use crate::control::What;
+use crate::hex;
 use crate::site::Mode;
 
 /// What someone may do. Each may do all that those before it may.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Looks.
@@ -74,11 +81,35 @@ pub struct User {
     pub hash: String,
 }
 
+/// What a machine shows instead of a password. It is long and random: a plain hash tells nothing of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    pub name: String,
+    pub role: Role,
+    pub sha256: String,
+    pub created: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+impl Token {
+    #[must_use]
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|end| now < end)
+    }
+}
+
+/// Tells people, and what looks for secrets in files, what it is.
+const TOKEN_PREFIX: &str = "isotherm_";
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Users {
     #[serde(default, rename = "user")]
     list: Vec<User>,
+    #[serde(default, rename = "token", skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<Token>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +119,7 @@ pub enum UsersError {
     #[error("{path}: {why}. It is made by `isotherm console user add`", path = path.display())]
     Syntax { path: PathBuf, why: String },
     #[error(
-        "{0:?} is no user name: expected 1 to 32 letters, digits, dots, dashes or underscores, from any alphabet"
+        "{0:?} is no name: expected 1 to 64 letters, digits, dots, dashes, underscores or at signs, from any alphabet"
     )]
     Name(String),
     #[error(
@@ -97,8 +128,14 @@ pub enum UsersError {
     Short(usize),
     #[error("there is no user {0:?}")]
     Unknown(String),
+    #[error("there is no token {0:?}")]
+    UnknownToken(String),
+    #[error("there is a token {0:?} already: revoke it first, or choose another name")]
+    TokenExists(String),
     #[error("the password cannot be hashed: {0}")]
     Hash(String),
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
 }
 
 pub const MIN_PASSWORD: usize = 10;
@@ -150,8 +187,7 @@ impl Users {
 
     /// Adds a user, or gives one a new role and password.
     pub fn set(&mut self, name: &str, role: Role, password: &str) -> Result<(), UsersError> {
-        let allowed = |c: char| c.is_alphanumeric() || ".-_".contains(c);
-        if name.is_empty() || name.chars().count() > 32 || !name.chars().all(allowed) {
+        if !is_name(name) {
             return Err(UsersError::Name(name.to_owned()));
         }
         let length = password.chars().count();
@@ -159,7 +195,7 @@ impl Users {
             return Err(UsersError::Short(length));
         }
         let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|e| UsersError::Hash(e.to_string()))?;
+        getrandom::fill(&mut salt)?;
         let hash = argon2()?
             .hash_password_with_salt(password.as_bytes(), &salt)
             .map_err(|e| UsersError::Hash(e.to_string()))?
@@ -175,6 +211,51 @@ impl Users {
         self.list.retain(|u| u.name != name);
         if self.list.len() == before { Err(UsersError::Unknown(name.to_owned())) } else { Ok(()) }
     }
+
+    #[must_use]
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// Makes a token and returns it. Nobody can see it again.
+    pub fn create_token(
+        &mut self,
+        name: &str,
+        role: Role,
+        now: Timestamp,
+        expires: Option<Timestamp>,
+    ) -> Result<String, UsersError> {
+        if !is_name(name) {
+            return Err(UsersError::Name(name.to_owned()));
+        }
+        if self.tokens.iter().any(|t| t.name == name) {
+            return Err(UsersError::TokenExists(name.to_owned()));
+        }
+        let text = format!("{TOKEN_PREFIX}{}", random()?);
+        let sha256 = hex::sha256(text.as_bytes());
+        self.tokens.push(Token { name: name.to_owned(), role, sha256, created: now, expires });
+        self.tokens.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(text)
+    }
+
+    pub fn revoke_token(&mut self, name: &str) -> Result<(), UsersError> {
+        let before = self.tokens.len();
+        self.tokens.retain(|t| t.name != name);
+        if self.tokens.len() == before { Err(UsersError::UnknownToken(name.to_owned())) } else { Ok(()) }
+    }
+
+    /// Whose token this is. Found by its hash: how long that takes says nothing about a token.
+    #[must_use]
+    pub fn token(&self, text: &str, now: Timestamp) -> Option<&Token> {
+        let sha256 = hex::sha256(text.as_bytes());
+        self.tokens.iter().find(|t| t.sha256 == sha256).filter(|t| t.is_in_force(now))
+    }
+}
+
+/// Names stand in the audit log beside role and way of entry: they must not look like those.
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || ".-_@".contains(c);
+    !name.is_empty() && name.chars().count() <= 64 && name.chars().all(allowed)
 }
 
 /// Whether the password is the user's. Takes as long for nobody's as for somebody's.
@@ -216,6 +297,35 @@ mod tests {
         assert!(matches!(users.set("", Role::Viewer, "long enough!"), Err(UsersError::Name(_))));
         assert!(matches!(users.set("ann", Role::Viewer, "short"), Err(UsersError::Short(5))));
         assert!(matches!(users.remove("ann"), Err(UsersError::Unknown(_))));
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_hash_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        let now: Timestamp = "2026-07-01T00:00:00Z".parse().unwrap();
+        let end: Timestamp = "2026-07-02T00:00:00Z".parse().unwrap();
+        let mut users = Users::default();
+        let grafana = users.create_token("grafana", Role::Viewer, now, None).unwrap();
+        let robot = users.create_token("robot", Role::Operator, now, Some(end)).unwrap();
+        assert!(matches!(
+            users.create_token("robot", Role::Viewer, now, None),
+            Err(UsersError::TokenExists(_))
+        ));
+        assert!(matches!(users.create_token("a (b)", Role::Viewer, now, None), Err(UsersError::Name(_))));
+        users.save(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(&grafana) && !text.contains(&robot), "{text}");
+        let mut users = Users::load(&path).unwrap();
+        let name = |users: &Users, token: &str, at| users.token(token, at).map(|t| t.name.clone());
+        assert_eq!(name(&users, &grafana, end), Some("grafana".to_owned()));
+        assert_eq!(name(&users, &robot, now), Some("robot".to_owned()));
+        assert_eq!(name(&users, &robot, end), None, "it has ended");
+        assert_eq!(name(&users, "isotherm_", now), None);
+        assert_eq!(name(&users, &users.tokens()[0].sha256.clone(), now), None, "the hash is no token");
+        users.revoke_token("grafana").unwrap();
+        assert_eq!(name(&users, &grafana, now), None);
+        assert!(matches!(users.revoke_token("grafana"), Err(UsersError::UnknownToken(_))));
     }
 
     #[test]

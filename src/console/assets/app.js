@@ -4,12 +4,13 @@ import { act, logIn, release } from "/assets/act.js";
 import { feed, one } from "/assets/decisions.js";
 import { h, show } from "/assets/dom.js";
 import { view as nowView } from "/assets/now.js";
+import { replay } from "/assets/replay.js";
 import { reports } from "/assets/reports.js";
 import { begin, changed, logout, now as controlTime, onChange, store } from "/assets/store.js";
 import { clock, day, zoneName } from "/assets/text.js";
 import { trends } from "/assets/trends.js";
 
-const VIEWS = [["/", "Now"], ["/trends", "Trends"], ["/decisions", "Decisions"], ["/act", "Act"], ["/reports", "Reports"]];
+const VIEWS = [["/", "Now"], ["/trends", "Trends"], ["/decisions", "Decisions"], ["/act", "Act"], ["/replay", "Replay"], ["/reports", "Reports"]];
 const $ = id => document.getElementById(id);
 
 function now(place) {
@@ -49,7 +50,7 @@ function header() {
       alarms > 0 && h("a", { class: "chip bad", href: "/act", "data-link": true }, `${alarms} alarm${alarms > 1 ? "s" : ""}`)),
     h("span", { class: "grow" }),
     shown && h("div", { class: "time" }, h("b", {}, clock(controlTime())), h("small", {}, `${day(controlTime())} ${zoneName()}${site?.clock === "frames" ? ", frame time" : ""}`)),
-    s?.user ? h("button", { class: "quiet", onclick: logout, title: "Log out", "aria-label": `${s.user.name} (${s.user.role}): log out` }, `${s.user.name} (${s.user.role})`) : s?.login ? h("button", { onclick: logIn }, "Log in") : h("span", { class: "muted wordy" }, "read-only"),
+    s?.user && s.user.by !== "console" ? h("span", { class: "muted", title: "Logged in by the proxy in front" }, `${s.user.name} (${s.user.role})`) : s?.user ? h("button", { class: "quiet", onclick: logout, title: "Log out", "aria-label": `${s.user.name} (${s.user.role}): log out` }, `${s.user.name} (${s.user.role})`) : s?.login ? h("button", { onclick: logIn }, "Log in") : h("span", { class: "muted wordy" }, "read-only"),
     theme(),
     shown && h("button", { class: "release", onclick: release, "aria-disabled": String(released) }, released ? "RELEASED" : "RELEASE"));
   const alarmsIn = alarms ? h("span", { class: "count" }, String(alarms), h("span", { class: "sr" }, " alarms")) : null;
@@ -75,6 +76,7 @@ function route() {
   else if (path === "/trends") leave = trends(main, query);
   else if (path === "/decisions") leave = feed(main, query);
   else if (path === "/act") leave = act(main);
+  else if (path === "/replay") leave = replay(main, query);
   else if (path === "/reports") leave = reports(main, query);
   else leave = now(main);
 }

@@ -65,6 +65,8 @@ export function feed(place, query) {
   return stop;
 }
 
+const around = (time, by) => Math.round(Date.parse(time) / 1000) + by;
+
 export function one(place, seq) {
   const draw = async () => {
     try {
@@ -74,7 +76,8 @@ export function one(place, seq) {
       show(place, h("article", { class: "card" },
         h("header", {}, h("h1", {}, decision ? `Decision #${seq}` : `Record #${seq}: ${item.kind}`), h("span", { class: "muted" }, stamp(item.time)), chip(`record hash ${short(r.record.hash)}`)),
         h("p", { class: "noprint" }, h("a", { href: "/decisions", "data-link": true }, "← all decisions"), " · ", h("button", { class: "small", onclick: e => { navigator.clipboard?.writeText(location.href); e.target.textContent = "copied"; } }, "copy link"), " ",
-          h("a", { class: "button small", href: `/api/records/${seq}`, download: `isotherm-${seq}.json` }, "record as JSON")),
+          h("a", { class: "button small", href: `/api/records/${seq}`, download: `isotherm-${seq}.json` }, "record as JSON"), " ",
+          h("a", { class: "button small", "data-link": true, href: `/replay?from=${around(item.time, -1800)}&to=${around(item.time, 1800)}&at=${around(item.time, 0)}` }, "replay this")),
         decision ? full(item, "h2") : h("ul", { class: "feed" }, line(item)),
         r.prompt && [h("h2", {}, "Exact prompt"),
           h("p", {}, r.prompt.exact ? h("span", { class: "ok" }, "✓ its SHA-256 is the one in the record: ") : h("span", { class: "bad" }, "✗ not what the model got: the beginning cannot be made again from the run's templates. "), h("code", {}, r.prompt.sha256)),

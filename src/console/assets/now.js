@@ -89,6 +89,12 @@ function signals() {
         h("td", { class: `q ${s.quality}` }, s.quality, s.doubt ? `: ${words(s.doubt)}` : ""), h("td", { class: "n muted" }, s.age_s === null || s.age_s === undefined ? "–" : span(s.age_s)))))))));
 }
 
+/** What the model has given up for want of memory, rung by rung. */
+const RUNGS = {
+  full: "enough: nothing given up", short: "short: prompts show less of the past",
+  small: "small: the model runs with a small context", parked: "parked: the model does not run, the fallback decides",
+};
+
 function machine() {
   const s = store.site, st = store.state, m = st.model ?? {}, stats = st.stats ?? {};
   const llm = s.controller === "llm";
@@ -97,12 +103,13 @@ function machine() {
     llm && ["Model", m.architecture ? `${m.architecture}, ${num(m.parameters / 1e6, 0)} M parameters, ${m.quantization}` : s.model.name ?? s.model.file ?? "–"],
     llm && m.sha256 && ["Model file", h("span", { class: "mono", title: m.sha256 }, `${s.model.file ?? ""} sha256 ${short(m.sha256)}`)],
     llm && ["Prompt", h("span", { class: "mono", title: s.prompt.sha256 }, `${s.prompt.template} sha256 ${short(s.prompt.sha256)}`)],
-    llm && ["Resolution", `${s.model.history_tokens} tokens of history, context ${num(m.context ?? s.model.context, 0)} tokens`],
+    llm && ["Prompt size", `${s.model.history_tokens} tokens of history, context ${num(m.context ?? s.model.context, 0)} tokens`],
+    llm && st.memory_rung && ["Memory", h("span", { class: st.memory_rung === "full" ? "" : "warn" }, RUNGS[st.memory_rung] ?? words(st.memory_rung))],
     llm && m.kv_bytes && ["Model memory", `${num(m.file_bytes / 1e6, 0)} MB weights, ${num(m.kv_bytes / 1e6, 1)} MB cache`],
     ["This run", `${num(stats.decisions ?? 0, 0)} decisions, ${num(stats.writes ?? 0, 0)} registers written, ${num(stats.failed_writes ?? 0, 0)} not confirmed`],
     ["Guard", `changed ${num(stats.interventions ?? 0, 0)} for safety, fallback decided ${num(stats.fallbacks ?? 0, 0)}`],
     stats.checked > 0 && ["Rationales", `${num(100 * stats.verified / stats.checked, 0)} % true of ${num(stats.checked, 0)}`],
-    ["Sampling", `every ${span(s.sample_s)}, a decision every ${span(s.cadence_s)}`],
+    ["Resolution", `a frame every ${span(st.sample_every_s ?? s.sample_s)}, a decision every ${span(st.decide_every_s ?? s.cadence_s)}${st.decide_every_s !== undefined && st.decide_every_s !== s.cadence_s ? ` (as a rule ${span(s.cadence_s)})` : ""}`],
   ].filter(Boolean);
   return h("section", { class: "card", "aria-labelledby": "h-machine" }, h("header", {}, h("h2", { id: "h-machine" }, "What decides")),
     h("dl", { class: "facts" }, facts.flatMap(([k, v]) => [h("dt", {}, k), h("dd", {}, v)])));

@@ -1,4 +1,4 @@
-// One day on a page that prints.
+// A day or a month on a page that prints.
 
 import { h, show } from "/assets/dom.js";
 import { line } from "/assets/decision.js";
@@ -9,12 +9,20 @@ const rows = list => h("dl", { class: "facts" }, list.filter(Boolean).flatMap(([
 const percent = (part, whole) => whole > 0 ? `${num(100 * part / whole, 1)}\u00a0%` : "–";
 const counts = (map, names = {}) => Object.entries(map ?? {}).sort((a, b) => b[1] - a[1]).map(([k, n]) => `${names[k] ?? words(k)} ${n}`).join(", ") || "none";
 
+function days(r) {
+  const kwh = (d, k) => d.energy[k] === undefined ? "–" : num(d.energy[k], 0), cells = d => [kwh(d, "it_kwh"), kwh(d, "cooling_kwh"), kwh(d, "facility_kwh"),
+    d.energy.it_kwh > 0 && d.energy.facility_kwh !== undefined ? num(d.energy.facility_kwh / d.energy.it_kwh, 3) : "–", num(d.covered_h, 1), percent(d.in_charge_h, d.covered_h), num(d.outside_h * 60, 0), num(d.decisions, 0), num(d.interventions, 0), num(d.alarms, 0)];
+  return [h("h2", {}, "Day by day"), h("div", { class: "scroll", tabindex: 0 }, h("table", {},
+    h("thead", {}, h("tr", {}, ["Day", "IT kWh", "Cooling kWh", "Facility kWh", "PUE", "Data h", "In charge", "Outside a band, min", "Decisions", "Changed by the guard", "Alarms"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
+    h("tbody", {}, r.days.map(d => h("tr", {}, h("td", {}, h("a", { href: `/reports?day=${d.date}`, "data-link": true }, d.date)), cells(d).map(c => h("td", { class: "n" }, c)))))))];
+}
+
 function paper(r) {
   const d = r.day, e = d.energy, dec = d.decisions, kwh = k => e[k] ? `${num(e[k].kwh, 0)}\u00a0kWh` + (e[k].hours < d.covered_h * .99 ? ` (of ${num(e[k].hours, 1)} h with good values)` : "") : "not measured";
   const safety = new Set(store.site.rules.filter(x => x.for_safety).map(x => x.name)), s = r.saving;
   return h("article", { class: "report" },
-    h("header", {}, h("h1", {}, `${r.site}: ${r.date}`), h("p", { class: "muted" }, `${store.state.simulated ? "SIMULATED PLANT. " : ""}From ${stamp(r.from)} to ${stamp(r.to)} ${r.time_zone}${r.over ? "" : "; the day is not over"}. Made by Isotherm ${store.site.version} from the audit log.`)),
-    d.frames === 0 ? h("p", { class: "notice warn" }, "There are no frames of this day in the log.") : [
+    h("header", {}, h("h1", {}, `${r.site}: ${r.date}`), h("p", { class: "muted" }, `${store.state.simulated ? "SIMULATED PLANT. " : ""}From ${stamp(r.from)} to ${stamp(r.to)} ${r.time_zone}${r.over ? "" : `; the ${r.period} is not over`}. Made by Isotherm ${store.site.version} from the audit log.`)),
+    d.frames === 0 ? h("p", { class: "notice warn" }, `There are no frames of this ${r.period} in the log.`) : [
       h("div", { class: "two" },
         h("section", {}, h("h2", {}, "Energy"), rows([
           ["IT", kwh("it_kwh")], ["Cooling", kwh("cooling_kwh")], ["Facility", kwh("facility_kwh")],
@@ -27,6 +35,7 @@ function paper(r) {
           ["Starts of the agent", String(d.starts)], ["Alarms", String(d.alarms.count)],
           ["Registers", `${num(d.writes.applied, 0)} written and confirmed, ${num(d.writes.not_confirmed, 0)} not confirmed`],
         ]))),
+      r.period === "month" && days(r),
       h("h2", {}, "Stability and violations"),
       h("div", { class: "scroll", tabindex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, ["Signal", "Band", "Lowest", "Mean", "Highest", "RMS around mean", "Above the band", "Below", "Time outside"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
         h("tbody", {}, d.watched.map(w => h("tr", {}, h("td", {}, words(w.signal)), h("td", { class: "n" }, `${figure(w.band[0], w.unit)} to ${value(w.band[1], w.unit)}`), h("td", { class: "n" }, value(w.min, w.unit)), h("td", { class: "n" }, `${num(w.mean, 2)} ${unit(w.unit)}`), h("td", { class: "n" }, value(w.max, w.unit)),
@@ -45,13 +54,18 @@ function paper(r) {
 }
 
 export function reports(place, query) {
-  const load = async date => {
-    history.replaceState(null, "", `/reports?day=${date}`);
-    const bar = h("form", { class: "filters noprint", onsubmit: e => e.preventDefault() }, h("label", {}, "Day", h("input", { type: "date", value: date, onchange: e => e.target.value && load(e.target.value) })), h("button", { type: "button", onclick: () => window.print() }, "Print or save as PDF"));
+  const load = async (period, date) => {
+    history.replaceState(null, "", `/reports?${period}=${date}`);
+    const other = period === "day" ? ["month", date.slice(0, 7)] : ["day", `${date}-01`];
+    const bar = h("form", { class: "filters noprint", onsubmit: e => e.preventDefault() },
+      h("label", {}, "Report on", h("select", { name: "period", onchange: () => load(...other) }, ["day", "month"].map(p => h("option", { value: p, selected: p === period }, `a ${p}`)))),
+      h("label", { "data-key": period }, period === "day" ? "Day" : "Month", h("input", { name: "date", type: period === "day" ? "date" : "month", value: date, onchange: e => e.target.value && load(period, e.target.value) })),
+      h("button", { type: "button", onclick: () => window.print() }, "Print or save as PDF"));
     show(place, h("h1", { class: "sr" }, "Reports"), bar, h("p", { class: "card muted" }, "Reading the log …"));
-    try { show(place, h("h1", { class: "sr" }, "Reports"), bar, paper(await api(`/api/report?day=${date}`))); }
+    try { show(place, h("h1", { class: "sr" }, "Reports"), bar, paper(await api(`/api/report?${period}=${date}`))); }
     catch (e) { show(place, bar, h("p", { class: "notice bad", role: "alert" }, e.message)); }
   };
-  load(query.get("day") ?? day(store.state.time ?? Date.now()));
+  const month = query.get("month");
+  if (month) load("month", month); else load("day", query.get("day") ?? day(store.state.time ?? Date.now()));
   return () => {};
 }

@@ -28,6 +28,14 @@ export const day = t => t ? new Intl.DateTimeFormat("en-CA", { timeZone: zone, y
 /** The time, with the day when that is not the present one. */
 export const moment = (t, present) => t && present && day(t) !== day(present) ? stamp(t) : clock(t);
 export const stamp = t => t ? `${day(t)} ${clock(t)}` : "–";
+/** What the site's clocks show, as a field for times has it, and back. */
+export const local = t => `${day(t)}T${clock(t)}`;
+export function fromLocal(text) {
+  const wanted = Date.parse(`${text}Z`);
+  let t = wanted;
+  for (let i = 0; i < 2; i++) t += wanted - Date.parse(`${local(t)}Z`);
+  return t;
+}
 
 /** 75 → "1 min 15 s". */
 export function span(seconds) {

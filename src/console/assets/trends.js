@@ -1,42 +1,13 @@
 // Every value over time, with its limits, and what was decided when. Zoom by dragging over a chart.
 
 import { h, show } from "/assets/dom.js";
+import { COLOURS, axes, css, groups } from "/assets/charts.js";
 import { line } from "/assets/decision.js";
 import { go } from "/assets/app.js";
 import { api, onChange, onFrames, store } from "/assets/store.js";
 import { day, hourMinute, span, stamp, unit, value, words, zoneName } from "/assets/text.js";
 
 const RANGES = [["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 days", 604800], ["30 days", 2592000], ["1 year", 31536000]];
-const COLOURS = ["#2a86b8", "#cf6a17", "#46965a", "#b8487d", "#8468cc", "#a58a12", "#2fa0a0", "#96705a", "#5c7fd6", "#c2514b"];
-const GROUPS = [
-  ["Air and IT temperatures", s => s.unit === "degC" && (!s.role || ["it_inlet", "crah_supply", "bath", "room_dry_bulb", "room_dew_point"].includes(s.role))],
-  ["Water and liquid temperatures", s => s.unit === "degC" && /chw|facility|liquid/.test(s.role ?? "")],
-  ["Power", s => s.unit === "kW" || s.unit === "W"],
-  ["PUE", s => s.name === "pue"],
-  ["Outdoors", s => s.unit === "degC" && /outdoor/.test(s.role ?? "")],
-  ["Chips", s => s.role === "chip_temp"],
-];
-const AXIS = 58;
-
-/** Signals and setpoints in charts of one unit each. */
-function groups(site) {
-  const all = [...site.signals.map(s => ({ ...s })), ...site.setpoints.map(s => ({ ...s, setpoint: true }))];
-  if (site.columns.includes("pue")) all.push({ name: "pue", unit: "" });
-  const taken = new Set(), list = [];
-  for (const [title, fits] of GROUPS) {
-    const cols = all.filter(s => !taken.has(s.name) && fits(s));
-    cols.forEach(s => taken.add(s.name));
-    if (cols.length) list.push({ title, unit: cols[0].unit, cols });
-  }
-  const NAMES = { "%": "Speeds and valves", "L/min": "Flow", kPa: "Pressure", "%RH": "Humidity", count: "Machines" };
-  for (const s of all.filter(s => !taken.has(s.name))) {
-    let g = list.find(g => g.unit === s.unit && g.rest);
-    if (!g) { g = { title: NAMES[s.unit] ?? unit(s.unit), unit: s.unit, cols: [], rest: true }; list.push(g); }
-    g.cols.push(s);
-  }
-  return list;
-}
-
 export function trends(place, query) {
   const site = store.site;
   let live = Number(query.get("span")) || 3600, window_ = query.get("from") ? [Number(query.get("from")), Number(query.get("to"))] : null;
@@ -88,7 +59,6 @@ export function trends(place, query) {
       error && h("p", { class: "notice bad", role: "alert" }, error));
   }
 
-  const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const drawn = () => { const [from, to] = range(); return marks.filter(m => { const t = Date.parse(m.time) / 1000; return t >= from && t <= to; }); };
 
   function hooks(group, keys) {
@@ -148,7 +118,6 @@ export function trends(place, query) {
   function build() {
     charts.forEach(c => c.u.destroy());
     charts = []; list.replaceChildren();
-    const text = css("--muted"), grid = css("--line");
     for (const group of groups(site)) {
       const keys = [], box = h("div"), width = () => Math.max(200, box.clientWidth);
       const buttons = group.cols.map((s, i) => {
@@ -168,16 +137,12 @@ export function trends(place, query) {
         const edge = { stroke: "transparent", points: { show: false }, show: shown, paths };
         return [{ stroke: s.colour, width: s.setpoint ? 1.6 : 1.8, dash: s.setpoint ? [6, 3] : undefined, points: { show: false }, show: shown, paths }, edge, { ...edge }];
       });
-      const time = new Intl.DateTimeFormat("en-GB", { timeZone: zoneName(), hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
       const u = new uPlot({
         width: width(), height: group.title.startsWith("Air") ? 260 : 190, legend: { show: false }, padding: [8, 14, 0, 0],
         tzDate: t => uPlot.tzDate(new Date(t * 1000), zoneName()),
         cursor: { sync: { key: "trends" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
         scales: { x: { time: true, range: () => range() }, y: { range: (_, lo, hi) => lo === null ? [0, 1] : uPlot.rangeNum(...withLimits(group, lo, hi), .08, true) } },
-        axes: [
-          { stroke: text, size: 32, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, font: "11px system-ui, sans-serif", values: (self, splits, axis, space, incr) => splits.map((s, i) => incr >= 86400 || time.format(s * 1000) === "00:00" ? day(s * 1000).slice(5) : time.format(s * 1000)) },
-          { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid }, size: AXIS, font: "11px system-ui, sans-serif", values: (self, splits) => splits.map(v => `${Math.abs(v) >= 10000 ? v / 1000 + "k" : +v.toFixed(3)}`) },
-        ],
+        axes: axes(),
         series: [{}, ...series], bands: group.cols.map((s, i) => ({ series: [2 + 3 * i, 3 + 3 * i], fill: s.colour + "38" })),
         hooks: hooks(group, keys),
       }, table(group), box);

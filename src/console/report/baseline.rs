@@ -1,4 +1,4 @@
-//! What the day would have taken without the agent, as IPMVP's regression models say it: hourly cooling power
+//! What the period would have taken without the agent, as IPMVP's regression models say it: hourly cooling power
 //! on IT load and outdoor temperature, fitted to the hours in which the agent did not have the plant. A saving
 //! is stated only with its uncertainty, and only where there is enough to fit.
 
@@ -9,7 +9,7 @@ use crate::site::{Role, Site};
 use crate::units::Unit;
 
 const HOUR: i64 = 3600;
-/// Days before the reported one that the baseline is taken from.
+/// Days before the reported period that the baseline is taken from.
 const REACH_S: i64 = 30 * 24 * HOUR;
 /// Fewer independent hours than this are no baseline.
 const MIN_HOURS: usize = 48;
@@ -103,7 +103,9 @@ fn estimate(without: &[Hour], with: &[Hour]) -> Result<Estimate, String> {
     };
     let with: Vec<&Hour> = with.iter().filter(within).collect();
     if with.is_empty() {
-        return Err("no hour of the day, with the agent in charge, is like those of the baseline".to_owned());
+        return Err(
+            "no hour of the period, with the agent in charge, is like those of the baseline".to_owned()
+        );
     }
     let mut normal = [[0.0; TERMS]; TERMS];
     let mut right = [0.0; TERMS];

@@ -1,81 +1,193 @@
-//! `/api/report`: one day, from the audit log alone.
+//! `/api/report`: one day or one month, from the audit log alone.
 
 mod baseline;
-mod day;
+mod sums;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::extract::Query;
 use super::query::from_log;
 use super::{Shared, refused};
-use crate::audit::{Kind, Log};
-use day::Day;
+use crate::audit::{AuditError, Kind, Log, Record};
+use crate::site::Site;
+use sums::Sums;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Asked {
     /// In the site's time zone; the newest in the log when absent.
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     day: Option<Date>,
+    /// A whole month instead, such as `2026-07`.
+    #[schemars(regex(pattern = "^[0-9]{4}-(0[1-9]|1[0-2])$"))]
+    month: Option<String>,
+}
+
+/// What is reported on.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: Date,
+    /// The day after the last.
+    end: Date,
+    from: Timestamp,
+    to: Timestamp,
+    is_month: bool,
+}
+
+impl Span {
+    fn new(asked: &Asked, newest: Option<Date>, zone: &TimeZone) -> Result<Self, (StatusCode, String)> {
+        let bad = |e: jiff::Error| (StatusCode::BAD_REQUEST, format!("day or month: {e}"));
+        let is_month = asked.month.is_some();
+        let first = match &asked.month {
+            Some(month) => {
+                let first = format!("{month}-01").parse::<Date>();
+                first.map_err(|_| {
+                    (StatusCode::BAD_REQUEST, "month: expected one such as 2026-07".to_owned())
+                })?
+            }
+            None => {
+                asked.day.or(newest).ok_or((StatusCode::NOT_FOUND, "there is no frame yet".to_owned()))?
+            }
+        };
+        let end = first.checked_add(if is_month { 1.month() } else { 1.day() }).map_err(bad)?;
+        let begin = |date: Date| zone.to_timestamp(date.at(0, 0, 0, 0)).map_err(bad);
+        Ok(Self { first, end, from: begin(first)?, to: begin(end)?, is_month })
+    }
 }
 
 pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Asked>) -> Response {
     let newest =
         shared.view.borrow().get("time").and_then(|t| serde_json::from_value::<Timestamp>(t.clone()).ok());
     let zone = shared.site.zone();
-    let date = asked.day.or(newest.map(|t| zone.to_datetime(t).date()));
-    let Some(date) = date else {
-        return refused(StatusCode::NOT_FOUND, "there is no frame yet");
-    };
-    let begin = |date: Date| zone.to_timestamp(date.at(0, 0, 0, 0));
-    let span = date.tomorrow().and_then(|next| Ok((begin(date)?, begin(next)?)));
-    let (from, to) = match span {
+    let span = match Span::new(&asked, newest.map(|t| zone.to_datetime(t).date()), &zone) {
         Ok(span) => span,
-        Err(e) => return refused(StatusCode::BAD_REQUEST, format!("day: {e}")),
+        Err((status, why)) => return refused(status, why),
+    };
+    let Ok(_turn) = shared.reading.acquire().await else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
     };
     let copy = shared.clone();
     from_log(&shared, move |log: &Log| {
+        let Span { first, from, to, .. } = span;
+        let site = &copy.site;
         let columns = &copy.followed.columns;
-        let mut day = Day::new(&copy.site, columns);
+        let mut whole = Sums::new(site, columns);
+        let mut days = Days { date: first, sums: Sums::new(site, columns), lines: Vec::new() };
         let mut last = None;
         for record in log.records(log.seq_at(from)?.saturating_sub(1)) {
-            let record = record?;
+            let record: Record = record?;
             // A run's first record may be of the wall's clock, where frames have their own.
             if record.time >= to && record.kind == Kind::Frame {
                 break;
             }
-            if (from..to).contains(&record.time) {
-                last = Some(record.time);
-                match record.kind {
-                    Kind::Frame => day.frame(columns.read(&record.body)),
-                    Kind::Start
-                    | Kind::Decision
-                    | Kind::Outcome
-                    | Kind::Operator
-                    | Kind::Event
-                    | Kind::Stop => day.other(&record),
+            if !(from..to).contains(&record.time) {
+                continue;
+            }
+            last = Some(record.time);
+            if span.is_month {
+                days.turn(zone.to_datetime(record.time).date(), || Sums::new(site, columns));
+            }
+            if record.kind == Kind::Frame {
+                let row = columns.read(&record.body);
+                if span.is_month {
+                    days.sums.frame(row.clone());
                 }
+                whole.frame(row);
+            } else {
+                if span.is_month {
+                    days.sums.other(&record);
+                }
+                whole.other(&record);
             }
         }
+        if span.is_month && last.is_some() {
+            days.turn(span.end, || Sums::new(site, columns));
+        }
         let tape = copy.followed.tape.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let saving = baseline::saving(&copy.site, columns, &tape, from.as_second(), to.as_second());
+        let saving = baseline::saving(site, columns, &tape, from.as_second(), to.as_second());
         drop(tape);
-        let whole = to.duration_since(from);
-        Ok(json!({
-            "site": copy.site.name,
-            "date": date,
-            "time_zone": copy.site.time_zone,
-            "from": from,
-            "to": to,
-            "newest": last,
-            "over": newest.is_some_and(|t| t >= to),
-            "hours": whole.as_secs_f64() / 3600.0,
-            "day": day.done(),
-            "saving": saving,
-        }))
+        Ok::<_, AuditError>(shown(site, &span, newest, last, &whole.done(), &days.lines, &saving))
     })
     .await
+}
+
+/// The days of a month, one after the other.
+struct Days {
+    date: Date,
+    sums: Sums,
+    lines: Vec<Value>,
+}
+
+impl Days {
+    /// Goes on with another day, if it is another.
+    fn turn(&mut self, date: Date, fresh: impl Fn() -> Sums) {
+        if date == self.date {
+            return;
+        }
+        let sums = std::mem::replace(&mut self.sums, fresh());
+        if sums.has_frames() {
+            let mut line = sums.line();
+            line["date"] = json!(self.date);
+            self.lines.push(line);
+        }
+        self.date = date;
+    }
+}
+
+fn shown(
+    site: &Site,
+    span: &Span,
+    newest: Option<Timestamp>,
+    last: Option<Timestamp>,
+    sums: &Value,
+    days: &[Value],
+    saving: &Value,
+) -> Value {
+    let name = if span.is_month { span.first.strftime("%Y-%m").to_string() } else { span.first.to_string() };
+    json!({
+        "site": site.name,
+        "period": if span.is_month { "month" } else { "day" },
+        "date": name,
+        "time_zone": site.time_zone,
+        "from": span.from,
+        "to": span.to,
+        "newest": last,
+        "over": newest.is_some_and(|t| t >= span.to),
+        "hours": span.to.duration_since(span.from).as_secs_f64() / 3600.0,
+        "day": sums,
+        "days": days,
+        "saving": saving,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_goes_from_its_first_midnight_to_the_next() {
+        let span = |day: Option<&str>, month: Option<&str>| {
+            let asked = Asked { day: day.map(|d| d.parse().unwrap()), month: month.map(ToOwned::to_owned) };
+            let newest = Some("2026-03-04".parse().unwrap());
+            Span::new(&asked, newest, &TimeZone::fixed(jiff::tz::offset(2)))
+                .map(|s| (s.from.to_string(), s.to.to_string(), s.is_month))
+                .map_err(|(status, _)| status.as_u16())
+        };
+        let found = |from: &str, to: &str, is_month| Ok((from.to_owned(), to.to_owned(), is_month));
+        assert_eq!(span(None, Some("2026-02")), found("2026-01-31T22:00:00Z", "2026-02-28T22:00:00Z", true));
+        assert_eq!(span(None, None), found("2026-03-03T22:00:00Z", "2026-03-04T22:00:00Z", false));
+        assert_eq!(
+            span(Some("2026-02-28"), None),
+            found("2026-02-27T22:00:00Z", "2026-02-28T22:00:00Z", false)
+        );
+        assert_eq!(span(None, Some("2026-2")), Err(400));
+        assert_eq!(span(None, Some("9999-12")), Err(400));
+    }
 }

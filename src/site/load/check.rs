@@ -56,17 +56,6 @@ impl<'a> Checker<'a> {
         self.problems.push(Problem { line, field: key.to_owned(), message: problem.into() });
     }
 
-    /// Nothing reaches past this machine until somebody has to say who they are.
-    fn console(&mut self, site: &Site) {
-        let console = &site.console;
-        if !console.is_loopback() && console.listen != "off" && console.users.is_none() {
-            self.top(
-                "console.listen",
-                "reaches past this machine, but there is no console.users: name a file there and add people with `isotherm console user add NAME --role operator`, or listen on 127.0.0.1",
-            );
-        }
-    }
-
     fn whole(&mut self, site: &Site) {
         if site.sample < SignedDuration::from_millis(100) || site.sample > SignedDuration::from_hours(1) {
             self.top("sample", "expected a period from 100 ms to 1 h, for example \"15s\"");

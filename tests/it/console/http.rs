@@ -178,17 +178,3 @@ async fn users_are_added_on_the_command_line() {
     assert_eq!(run(&["console", "user", "remove", "bob"], "").await.0, 2);
     assert_eq!(run(&["console", "user", "remove", "ann"], "").await.0, 0);
 }
-
-/// A console that others can reach without a name is not started.
-#[test]
-fn nothing_listens_beyond_this_machine_without_users() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-    let parse = |console: &str| {
-        let text = format!("{text}\n[console]\n{console}\n");
-        isotherm::site::parse(&text, std::path::Path::new("site.toml")).map_err(|e| e.to_string())
-    };
-    let refused = parse("listen = \"0.0.0.0:8455\"").unwrap_err();
-    assert!(refused.contains("console.listen") && refused.contains("console user add"), "{refused}");
-    assert!(parse("listen = \"0.0.0.0:8455\"\nusers = \"users.toml\"").is_ok());
-    assert!(parse("listen = \"[::1]:8455\"").is_ok() && parse("listen = \"localhost:8455\"").is_ok());
-}

@@ -1,11 +1,14 @@
 //! The console: its HTTP API, its live stream, and its pages in a real browser.
 
+mod access;
 mod browser;
 mod http;
 mod live;
+mod openapi;
 mod pages;
 #[cfg(feature = "demo")]
 mod pictures;
+mod replay;
 
 use isotherm::console::users::{Role, Users};
 use serde_json::{Value, json};
@@ -29,18 +32,24 @@ pub(crate) async fn address(rig: &Rig) -> String {
 }
 
 fn console_in(log: &str) -> Option<String> {
-    let at = log.rsplit_once("console on http://")?.1;
-    Some(format!("http://{}", at.split('/').next()?))
+    let at = log.rsplit_once("console on ")?.1;
+    let (scheme, rest) = at.split_once("://")?;
+    Some(format!("{scheme}://{}", rest.split('/').next()?))
 }
 
-/// The site of a rig with a file of users, and a source that may rest while a browser is busy.
-fn with_users(site: &str) -> String {
+/// The site of a rig with more under `[console]`, and a source that may rest while others are busy.
+fn with_console(site: &str, more: &str) -> String {
     let socket = "control_socket = \"agent.sock\"";
-    site.replacen(socket, &format!("{socket}\nusers = \"users.toml\""), 1).replacen(
+    site.replacen(socket, &format!("{socket}\n{more}"), 1).replacen(
         "watchdog = \"3s\"",
         "watchdog = \"10min\"",
         1,
     )
+}
+
+/// The same with a file of users.
+fn with_users(site: &str) -> String {
+    with_console(site, "users = \"users.toml\"")
 }
 
 /// One of each role.

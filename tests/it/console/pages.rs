@@ -15,7 +15,7 @@ use crate::peers::skip;
 const DECISION: u32 = 6;
 
 /// Violations that axe-core finds on the page that is open; `None` when it was not fetched.
-async fn violations(browser: &Browser) -> Option<Vec<String>> {
+pub(super) async fn violations(browser: &Browser) -> Option<Vec<String>> {
     let axe = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/axe.min.js");
     let Ok(axe) = std::fs::read_to_string(axe) else {
         skip("accessibility", "needs .cache/axe.min.js: run scripts/setup test");
@@ -48,7 +48,9 @@ async fn every_view_opens_without_errors_and_is_accessible() {
         ("/decisions".to_owned(), "every claim holds"),
         (format!("/decisions/{seq}"), "Exact prompt"),
         ("/act".to_owned(), "isotherm console user add"),
+        ("/replay".to_owned(), "as recorded at"),
         ("/reports".to_owned(), "Stability and violations"),
+        ("/reports?month=2026-07".to_owned(), "Day by day"),
     ] {
         for (theme, width) in [("light", 1440), ("dark", 390)] {
             browser.look(theme, width, 1000).await;

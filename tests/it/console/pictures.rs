@@ -49,6 +49,7 @@ async fn pictures_of_every_view_are_written() {
         ("trends", "/trends?span=7200", "In this window"),
         ("decisions", "/decisions", "by controller"),
         ("act", "/act", "Manual override"),
+        ("replay", "/replay", "as recorded at"),
         ("reports", "/reports", "Stability and violations"),
     ] {
         for (look, theme, width, height) in [

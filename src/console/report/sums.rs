@@ -1,4 +1,4 @@
-//! Sums over one day's records.
+//! Sums over the records of a day or a month.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ struct Watched {
     hours_outside: f64,
 }
 
-pub(super) struct Day {
+pub(super) struct Sums {
     sample_s: f64,
     in_charge: usize,
     energies: Vec<Energy>,
@@ -66,7 +66,7 @@ pub(super) struct Day {
     starts: u64,
 }
 
-impl Day {
+impl Sums {
     pub(super) fn new(site: &Site, columns: &Columns) -> Self {
         let power = |key, role| {
             let signal = site.with_role(role).next()?;
@@ -205,6 +205,19 @@ impl Day {
         }
     }
 
+    pub(super) fn has_frames(&self) -> bool {
+        self.frames > 0
+    }
+
+    /// One line of a table of days.
+    pub(super) fn line(&self) -> Value {
+        let energy: BTreeMap<&str, f64> =
+            self.energies.iter().filter(|e| e.hours > 0.0).map(|e| (e.key, e.kwh)).collect();
+        json!({ "energy": energy, "covered_h": self.covered_h, "in_charge_h": self.in_charge_h,
+            "outside_h": self.watched.iter().map(|w| w.hours_outside).fold(0.0, f64::max),
+            "decisions": self.decisions, "interventions": self.interventions, "alarms": self.alarms.len() })
+    }
+
     pub(super) fn done(mut self) -> Value {
         let energy: BTreeMap<&str, Value> = self
             .energies
@@ -256,7 +269,7 @@ mod tests {
     fn energy_and_violations_are_those_of_the_time_that_is_known() {
         let site = site();
         let columns = Columns::new(&site);
-        let mut day = Day::new(&site, &columns);
+        let mut sums = Sums::new(&site, &columns);
         for (begin, kw, warm) in [(0, 100.0, 27.0), (7200, 200.0, 28.0)] {
             for i in 0..=240 {
                 let mut v = vec![None; columns.names.len()];
@@ -264,10 +277,10 @@ mod tests {
                 let inlet = if i <= 120 { 25.0 } else { warm };
                 v[columns.place("hall_a_inlet_max").unwrap()] = Some(inlet);
                 v[columns.in_charge()] = Some(if begin == 0 { 1.0 } else { 0.0 });
-                day.frame(Some(Row { t: f64::from(begin + i * 15), v }));
+                sums.frame(Some(Row { t: f64::from(begin + i * 15), v }));
             }
         }
-        let done = day.done();
+        let done = sums.done();
         let near = |v: &Value, expected: f64| {
             assert!((v.as_f64().unwrap() - expected).abs() < 1e-6, "{v} instead of {expected}");
         };
