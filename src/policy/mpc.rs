@@ -4,7 +4,7 @@
 //! The cost is in kilowatts: the predicted facility power (cooling power and what the IT draws more when it
 //! gets warmer; where facility power is not measured, cooling power alone), a share of the cooling power
 //! again, and penalties where a temperature, widened by one standard deviation, comes within a margin of its
-//! limits. Moving costs a little, so that nothing chatters. The search moves one setpoint after the other,
+//! limits. Moving costs a little, so that nothing chatters. The search moves one setpoint or two at a time,
 //! in strides that shrink to the register's step, along ways that the guard's own pace allows.
 //!
 //! While the twin does not know the temperatures with limits well, nothing is proposed and trim and respond
@@ -177,20 +177,36 @@ impl<'a> Search<'a> {
             while moved && rounds < ROWS {
                 moved = false;
                 rounds += 1;
-                for (i, axis) in self.axes.iter().enumerate() {
-                    for by in [-stride, stride] {
-                        let mut next = goal.clone();
-                        let Some(to) = next.get_mut(i) else { continue };
-                        *to = (*to + by * axis.step).clamp(axis.low, axis.high);
-                        let cost = self.cost(&next);
-                        if cost < least - 1e-9 {
-                            (goal, least, moved) = (next, cost, true);
-                        }
+                for by in self.moves() {
+                    let axes = self.axes.iter().zip(&goal).zip(&by);
+                    let next: Vec<f64> =
+                        axes.map(|((a, at), by)| (at + by * stride * a.step).clamp(a.low, a.high)).collect();
+                    let cost = self.cost(&next);
+                    if cost < least - 1e-9 {
+                        (goal, least, moved) = (next, cost, true);
                     }
                 }
             }
         }
         goal
+    }
+
+    /// Each axis a stride up or down, and each two of them: along a limit nothing is gained by one alone, as
+    /// less flow needs a colder supply.
+    fn moves(&self) -> Vec<Vec<f64>> {
+        let n = self.axes.len();
+        let one = |i: usize| move |by: f64| (0..n).map(|k| if k == i { by } else { 0.0 }).collect::<Vec<_>>();
+        let sum = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(&b).map(|(a, b)| a + b).collect::<Vec<_>>();
+        let mut moves = Vec::new();
+        for i in 0..n {
+            moves.extend([-1.0, 1.0].map(one(i)));
+            for j in i + 1..n {
+                for a in [-1.0, 1.0] {
+                    moves.extend([-1.0, 1.0].map(|b| sum(one(i)(a), one(j)(b))));
+                }
+            }
+        }
+        moves
     }
 
     fn cost(&self, goal: &[f64]) -> f64 {

@@ -58,12 +58,13 @@ pub struct Lookahead<'a> {
     /// Signals' present values.
     now: Vec<Option<f64>>,
     added: Added,
+    told: Option<[f64; STEPS]>,
     /// What comes of changing nothing: the setpoints as they are, no load added.
     hold: Vec<Option<Course>>,
 }
 
-fn scene<'a>(twin: &'a Twin, added: &'a Added) -> Scene<'a> {
-    Scene { layout: &twin.layout, outputs: &twin.outputs, places: &twin.places, added }
+fn scene<'a>(twin: &'a Twin, added: &'a Added, told: Option<[f64; STEPS]>) -> Scene<'a> {
+    Scene { layout: &twin.layout, outputs: &twin.outputs, places: &twin.places, added, told }
 }
 
 impl Path {
@@ -90,8 +91,15 @@ impl<'a> Lookahead<'a> {
     pub(super) fn new(twin: &'a Twin, frame: &Frame, added: Added) -> Option<Self> {
         let (core, inputs) = (twin.core.as_ref()?, twin.present.as_ref()?);
         let now = twin.outputs.iter().map(|o| frame.good(&o.name).map(Finite::get)).collect();
-        let hold = core.courses(&scene(twin, &Added::default()), inputs, &[]);
-        Some(Self { twin, core, inputs, now, added, hold })
+        let hold = core.courses(&scene(twin, &Added::default(), None), inputs, &[]);
+        Some(Self { twin, core, inputs, now, added, told: None, hold })
+    }
+
+    /// The same with the load at each step to come known, kW.
+    #[must_use]
+    pub fn told(mut self, load: [f64; STEPS]) -> Self {
+        self.told = Some(load);
+        self
     }
 
     #[must_use]
@@ -109,7 +117,7 @@ impl<'a> Lookahead<'a> {
     /// for the rest. A signal is absent where its model cannot say.
     #[must_use]
     pub fn run(&self, rows: &[Vec<f64>]) -> Trajectory {
-        let courses = self.core.courses(&scene(self.twin, &self.added), self.inputs, rows);
+        let courses = self.core.courses(&scene(self.twin, &self.added, self.told), self.inputs, rows);
         let mut signals: Vec<Option<Path>> = self
             .core
             .models

@@ -12,6 +12,8 @@ pub(super) struct Scene<'a> {
     pub(super) outputs: &'a [Output],
     pub(super) places: &'a Places,
     pub(super) added: &'a Added,
+    /// IT load at each step to come, kW, where it is known.
+    pub(super) told: Option<[f64; STEPS]>,
 }
 
 impl Core {
@@ -23,7 +25,7 @@ impl Core {
         inputs: &Inputs,
         rows: &[Vec<f64>],
     ) -> Vec<Option<Course>> {
-        let Scene { layout, outputs, places, added } = *scene;
+        let Scene { layout, outputs, places, added, told } = *scene;
         let mut path: [Conditions; STEPS] = Default::default();
         let row = |k: usize| rows.get(k).or(rows.last()).unwrap_or(&inputs.setpoints);
         for (k, c) in path.iter_mut().enumerate() {
@@ -34,6 +36,7 @@ impl Core {
         courses[0] = course(0, &path);
         let load = |k: usize, place: Option<usize>, courses: &[Option<Course>]| {
             let own = courses.first().and_then(|c| c.as_ref()?.values.get(k));
+            let own = told.as_ref().and_then(|t| t.get(k)).or(own);
             own.map_or(inputs.load, |v| v.max(0.0)) + places.seen(added, place, k)
         };
         for (k, c) in path.iter_mut().enumerate() {

@@ -169,6 +169,8 @@ struct Floor {
 const FLOOR_GAIN: f64 = 0.3;
 /// Exchangers keep at least about this distance at the reference load, K.
 const LEAST_K: f64 = 1.0;
+/// The same of a supply that nothing measures, as plate exchangers are sized.
+const USUAL_K: f64 = 5.0;
 /// Temperatures have come where setpoints and water were this long ago, minutes.
 const SETTLING_MIN: f64 = 4.0;
 /// Valves this far open pass all they can, %; below the other they have something left.
@@ -228,7 +230,8 @@ impl Machines {
     pub(super) fn new(inputs: &Inputs) -> Self {
         // A chiller or a dry cooler gets time to start before its water counts as starved.
         let water = Floor { distance: None, minutes: 0.0, patience: 8.0, starved_k: 1.2 };
-        let supply = Floor { distance: Some(LEAST_K), minutes: 0.0, patience: 3.0, starved_k: 0.7 };
+        let least = if inputs.supply.is_some() || inputs.valve.is_some() { LEAST_K } else { USUAL_K };
+        let supply = Floor { distance: Some(least), minutes: 0.0, patience: 3.0, starved_k: 0.7 };
         Self {
             supply,
             water,

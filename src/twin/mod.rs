@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use ahead::{Lookahead, Output, Path, Trajectory};
+pub use model::STEPS;
 
 use crate::frame::Frame;
 use crate::site::{Name, Role, Site};
@@ -35,7 +36,7 @@ use crate::units::Finite;
 use added::{Added, Places};
 use course::Scene;
 use drive::{Conditions, Inputs, Layout, Machines};
-use model::{Model, STEP_MIN, STEPS};
+use model::{Model, STEP_MIN};
 
 /// Minutes ahead that are predicted.
 pub const HORIZONS_MIN: [u32; 3] = [5, 15, 30];
@@ -271,7 +272,7 @@ impl Twin {
         // What was announced is nobody's measurement: the errors that the guard counts on are made without it.
         let added = Added::default();
         let (layout, outputs, places) = (&self.layout, &self.outputs, &self.places);
-        let scene = Scene { layout, outputs, places, added: &added };
+        let scene = Scene { layout, outputs, places, added: &added, told: None };
         let Some(core) = &mut self.core else { return };
         for (then, inputs, rows) in &self.past {
             let Some(mark) = model::MARKS.iter().position(|m| m + 1 == rows.len()) else { continue };

@@ -9,7 +9,7 @@ use crate::site::Role;
 /// A step of a prediction.
 pub(super) const STEP_MIN: f64 = 5.0;
 /// Steps of a prediction.
-pub(super) const STEPS: usize = 6;
+pub const STEPS: usize = 6;
 /// The steps at which errors are kept: 5, 15 and 30 min.
 pub(super) const MARKS: [usize; 3] = [0, 2, 5];
 /// Predictions that are made before a model is believed to know its own errors.

@@ -3,7 +3,8 @@
 //! A simulated plant is driven by a behaviour that the twin knows nothing of: random steps of its setpoints
 //! within the site's limits and rates, or trim and respond. Its sensors go through the frame assembler into
 //! a new twin. After two hours, every five minutes, the twin says what will be read 5, 15 and 30 min later given the
-//! setpoints that really come; nothing of later load or weather is told. Plants are as shipped, and
+//! setpoints that really come; nothing of later load or weather is told. What it would have said had it been told
+//! the load is scored beside it: this twin with a perfect forecast of the load. Plants are as shipped, and
 //! with every conductance, heat capacity and rated power changed by 30 % up or down, at random.
 
 mod change;
@@ -23,8 +24,8 @@ use toml::{Table, Value};
 use super::control::{BenchError, cases, wire};
 use crate::clock::Stopwatch;
 use crate::frame::{Assembler, Frame};
-use crate::site::Site;
-use crate::twin::{HORIZONS_MIN, Twin};
+use crate::site::{Role, Site};
+use crate::twin::{HORIZONS_MIN, STEPS, Twin};
 use crate::units::Finite;
 use drive::Drive;
 pub(super) use drive::Random;
@@ -53,8 +54,6 @@ pub struct Args {
 /// Telemetry before anything is scored.
 const LEARN_H: f64 = 2.0;
 const EVERY_MIN: i64 = 5;
-/// Steps of five minutes of the furthest horizon.
-const FURTHEST: usize = 6;
 /// How much parameters are changed.
 const CHANGE: f64 = 0.3;
 
@@ -130,6 +129,7 @@ impl Job {
         let mut drive = Drive::new(&site, self);
         let mut found = Found::default();
         let mut past: VecDeque<Window> = VecDeque::new();
+        let mut load = (0.0, 0.0);
         let sample = site.sample.as_secs();
         let samples = (hours * 3600.0) as i64 / sample;
         for i in 1..=samples {
@@ -142,9 +142,13 @@ impl Job {
             found.update.0 += watch.elapsed().as_secs_f64();
             found.update.1 += 1.0;
             drive.observe(&frame);
+            let loads = site.with_role(Role::ItLoad).filter_map(|s| frame.good(&s.name));
+            load = (load.0 + loads.map(Finite::get).sum::<f64>(), load.1 + 1.0);
             if (i * sample) % (60 * EVERY_MIN) != 0 {
                 continue;
             }
+            let (sum, n) = std::mem::take(&mut load);
+            past.iter_mut().for_each(|w| w.loads.push(sum / n));
             self.score(&mut past, &frame, &mut found);
             let now = drive.step(&site, &frame);
             for (setpoint, value) in site.setpoints.iter().zip(&now) {
@@ -156,7 +160,7 @@ impl Job {
             if (i * sample) as f64 >= LEARN_H * 3600.0 {
                 let moved = drive.moved_lately();
                 let rows = vec![now];
-                past.push_back(Window { twin: twin.clone(), frame, rows, moved });
+                past.push_back(Window { twin: twin.clone(), frame, rows, loads: Vec::new(), moved });
             }
         }
         Ok(found)
@@ -195,12 +199,18 @@ impl Job {
             let trajectory = ahead.run(&window.rows);
             found.candidate.0 += watch.elapsed().as_secs_f64();
             found.candidate.1 += 1.0;
+            let load = std::array::from_fn(|k| window.loads.get(k).or(window.loads.last()).copied());
+            let told = ahead.told(load.map(Option::unwrap_or_default));
+            let knowing = told.run(&window.rows);
             let moving = window.moved || window.rows.windows(2).any(|w| w.first() != w.last());
-            for (output, path) in ahead.outputs().iter().zip(&trajectory.signals) {
+            for ((output, path), knowing) in
+                told.outputs().iter().zip(&trajectory.signals).zip(&knowing.signals)
+            {
                 let good = |f: &Frame| f.good(&output.name).map(Finite::get);
                 let (Some(then), Some(now)) = (good(&window.frame), good(frame)) else { continue };
-                let Some(path) = path else { continue };
+                let (Some(path), Some(knowing)) = (path, knowing) else { continue };
                 let Some(predicted) = path.values.get(steps - 1) else { continue };
+                let told = knowing.values.get(steps - 1).map_or(f64::NAN, |v| v - now);
                 let (error, stays) = ((predicted - now).abs(), (then - now).abs());
                 let sigma = path.sigma(steps - 1);
                 let flag = |yes: bool| f64::from(u8::from(yes));
@@ -215,12 +225,13 @@ impl Job {
                     n: 1.0,
                     twin: error * error,
                     stays: stays * stays,
+                    told: told * told,
                     within: [flag(error <= sigma), flag(error <= 2.0 * sigma)],
                     moving: if moving { [1.0, error * error, stays * stays] } else { [0.0; 3] },
                 });
             }
         }
-        if past.front().is_some_and(|w| w.rows.len() >= FURTHEST) {
+        if past.front().is_some_and(|w| w.rows.len() >= STEPS) {
             past.pop_front();
         }
     }
@@ -231,6 +242,8 @@ struct Window {
     twin: Twin,
     frame: Frame,
     rows: Vec<Vec<f64>>,
+    /// Mean load of each step since, kW.
+    loads: Vec<f64>,
     moved: bool,
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Sums {
     pub(super) n: f64,
     pub(super) twin: f64,
     pub(super) stays: f64,
+    pub(super) told: f64,
     pub(super) within: [f64; 2],
     pub(super) moving: [f64; 3],
 }
@@ -31,6 +32,7 @@ impl Sums {
         self.n += other.n;
         self.twin += other.twin;
         self.stays += other.stays;
+        self.told += other.told;
         self.within.iter_mut().zip(other.within).for_each(|(a, b)| *a += b);
         self.moving.iter_mut().zip(other.moving).for_each(|(a, b)| *a += b);
     }
@@ -55,6 +57,8 @@ pub struct Row {
     pub rmse_persistence: f64,
     /// How much smaller the twin's error is, %.
     pub better_pct: f64,
+    /// The same had it been told the load to come.
+    pub told_better_pct: f64,
     /// The same over windows in which a setpoint moves, from 15 min before to the horizon.
     pub moving_better_pct: Option<f64>,
     /// Share of errors within one and two of the standard deviations given, %.
@@ -68,6 +72,7 @@ pub struct Summary {
     pub parameters: Parameters,
     pub behaviour: Behaviour,
     pub better_pct: f64,
+    pub told_better_pct: f64,
     pub moving_better_pct: f64,
     pub power_better_pct: f64,
 }
@@ -113,6 +118,7 @@ pub(super) fn report(found: &Found) -> Report {
             rmse: root(s.twin, s.n),
             rmse_persistence: root(s.stays, s.n),
             better_pct: better(s.twin, s.stays),
+            told_better_pct: better(s.told, s.stays),
             moving_better_pct: (s.moving[0] > 0.0).then(|| better(s.moving[1], s.moving[2])),
             within_1_sigma_pct: 100.0 * s.within[0] / s.n,
             within_2_sigma_pct: 100.0 * s.within[1] / s.n,
@@ -132,6 +138,7 @@ pub(super) fn report(found: &Found) -> Report {
                 parameters,
                 behaviour,
                 better_pct: mean(temperatures().map(|r| r.better_pct)),
+                told_better_pct: mean(temperatures().map(|r| r.told_better_pct)),
                 moving_better_pct: mean(temperatures().filter_map(|r| r.moving_better_pct)),
                 power_better_pct: mean(powers.map(|r| r.better_pct)),
             });
@@ -151,28 +158,29 @@ impl Report {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut lines = vec![
-            "| parameters | behaviour | temperatures better at 15 min, % | while setpoints move, % | powers better, % |"
+            "| parameters | behaviour | temperatures better at 15 min, % | had the load been told, % | while setpoints move, % | powers better, % |"
                 .to_owned(),
-            "| --- | --- | --- | --- | --- |".to_owned(),
+            "| --- | --- | --- | --- | --- | --- |".to_owned(),
         ];
         lines.extend(self.summary.iter().map(|s| {
             let names = [word(&s.parameters), word(&s.behaviour)].join(" | ");
-            let [a, b, c] = [s.better_pct, s.moving_better_pct, s.power_better_pct];
-            format!("| {names} | {a:.1} | {b:.1} | {c:.1} |")
+            let [a, b] = [s.better_pct, s.told_better_pct];
+            let [c, d] = [s.moving_better_pct, s.power_better_pct];
+            format!("| {names} | {a:.1} | {b:.1} | {c:.1} | {d:.1} |")
         }));
         lines.push(String::new());
         lines.push(
-            "| plant | parameters | behaviour | role | min | RMSE | persistence | better, % | moving, % | in 1 sigma, % | in 2 sigma, % |"
+            "| plant | parameters | behaviour | role | min | RMSE | persistence | better, % | told, % | moving, % | in 1 sigma, % | in 2 sigma, % |"
                 .to_owned(),
         );
-        lines.push("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |".to_owned());
+        lines.push("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |".to_owned());
         lines.extend(self.rows.iter().map(|r| {
             let names = [word(&r.parameters), word(&r.behaviour), word(&r.role)].join(" | ");
             let moving = r.moving_better_pct.map_or("-".to_owned(), |m| format!("{m:.0}"));
-            let Row { plant, minutes, rmse, rmse_persistence, better_pct, .. } = r;
+            let Row { plant, minutes, rmse, rmse_persistence, better_pct, told_better_pct, .. } = r;
             let [one, two] = [r.within_1_sigma_pct, r.within_2_sigma_pct];
             format!(
-                "| {plant} | {names} | {minutes} | {rmse:.2} | {rmse_persistence:.2} | {better_pct:.0} | {moving} | {one:.0} | {two:.0} |"
+                "| {plant} | {names} | {minutes} | {rmse:.2} | {rmse_persistence:.2} | {better_pct:.0} | {told_better_pct:.0} | {moving} | {one:.0} | {two:.0} |"
             )
         }));
         lines.push(format!(
