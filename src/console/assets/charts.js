@@ -1,6 +1,6 @@
 // What the charts of several views have in common.
 
-import { day, unit, zoneName } from "/assets/text.js";
+import { clock, day, unit, zoneName } from "/assets/text.js";
 
 export const COLOURS = ["#2a86b8", "#cf6a17", "#46965a", "#b8487d", "#8468cc", "#a58a12", "#2fa0a0", "#96705a", "#5c7fd6", "#c2514b"];
 const GROUPS = [
@@ -39,7 +39,7 @@ export function axes() {
   const look = { stroke: css("--muted"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") }, font: "11px system-ui, sans-serif" };
   const time = new Intl.DateTimeFormat("en-GB", { timeZone: zoneName(), hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   return [
-    { ...look, size: 32, values: (self, splits, axis, space, incr) => splits.map(s => incr >= 86400 || time.format(s * 1000) === "00:00" ? day(s * 1000).slice(5) : time.format(s * 1000)) },
+    { ...look, size: 32, values: (self, splits, axis, space, incr) => splits.map(s => incr < 60 ? clock(s * 1000) : incr >= 86400 || time.format(s * 1000) === "00:00" ? day(s * 1000).slice(5) : time.format(s * 1000)) },
     { ...look, size: AXIS, values: (self, splits) => splits.map(v => `${Math.abs(v) >= 10000 ? v / 1000 + "k" : +v.toFixed(3)}`) },
   ];
 }

@@ -105,9 +105,8 @@ export function replay(place, query) {
     requestAnimationFrame(step);
   }
 
-  function cursor() {
-    for (const c of charts) c.line.style.setProperty("--x", `${c.u.valToPos(at, "x").toFixed(1)}px`);
-  }
+  const mark = (u, line) => line.style.setProperty("--x", `${u.valToPos(at, "x").toFixed(1)}px`);
+  function cursor() { charts.forEach(c => mark(c.u, c.line)); }
 
   function decided(name) {
     const all = steps(name), s = all[before(all, at, s => s.t)];
@@ -200,17 +199,18 @@ export function replay(place, query) {
   // Charts: one for each setpoint, with both runs; and what was measured.
 
   function chart(title, unit_, x, series, table, height) {
-    const box = h("div"), width = () => Math.max(200, box.clientWidth);
+    const box = h("div"), line = h("div", { class: "at" }), width = () => Math.max(200, box.clientWidth);
     list.append(h("section", { class: "card chart", "aria-label": `${title} over the period` }, h("h2", {}, title, h("span", { class: "muted" }, unit(unit_) ? ` ${unit(unit_)}` : "")),
       h("ul", { class: "keys" }, series.map(s => h("li", {}, h("span", { class: "key" }, h("span", { class: `swatch ${s.dash ? "step" : ""}`, vars: { "--c": s.stroke } }), s.name)))), box));
     const u = new uPlot({
       width: width(), height, legend: { show: false }, padding: [8, 14, 0, 0], tzDate: t => uPlot.tzDate(new Date(t * 1000), zoneName()),
       cursor: { sync: { key: "replay" }, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { time: true, range: () => [data.from, data.to] }, y: { range: (_, lo, hi) => lo === null ? [0, 1] : uPlot.rangeNum(lo, hi, .1, true) } },
+      // A chart knows its scale only once it is drawn.
+      hooks: { draw: [u => mark(u, line)] },
       axes: axes(), series: [{}, ...series.map(({ name, ...s }) => ({ ...s, points: { show: false } }))],
     }, [x, ...table], box);
     u.over.addEventListener("click", e => { at = u.posToVal(e.offsetX, "x"); moment(); });
-    const line = h("div", { class: "at" });
     u.over.append(line);
     charts.push({ u, width, line });
   }
@@ -232,7 +232,6 @@ export function replay(place, query) {
       const cols = g.cols.filter(s => !s.setpoint && series[s.name]?.mean.some(v => v !== null));
       if (cols.length) chart(g.title, g.unit, t, cols.map((s, i) => ({ name: words(s.name), stroke: COLOURS[i % COLOURS.length], width: 1.6, paths: linear })), cols.map(s => series[s.name].mean), 170);
     }
-    cursor();
   }
 
   function draw() { form(); moment(); whatifs(); }

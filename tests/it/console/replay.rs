@@ -137,6 +137,9 @@ async fn a_recording_is_played_and_compared() {
     browser.reads("by controller").await;
     let lines = browser.run("return [...document.querySelectorAll('.charts .chart')[0].querySelectorAll('li')].map(l => l.innerText)").await;
     assert_eq!(lines, json!(["in the plant", "as recorded", "what-if 1, trim.toml"]));
+    let place = "const a = document.querySelector('.at'); return parseFloat(getComputedStyle(a).left) / a.parentElement.clientWidth";
+    let place = browser.run(place).await.as_f64().unwrap();
+    assert!(place > 0.9, "the end is at {place} of new charts too");
     // To be looked at, beside the pictures of the other views.
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console");
     std::fs::create_dir_all(&out).unwrap();
