@@ -37,12 +37,10 @@ fn words(line: &str) -> Option<Vec<String>> {
 fn is_left_out(words: &[String]) -> bool {
     let word = |i: usize| words.get(i).map_or("", String::as_str);
     match (word(1), word(2)) {
-        ("demo", _) => cfg!(not(feature = "demo")),
+        ("demo", _) | ("model", "lessons") => cfg!(not(feature = "demo")),
         ("reasoner", _) => cfg!(not(feature = "llama")),
-        ("bench", "decide") => cfg!(not(all(feature = "demo", feature = "llama"))),
+        ("bench", "decide") | ("model", "eval") => cfg!(not(all(feature = "demo", feature = "llama"))),
         ("bench", sub) => sub != "guard" && sub != "ingest" && cfg!(not(feature = "demo")),
-        ("model", "lessons") => cfg!(not(feature = "demo")),
-        ("model", "eval") => cfg!(not(all(feature = "demo", feature = "llama"))),
         ("model", sub) => sub != "inspect" && cfg!(not(feature = "llama")),
         ("audit", "archive") => cfg!(not(feature = "parquet")),
         _ => false,

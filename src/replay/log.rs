@@ -44,13 +44,13 @@ pub(super) fn setup_of(record: &Record) -> Result<(RunHeader, Arc<Setup>), Repla
 
 /// Replies before the one that a decision rests on.
 pub(super) fn unverified(record: &Record) -> Result<Vec<Completion>, ReplayError> {
-    if record.kind != Kind::Decision {
-        return Ok(Vec::new());
-    }
     #[derive(serde::Deserialize)]
     struct Part {
         #[serde(default)]
         unverified: Vec<Completion>,
+    }
+    if record.kind != Kind::Decision {
+        return Ok(Vec::new());
     }
     Ok(body::<Part>(record)?.unverified)
 }

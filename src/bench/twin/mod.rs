@@ -148,7 +148,9 @@ impl Job {
                 continue;
             }
             let (sum, n) = std::mem::take(&mut load);
-            past.iter_mut().for_each(|w| w.loads.push(sum / n));
+            for w in &mut past {
+                w.loads.push(sum / n);
+            }
             self.score(&mut past, &frame, &mut found);
             let now = drive.step(&site, &frame);
             for (setpoint, value) in site.setpoints.iter().zip(&now) {
