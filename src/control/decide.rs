@@ -72,7 +72,6 @@ impl Controller {
             schema: self.setup.schema.clone(),
             sampler: Sampler::of(&self.setup.site.model),
             deadline: self.setup.site.model.deadline,
-            earlier: self.earlier.clone(),
         }
     }
 
@@ -147,10 +146,7 @@ impl Controller {
                 path.failure = Some(failure);
                 path.replaced = Some(Replaced::ModelFailed);
             }
-            Ok(completion) => {
-                self.earlier = completion.tokens.iter().map(|t| t.id).collect();
-                self.read(completion, &pending, &mut path);
-            }
+            Ok(completion) => self.read(completion, &pending, &mut path),
         }
         if let Some(request) = self.rewrite(&mut pending, &mut path) {
             self.put(pending, request, fx);

@@ -200,8 +200,6 @@ pub struct Controller {
     frame: Option<Frame>,
     pacer: Pacer,
     pending: Option<Pending>,
-    /// The tokens of the last reply.
-    earlier: Vec<i32>,
     advice: Option<Advice>,
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
@@ -243,7 +241,6 @@ impl Controller {
             frame: None,
             pacer: Pacer::new(site),
             pending: None,
-            earlier: Vec::new(),
             advice: None,
             overrides: BTreeMap::new(),
             directives: Vec::new(),

@@ -85,7 +85,6 @@ mod tests {
             schema: schema(&site),
             sampler: Sampler::of(&model),
             deadline: model.deadline,
-            earlier: Vec::new(),
         };
         (rewrite(asked, &facts, &decision, 1).schema, facts, decision)
     }

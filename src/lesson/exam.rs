@@ -136,7 +136,6 @@ impl Examiner {
             schema: decision::schema(site),
             sampler: Sampler::of(&self.model),
             deadline: self.model.deadline,
-            earlier: Vec::new(),
         }
     }
 

@@ -10,7 +10,6 @@
 //! in one batch. What a question is beside changes the shape of that batch, so equal tokens are promised
 //! only to a question that is answered alone.
 
-mod draft;
 mod job;
 mod kept;
 mod sample;
@@ -33,8 +32,7 @@ use super::lane::Lane;
 use super::protocol::{CacheType, Pace};
 use super::{Completion, Failure, Request};
 use crate::clock::Stopwatch;
-use draft::Draft;
-use job::{Job, Piece, Progress};
+use job::{Job, Piece};
 use kept::Kept;
 
 /// How a context is made, the same in every lane.
@@ -76,17 +74,6 @@ impl Slot {
     /// How many batches of `prompt` are in the cache.
     fn shared(&self, prompt: &[Vec<LlamaToken>]) -> usize {
         self.cached.iter().zip(prompt).take_while(|(old, new)| old == new).count()
-    }
-
-    /// Takes back the last `wrong` tokens of the last batch.
-    fn forget(&mut self, context: &mut LlamaContext<'_>, seq: i32, wrong: usize) -> Result<(), Failure> {
-        if let Some(last) = self.cached.last_mut().filter(|_| wrong > 0) {
-            last.truncate(last.len().saturating_sub(wrong));
-            context
-                .clear_kv_cache_seq(Some(seq as u32), Some(count(&self.cached)), None)
-                .map_err(|e| Failure::Compute { why: e.to_string() })?;
-        }
-        Ok(())
     }
 }
 
@@ -160,8 +147,7 @@ impl<'m> Engine<'m> {
         if shared < prefix && self.recall(at, reusable.get(..prefix).unwrap_or_default()) {
             shared = prefix;
         }
-        let draft = Draft::new(self.guesses(request));
-        let mut job = Job::new(id, request, grammar, prompt, draft, self.pace, watch);
+        let mut job = Job::new(id, request, grammar, prompt, self.pace, watch);
         if job.begin(shared, self.grammars.tokens())? {
             return Ok(Some(job));
         }
@@ -187,12 +173,12 @@ impl<'m> Engine<'m> {
             let Some(job) = &mut slot.job else { continue };
             let start = count(&slot.cached) as i32;
             let Piece { tokens, ends } = job.next();
-            let first = tokens.len() - ends;
+            let last = tokens.len().saturating_sub(1);
             for (at, (i, token)) in (start..).zip(tokens.iter().enumerate()) {
-                added = added.and_then(|()| self.batch.add(*token, at, &[seq], i >= first));
+                added = added.and_then(|()| self.batch.add(*token, at, &[seq], ends && i == last));
             }
-            if ends > 0 {
-                chosen_behind.push((seq, self.batch.n_tokens() - ends as i32));
+            if ends {
+                chosen_behind.push((seq, self.batch.n_tokens() - 1));
             }
             slot.cached.push(tokens);
         }
@@ -212,27 +198,15 @@ impl<'m> Engine<'m> {
         for (seq, row) in chosen_behind {
             let Some(slot) = self.slots.get_mut(seq as usize) else { continue };
             let Some(job) = &mut slot.job else { continue };
-            let logits = |i: usize| self.context.get_logits_ith(row + i as i32);
-            let progress = job.choose(logits, self.grammars.tokens());
-            let progress = progress.and_then(|p| slot.forget(&mut self.context, seq, p.wrong).map(|()| p));
-            if matches!(progress, Ok(Progress { done: false, .. })) {
+            let done = job.choose(self.context.get_logits_ith(row), self.grammars.tokens());
+            if done == Ok(false) {
                 continue;
             }
             if let Some(job) = slot.job.take() {
-                answers.push((job.id, progress.and_then(|_| job.finish())));
+                answers.push((job.id, done.and_then(|_| job.finish())));
             }
         }
         answers
-    }
-
-    /// The earlier reply, where guesses from it can be taken back: what a recurrent model has read it keeps.
-    fn guesses(&self, request: &Request) -> Vec<i32> {
-        let known = 0..self.model.n_vocab();
-        let usable = self.pace == Pace::Fast
-            && !self.model.is_recurrent()
-            && !self.model.is_hybrid()
-            && request.earlier.iter().all(|id| known.contains(id));
-        if usable { request.earlier.clone() } else { Vec::new() }
     }
 
     /// Fills a sequence with the beginning of a prompt from a file, where it has been kept in one.

@@ -201,10 +201,6 @@ pub struct Request {
     pub schema: serde_json::Value,
     pub sampler: Sampler,
     pub deadline: SignedDuration,
-    /// Tokens of the last reply about this plant, which the next one may well repeat in part: it is computed
-    /// sooner then. It says nothing to the model.
-    #[serde(default)]
-    pub earlier: Vec<i32>,
 }
 
 /// Warm enough to say it in another way, cool enough to stay on the subject.
@@ -246,16 +242,8 @@ pub struct Completion {
     pub reused_tokens: u32,
     /// Tokens the schema left no choice about.
     pub forced_tokens: u32,
-    /// Tokens that needed no pass of their own, since the earlier reply had them there too.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub guessed_tokens: u32,
     pub prefill_ms: f64,
     pub decode_ms: f64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 /// One token of a completion.

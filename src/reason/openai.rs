@@ -132,7 +132,6 @@ impl Server {
             prompt_tokens: usage.prompt_tokens,
             reused_tokens: usage.prompt_tokens_details.map_or(0, |d| d.cached_tokens),
             forced_tokens: 0,
-            guessed_tokens: 0,
             prefill_ms: 0.0,
             decode_ms: watch.millis(),
         })

@@ -22,8 +22,6 @@ pub(super) struct Ahead<'f> {
     reasoner: Arc<Backend>,
     at_once: u32,
     asked: VecDeque<(Timestamp, Request, JoinHandle<Answer>)>,
-    /// The tokens of the last answer.
-    earlier: Vec<i32>,
 }
 
 impl<'f> Ahead<'f> {
@@ -40,15 +38,12 @@ impl<'f> Ahead<'f> {
             reasoner: Arc::new(reasoner),
             at_once: at_once.max(1),
             asked: VecDeque::new(),
-            earlier: Vec::new(),
         }
     }
 
     /// The answer to what is asked at `now`.
     pub(super) async fn answer(&mut self, now: Timestamp, request: Request) -> Answer {
         self.ask_ahead();
-        // Which reply came before is no part of the question: ahead it is not known yet.
-        let request = Request { earlier: Vec::new(), ..request };
         while self.asked.front().is_some_and(|(at, ..)| *at < now) {
             self.asked.pop_front();
         }
@@ -57,9 +52,6 @@ impl<'f> Ahead<'f> {
             Some((.., answer)) => answer.await.unwrap_or_else(|e| Err(gone(&e))),
             None => self.reasoner.ask(self.patient(&request)).await,
         };
-        if let Ok(completion) = &answer {
-            self.earlier = completion.tokens.iter().map(|t| t.id).collect();
-        }
         self.ask_ahead();
         answer
     }
@@ -76,7 +68,7 @@ impl<'f> Ahead<'f> {
     /// Each waits for the others, which a plant of its own would not.
     fn patient(&self, request: &Request) -> Request {
         let deadline = request.deadline.saturating_mul(self.at_once as i32);
-        Request { deadline, earlier: self.earlier.clone(), ..request.clone() }
+        Request { deadline, ..request.clone() }
     }
 
     fn next_question(&mut self) -> Option<(Timestamp, Request)> {
@@ -148,8 +140,7 @@ mod tests {
                         Effect::Ask { ask, request } => {
                             // Reasons asked for again are of this run alone.
                             if request.schema == schema {
-                                let request = Request { earlier: Vec::new(), ..*request };
-                                assert_eq!(ahead.next_question(), Some((now, request)), "question {asked}");
+                                assert_eq!(ahead.next_question(), Some((now, *request)), "question {asked}");
                                 asked += 1;
                             }
                             let result = match asked % 3 {

@@ -105,7 +105,6 @@ fn request(body: &str, schema: Value) -> Request {
         schema,
         sampler: Sampler { max_tokens: 200, temperature: Finite::ZERO, seed: 1 },
         deadline: SignedDuration::from_secs(60),
-        earlier: Vec::new(),
     }
 }
 
@@ -214,48 +213,6 @@ async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
     assert_eq!(tokens(&cold), tokens(&two.ask(first).await.unwrap()));
     sampled.sampler.seed = 2;
     assert_ne!(tokens(&drawn), tokens(&two.ask(sampled).await.unwrap()), "another seed draws differently");
-}
-
-/// Alike in what was chosen for as long as it was the same, and that is most of a reply: another shape of a batch
-/// takes sums in another order, so a near tie may end otherwise.
-fn assert_alike(a: &Completion, b: &Completion) {
-    let same = a.tokens.iter().zip(&b.tokens).take_while(|(a, b)| a.id == b.id);
-    let off = same.clone().map(|(a, b)| (a.p - b.p).abs()).fold(0.0, f32::max);
-    assert!(same.count() >= 30 && off < 0.1, "by {off}:\n{}\n{}", a.text, b.text);
-}
-
-#[tokio::test]
-async fn guesses_save_passes_and_decide_nothing() {
-    let Some(cores) = cores().await else { return };
-    let (reasoner, _) = started(&cores).await;
-    let ids = |c: &Completion| c.tokens.iter().map(|t| t.id).collect::<Vec<i32>>();
-    let question = request("Inlet 24.9 and rising.", decision());
-    let alone = reasoner.ask(question.clone()).await.unwrap();
-    assert_eq!(alone.guessed_tokens, 0);
-
-    let right = Request { earlier: ids(&alone), ..question.clone() };
-    let again = reasoner.ask(right.clone()).await.unwrap();
-    assert_alike(&alone, &again);
-    let most = again.tokens.len() as u32 / 2;
-    assert!(again.guessed_tokens > most, "{} of {}", again.guessed_tokens, again.tokens.len());
-    let warm = reasoner.ask(right).await.unwrap();
-    assert_eq!((ids(&again), &again.tokens), (ids(&warm), &warm.tokens), "the same request, the same tokens");
-
-    // Another question's reply, and half of this one's with something else between.
-    let other = reasoner.ask(request("A pump has failed at 300 kW.", decision())).await.unwrap();
-    let mut broken = ids(&alone);
-    (1..broken.len()).step_by(5).for_each(|i| broken[i] = 0);
-    for earlier in [ids(&other), broken] {
-        let misled = reasoner.ask(Request { earlier, ..question.clone() }).await.unwrap();
-        assert_alike(&alone, &misled);
-    }
-    for earlier in [vec![-1; 9], vec![i32::MAX; 9]] {
-        let unknown = reasoner.ask(Request { earlier, ..question.clone() }).await.unwrap();
-        assert_eq!((unknown.guessed_tokens, ids(&unknown)), (0, ids(&alone)));
-    }
-    let mut short = Request { earlier: ids(&alone), ..question };
-    short.sampler.max_tokens = 9;
-    assert_eq!(reasoner.ask(short).await, Err(Failure::Unfinished { tokens: 9 }));
 }
 
 #[tokio::test]

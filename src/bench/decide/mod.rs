@@ -68,8 +68,6 @@ pub struct Report {
     pub reused_tokens: f64,
     pub output_tokens: f64,
     pub forced_tokens: f64,
-    /// Of the output, right in a guess from the reply before; forced ones among them.
-    pub guessed_tokens: f64,
     pub plain_output_tokens: f64,
     pub prefill_ms: f64,
     pub decode_ms: f64,
@@ -137,8 +135,7 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
     let plain = start(&Load { pace: Pace::Plain, ..load.clone() }).await?;
     let (mut alone, mut plainly) = (Vec::new(), Vec::new());
     for (i, request) in requests.iter().enumerate() {
-        let answered = timed(&fast.reasoner, &behind(request, alone.last())).await?;
-        alone.push(answered);
+        alone.push(timed(&fast.reasoner, request).await?);
         // In turn, so that other load on the machine hits both.
         if i % PLAIN_OF == 0 {
             plainly.push(timed(&plain.reasoner, request).await?);
@@ -174,7 +171,6 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
         reused_tokens: mean(&alone, |c| f64::from(c.reused_tokens)),
         output_tokens: mean(&alone, |c| c.tokens.len() as f64),
         forced_tokens: mean(&alone, |c| f64::from(c.forced_tokens)),
-        guessed_tokens: mean(&alone, |c| f64::from(c.guessed_tokens)),
         prefill_ms: mean(&alone, |c| c.prefill_ms),
         decode_ms: mean(&alone, |c| c.decode_ms),
         plain_output_tokens: mean(&plainly, |c| c.tokens.len() as f64),
@@ -217,13 +213,6 @@ async fn start(load: &Load) -> Result<Started, BenchError> {
     Ok(Started { reasoner, facts })
 }
 
-/// The question as the service asks it: with the reply before.
-fn behind(request: &Request, before: Option<&Timed>) -> Request {
-    let before = before.and_then(|b| b.result.as_ref().ok());
-    let earlier = before.map_or_else(Vec::new, |c| c.tokens.iter().map(|t| t.id).collect());
-    Request { earlier, ..request.clone() }
-}
-
 async fn timed(reasoner: &Reasoner, request: &Request) -> Result<Timed, BenchError> {
     let watch = Stopwatch::start();
     let result = reasoner.ask(request.clone()).await;
@@ -245,15 +234,12 @@ async fn decide(
     for _ in 0..at_once {
         let (reasoner, requests, next) = (Arc::clone(reasoner), Arc::clone(requests), Arc::clone(&next));
         workers.spawn(async move {
-            let mut last = None;
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 match requests.get(index) {
-                    Some(request) if index < count => {
-                        last = Some(timed(&reasoner, &behind(request, last.as_ref())).await?);
-                    }
+                    Some(request) if index < count => timed(&reasoner, request).await?,
                     _ => return Ok(()),
-                }
+                };
             }
         });
     }

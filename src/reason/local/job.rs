@@ -7,7 +7,6 @@ use llama_cpp_2::token::LlamaToken;
 use llguidance::Matcher;
 use toktrie::{SimpleVob, TokTrie};
 
-use super::draft::Draft;
 use super::sample::{Dice, choose};
 use super::{Pace, count};
 use crate::clock::Stopwatch;
@@ -28,9 +27,6 @@ pub(super) struct Job {
     waiting: Vec<LlamaToken>,
     /// What the schema allows behind `waiting`.
     allowed: SimpleVob,
-    draft: Draft,
-    /// Guesses that are computed behind `waiting`.
-    guessed: Vec<LlamaToken>,
     written: Written,
     prompt_tokens: u32,
     reused_tokens: u32,
@@ -42,22 +38,13 @@ struct Written {
     bytes: Vec<u8>,
     tokens: Vec<Chosen>,
     forced: u32,
-    guessed: u32,
 }
 
 /// What is to be computed next.
 pub(super) struct Piece {
     pub(super) tokens: Vec<LlamaToken>,
-    /// Behind so many of its last tokens a token is to be chosen.
-    pub(super) ends: usize,
-}
-
-/// What a pass came to.
-pub(super) struct Progress {
-    /// The reply is complete.
-    pub(super) done: bool,
-    /// Tokens at the end of the piece that were wrong guesses.
-    pub(super) wrong: usize,
+    /// A token is to be chosen behind it.
+    pub(super) ends: bool,
 }
 
 impl Job {
@@ -66,7 +53,6 @@ impl Job {
         request: &Request,
         grammar: Matcher,
         prompt: Vec<Vec<LlamaToken>>,
-        draft: Draft,
         pace: Pace,
         watch: Stopwatch,
     ) -> Self {
@@ -82,8 +68,6 @@ impl Job {
             prompt: prompt.into(),
             waiting: Vec::new(),
             allowed: SimpleVob::new(),
-            draft,
-            guessed: Vec::new(),
             written: Written::default(),
             reused_tokens: 0,
             prefill_ms: None,
@@ -99,44 +83,23 @@ impl Job {
     }
 
     pub(super) fn next(&mut self) -> Piece {
-        if let Some(tokens) = self.prompt.pop_front() {
-            return Piece { tokens, ends: 0 };
+        match self.prompt.pop_front() {
+            Some(tokens) => Piece { tokens, ends: false },
+            None => Piece { tokens: std::mem::take(&mut self.waiting), ends: true },
         }
-        let left = self.sampler.max_tokens.saturating_sub(self.written());
-        self.guessed = self.draft.behind(&self.written.tokens, left as usize);
-        let mut tokens = std::mem::take(&mut self.waiting);
-        tokens.extend(&self.guessed);
-        Piece { tokens, ends: 1 + self.guessed.len() }
     }
 
-    /// Chooses the next token, and those behind it for as long as they are what was guessed. `logits`: behind
-    /// each of the last piece's `ends`.
-    pub(super) fn choose<'l>(
-        &mut self,
-        logits: impl Fn(usize) -> &'l [f32],
-        tokens: &TokTrie,
-    ) -> Result<Progress, Failure> {
+    /// Chooses the next token; `true`: the reply is complete.
+    pub(super) fn choose(&mut self, logits: &[f32], tokens: &TokTrie) -> Result<bool, Failure> {
         self.prefill_ms.get_or_insert_with(|| self.watch.millis());
-        let guessed = std::mem::take(&mut self.guessed);
-        let mut right = 0;
-        loop {
-            let (token, p) = choose(logits(right), &self.allowed, self.sampler, &mut self.dice)?;
-            self.grammar.consume_token(token).map_err(|e| broken(&e))?;
-            let ended = tokens.eos_tokens().contains(&token);
-            if !ended {
-                self.write(tokens, token, Some(p));
-                self.waiting.push(LlamaToken(token.cast_signed()));
-            }
-            let done = ended || self.advance(tokens)?;
-            let seen = guessed.iter().skip(right).zip(&self.waiting).take_while(|(a, b)| a == b).count();
-            right += seen;
-            self.written.guessed += seen as u32;
-            self.waiting.drain(..seen);
-            // What is still to be computed has been chosen or is forced, and was not guessed.
-            if done || !self.waiting.is_empty() {
-                return Ok(Progress { done, wrong: guessed.len() - right });
-            }
+        let (token, p) = choose(logits, &self.allowed, self.sampler, &mut self.dice)?;
+        self.grammar.consume_token(token).map_err(|e| broken(&e))?;
+        if tokens.eos_tokens().contains(&token) {
+            return Ok(true);
         }
+        self.write(tokens, token, Some(p));
+        self.waiting.push(LlamaToken(token.cast_signed()));
+        self.advance(tokens)
     }
 
     /// Appends what the schema forces and finds out what it allows then; `true`: nothing.
@@ -182,7 +145,6 @@ impl Job {
             prompt_tokens: self.prompt_tokens,
             reused_tokens: self.reused_tokens,
             forced_tokens: self.written.forced,
-            guessed_tokens: self.written.guessed,
             prefill_ms,
             decode_ms: total_ms - prefill_ms,
         })
