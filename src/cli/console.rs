@@ -92,6 +92,18 @@ impl File {
             usage(format!("{}: [console] names no file of users: add users = \"users.toml\"", site.display()))
         })
     }
+
+    /// Where the file is, and what came of the change.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Users) -> Result<T, Failed>,
+    ) -> Result<(PathBuf, T), Failed> {
+        let path = self.path()?;
+        let mut users = Users::load(&path).map_err(usage)?;
+        let changed = change(&mut users)?;
+        users.save(&path).map_err(usage)?;
+        Ok((path, changed))
+    }
 }
 
 pub(super) fn run(args: &Args) -> Done {
@@ -112,10 +124,8 @@ fn token(command: &TokenCommand) -> Done {
             if expires.is_some_and(|end| end <= now) {
                 return Err(usage("--for: expected a time to come, such as 90d"));
             }
-            let path = file.path()?;
-            let mut users = Users::load(&path).map_err(usage)?;
-            let token = users.create_token(name, *role, now, expires).map_err(usage)?;
-            users.save(&path).map_err(usage)?;
+            let (path, token) =
+                file.change(|users| users.create_token(name, *role, now, expires).map_err(usage))?;
             eprintln!(
                 "{name} is {} in {}, {}. The token is shown this once; send it as `Authorization: Bearer TOKEN`:",
                 role.as_str(),
@@ -125,10 +135,7 @@ fn token(command: &TokenCommand) -> Done {
             println!("{token}");
         }
         TokenCommand::Revoke { name, file } => {
-            let path = file.path()?;
-            let mut users = Users::load(&path).map_err(usage)?;
-            users.revoke_token(name).map_err(usage)?;
-            users.save(&path).map_err(usage)?;
+            let (path, ()) = file.change(|users| users.revoke_token(name).map_err(usage))?;
             println!("{name} is gone from {}", path.display());
         }
         TokenCommand::List { file } => {
@@ -148,17 +155,11 @@ fn token(command: &TokenCommand) -> Done {
 fn user(command: &UserCommand) -> Done {
     match command {
         UserCommand::Add { name, role, file } => {
-            let path = file.path()?;
-            let mut users = Users::load(&path).map_err(usage)?;
-            users.set(name, *role, &password(name)?).map_err(usage)?;
-            users.save(&path).map_err(usage)?;
+            let (path, ()) = file.change(|users| users.set(name, *role, &password(name)?).map_err(usage))?;
             println!("{name} is {} in {}", role.as_str(), path.display());
         }
         UserCommand::Remove { name, file } => {
-            let path = file.path()?;
-            let mut users = Users::load(&path).map_err(usage)?;
-            users.remove(name).map_err(usage)?;
-            users.save(&path).map_err(usage)?;
+            let (path, ()) = file.change(|users| users.remove(name).map_err(usage))?;
             println!("{name} is gone from {}", path.display());
         }
         UserCommand::List { file } => {
