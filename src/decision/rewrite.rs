@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Decision, MAX_RATIONALE, check, schema_keeping};
 use crate::facts::Facts;
+use crate::prose::capital;
 use crate::reason::Request;
 
 /// The question that led to `decision`, with its setpoints kept by the schema, and what it observed where that is
@@ -36,11 +37,6 @@ fn what_is_done(facts: &Facts, decision: &Decision) -> String {
         })
         .collect();
     if said.is_empty() { "Hold all setpoints".to_owned() } else { capital(&said.join(", ")) }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// As a regular expression that matches nothing else.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::decision::{self, Decision, Evidence, Trend};
 use crate::facts::{Facts, SetpointFacts, Side, SignalFacts};
+use crate::prose::capital;
 use crate::site::{Cools, Name, Role};
 use crate::twin::Row;
 use crate::units::Finite;
@@ -341,14 +342,4 @@ impl Speaker<'_> {
 /// With the decimals of its unit, as the prompt shows it.
 fn shown(value: Finite, s: &SignalFacts) -> String {
     format!("{:.*}", usize::from(s.unit.decimals()), value.get())
-}
-
-fn capital(text: &str) -> String {
-    // A name keeps its spelling.
-    let first = text.split(' ').next().unwrap_or_default();
-    if first.contains('_') || first.chars().any(char::is_uppercase) {
-        return text.to_owned();
-    }
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().collect::<String>() + chars.as_str())
 }

@@ -146,6 +146,17 @@ fn spelled_out(tokens: &mut Vec<Token>, text: &str) {
     }
 }
 
+/// As the beginning of a sentence.
+pub(crate) fn capital(text: &str) -> String {
+    // A name keeps its spelling.
+    let first = text.split(' ').next().unwrap_or_default();
+    if first.contains('_') || first.chars().any(char::is_uppercase) {
+        return text.to_owned();
+    }
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().collect::<String>() + chars.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
