@@ -26,8 +26,8 @@ const HOURS: f64 = 10.0;
 const OF_EACH: usize = 6;
 const READY_WITHIN: Duration = Duration::from_mins(2);
 /// How far a signal is moved to see whether it mattered: kelvins, and a share of anything else.
-const SHIFT_K: f64 = 1.5;
-const SHIFT_SHARE: f64 = 0.1;
+const SHIFT_K: f64 = 3.0;
+const SHIFT_SHARE: f64 = 0.2;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -84,6 +84,9 @@ pub struct Marks {
     /// The action changed when the signals cited as evidence were shifted, and when others were.
     pub changed_by_cited: Tally,
     pub changed_by_others: Tally,
+    /// The teacher's action changed by the same shifts: how often there was cause to.
+    pub teacher_changed_by_cited: Tally,
+    pub teacher_changed_by_others: Tally,
     pub reply_tokens_mean: f64,
     pub decide_p50_ms: f64,
 }
@@ -259,9 +262,14 @@ impl Examiner {
             }
             let again = self.ask(scene.site, &other);
             let changed = again.is_some_and(|a| a.setpoints != reply.setpoints);
-            let tally =
-                if of_cited { &mut self.marks.changed_by_cited } else { &mut self.marks.changed_by_others };
-            tally.count(changed);
+            let marks = &mut self.marks;
+            let (model, teacher) = if of_cited {
+                (&mut marks.changed_by_cited, &mut marks.teacher_changed_by_cited)
+            } else {
+                (&mut marks.changed_by_others, &mut marks.teacher_changed_by_others)
+            };
+            model.count(changed);
+            teacher.count(other.chosen != sight.chosen);
         }
     }
 
@@ -301,7 +309,9 @@ impl std::fmt::Display for Marks {
         line(f, "forgotten once withdrawn", &self.withdrawn_forgotten)?;
         line(f, "noise and injection ignored", &self.noise_ignored)?;
         line(f, "action changes with what is cited", &self.changed_by_cited)?;
+        line(f, "  the teacher's", &self.teacher_changed_by_cited)?;
         line(f, "action changes with what is not", &self.changed_by_others)?;
+        line(f, "  the teacher's", &self.teacher_changed_by_others)?;
         writeln!(f, "{} tokens and {} ms a reply", self.reply_tokens_mean, self.decide_p50_ms)
     }
 }

@@ -13,6 +13,7 @@ mod orders;
 mod phrasings;
 mod speech;
 mod teacher;
+mod wording;
 mod world;
 pub mod write;
 

@@ -7,6 +7,7 @@ use crate::units::Finite;
 
 use super::dice::Dice;
 use super::phrasings::pool;
+use super::wording;
 
 /// What a directive asks for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
@@ -150,7 +151,8 @@ pub(super) fn give(
     held_out: bool,
     dice: &mut Dice,
 ) -> Option<Order> {
-    let text = *dice.pick(pool(kind, held_out))?;
+    let phrasing = *dice.pick(pool(kind, held_out))?;
+    let text = if held_out { phrasing.to_owned() } else { wording::varied(phrasing, dice) };
     let s = dice.pick(&site.setpoints)?;
     let present = frame.good(&s.name)?;
     let near = |dice: &mut Dice, low: f64, high: f64| {

@@ -1,6 +1,7 @@
 """Examples as token batches, in an order that the seed alone decides."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 END = "<|im_end|>"
+# Where an answer says what is done: of all its tokens those that no other wording could replace.
+CHOICE = re.compile(r'"setpoints":{[^}]*}')
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class Example:
     # Tokens of the prompt: what comes after is learned.
     prompt: int
     weight: float
+    # The tokens that set the setpoints, from and before.
+    choice: tuple[int, int] = (0, 0)
 
 
 def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
@@ -32,10 +37,20 @@ def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
         tokens = np.array(prompt.ids + answer.ids, dtype=np.int32)
         if len(tokens) > longest:
             raise ValueError(f"{path}:{number}: {len(tokens)} tokens, and the limit is {longest}")
-        examples.append(Example(tokens, len(prompt.ids), float(line.get("weight", 1.0))))
+        choice = chosen(line.get("answer", ""), answer.offsets, len(prompt.ids))
+        examples.append(Example(tokens, len(prompt.ids), float(line.get("weight", 1.0)), choice))
     if not examples:
         raise ValueError(f"{path}: no examples")
     return examples
+
+
+def chosen(answer: str, offsets: list[tuple[int, int]], shift: int) -> tuple[int, int]:
+    """The tokens of an answer's setpoints, `shift` tokens on; nothing where it has none."""
+    found = CHOICE.search(answer)
+    if not found:
+        return 0, 0
+    inside = [i for i, (start, end) in enumerate(offsets) if start < found.end() and end > found.start()]
+    return shift + inside[0], shift + inside[-1] + 1
 
 
 def order(examples: list[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -49,7 +64,9 @@ def order(examples: list[Example], size: int, seed: int, epoch: int) -> list[lis
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def batch(examples: list[Example], prompt_weight: float = 0.0) -> tuple[Tensor, Tensor]:
+def batch(
+    examples: list[Example], prompt_weight: float = 0.0, choice_weight: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Tokens padded on the right, and what predicting each of them counts."""
     longest = max(len(e.tokens) for e in examples)
     tokens = torch.zeros(len(examples), longest, dtype=torch.long)
@@ -58,4 +75,5 @@ def batch(examples: list[Example], prompt_weight: float = 0.0) -> tuple[Tensor, 
         tokens[row, : len(e.tokens)] = torch.from_numpy(e.tokens)
         weights[row, : e.prompt] = prompt_weight * e.weight
         weights[row, e.prompt : len(e.tokens)] = e.weight
+        weights[row, e.choice[0] : e.choice[1]] = choice_weight * e.weight
     return tokens, weights

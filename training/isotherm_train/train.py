@@ -124,7 +124,7 @@ class Run:
         print(entry, flush=True)
 
     def step(self, chosen: list[data.Example]) -> dict[str, float]:
-        tokens, weights = data.batch(chosen, self.args.prompt_weight)
+        tokens, weights = data.batch(chosen, self.args.prompt_weight, self.args.choice_weight)
         rate = learning_rate(self.args.rate, self.done(), self.progress.step, self.args.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -185,6 +185,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=50, help="steps")
     parser.add_argument("--decay", type=float, default=0.01)
     parser.add_argument("--prompt-weight", type=float, default=0.0, help="what a token of the prompt counts")
+    parser.add_argument("--choice-weight", type=float, default=1.0, help="what a token of the setpoints counts")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--log-every", type=int, default=10)

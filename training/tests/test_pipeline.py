@@ -63,7 +63,7 @@ class Files(unittest.TestCase):
             args = argparse.Namespace(
                 start=self.folder / "start.gguf", examples=self.folder / "examples.jsonl", folder=self.folder / name,
                 held_out=None, held_out_count=0, steps=9, minutes=minutes, batch=4, longest=64, rate=1e-2, warmup=2,
-                decay=0.01, prompt_weight=0.0, seed=1, threads=1, log_every=1, check_every=100, checkpoint_minutes=0.0,
+                decay=0.01, prompt_weight=0.0, choice_weight=2.0, seed=1, threads=1, log_every=1, check_every=100, checkpoint_minutes=0.0,
             )  # fmt: skip
             run = Run(args)
             run.run()
@@ -90,6 +90,15 @@ class Parts(unittest.TestCase):
         rest = loaded.model.loss(*data.batch([long])).item()
         both = loaded.model.loss(*data.batch([short, long])).item()
         self.assertAlmostEqual(both, (2 * alone + rest) / 3, places=5)
+
+    def test_the_setpoints_of_an_answer_are_found_among_its_tokens(self) -> None:
+        answer = '{"a":"b","setpoints":{"x":8.5},"c":"d"}'
+        offsets = [(i, i + 1) for i in range(len(answer))]
+        first, last = data.chosen(answer, offsets, 10)
+        self.assertEqual(answer[first - 10 : last - 10], '"setpoints":{"x":8.5}')
+        self.assertEqual(data.chosen("no setpoints", offsets, 10), (0, 0))
+        example = data.Example(data.np.arange(6, dtype="int32"), 2, 1.0, (3, 5))
+        self.assertEqual(data.batch([example], 0.0, 4.0)[1].tolist(), [[0.0, 0.0, 1.0, 4.0, 4.0, 1.0]])
 
     def test_the_future_is_not_seen(self) -> None:
         loaded = small()
