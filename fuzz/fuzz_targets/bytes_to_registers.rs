@@ -33,7 +33,6 @@ fn step() -> Step {
         unread: BTreeMap::new(),
         panel: BTreeMap::new(),
         active: BTreeMap::new(),
-        jobs: Vec::new(),
         proposal: Proposal { by: ProposedBy::Model, setpoints: BTreeMap::new() },
         decided_s_ago: 1,
         limits: Vec::new(),

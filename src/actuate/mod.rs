@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -26,7 +27,7 @@ const READ_BACK_WITHIN: Duration = Duration::from_secs(2);
 const READ_BACK_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of an action.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// One for each write of the action, in its order.
     pub writes: Vec<WriteResult>,
@@ -84,7 +85,7 @@ impl fmt::Display for WriteResult {
     }
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WriteResult {
     pub target: Target,
     pub device: Name,
@@ -98,7 +99,7 @@ pub struct WriteResult {
     pub tries: u32,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Written {
     /// The register shows what was written, give or take what the site allows its device to round.

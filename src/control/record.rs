@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::act::Act;
@@ -18,8 +19,9 @@ use crate::reason::{Completion, Failure, Sampler};
 use crate::site::{Mode, Site};
 use crate::units::Finite;
 
-/// One entry of the audit log.
-#[derive(Debug)]
+/// What one entry of the audit log says: its kind, and the body of that kind.
+#[derive(Debug, JsonSchema)]
+#[schemars(tag = "kind", content = "body", rename_all = "lowercase")]
 pub enum Body {
     Start(Box<RunHeader>),
     Frame(Box<FrameRecord>),
@@ -31,25 +33,31 @@ pub enum Body {
 }
 
 /// Who runs what: replays never mix runs.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunHeader {
     pub run: String,
     pub version: String,
+    /// The commit, and the llama.cpp inside.
     pub build: String,
     pub site: String,
+    /// Of the site file.
     pub site_sha256: String,
     /// The whole site as it was understood, so that a replay needs nothing else.
     pub site_config: serde_json::Value,
+    /// Name and version of the prompt.
     pub prompt_template: String,
     pub prompt_sha256: String,
+    /// The files themselves.
     pub prompt_files: BTreeMap<String, String>,
+    /// Of the JSON Schema that constrains the model.
     pub schema_sha256: String,
     /// What the reasoner said of its model; `null` without one.
     pub model: serde_json::Value,
     pub sampler: Sampler,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A frame between two decisions, and what the heartbeat writes with it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FrameRecord {
     pub frame: Frame,
     /// The heartbeat about to be written, while in charge.
@@ -57,33 +65,44 @@ pub struct FrameRecord {
 }
 
 /// One pass from frame to verdict: the intent, on disk before anything is written.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DecisionRecord {
     pub cause: Cause,
     pub mode: Mode,
+    #[schemars(with = "String")]
     pub asked_at: Timestamp,
     pub frame: Frame,
+    /// `null` where no model was asked.
     pub prompt: Option<PromptRecord>,
     pub sampler: Option<Sampler>,
     /// Replies before this one, in which a claim did not hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unverified: Vec<Completion>,
+    /// The reply that counts.
     pub completion: Option<Completion>,
+    /// Why there is no reply.
     pub failure: Option<Failure>,
+    /// Why the reply is no decision.
     pub rejected: Option<Rejected>,
+    /// The reply as read.
     pub decision: Option<Decision>,
+    /// Its claims against what was shown.
     pub claims: Option<Claims>,
+    /// The probability, after constraint, of the setpoints chosen: from 0 to 1.
     pub confidence: Option<Finite>,
     /// Why the model's own setpoints are not what was judged.
     pub replaced: Option<Replaced>,
+    /// What the guard makes of it.
     pub verdict: Verdict,
     pub disposition: Disposition,
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// The prompt of a decision.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PromptRecord {
     pub template: String,
     pub template_sha256: String,
+    /// Of the whole prompt, prefix and text.
     pub sha256: String,
     /// Frame, history, look-ahead and directives as the model saw them; the prefix is in the template.
     pub text: String,
@@ -101,7 +120,7 @@ impl From<&Prompt> for PromptRecord {
 }
 
 /// Why a decision was made now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     Cadence,
@@ -114,7 +133,8 @@ pub enum Cause {
     Operator,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Why the setpoints judged are not the model's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Replaced {
     ModelFailed,
@@ -129,7 +149,7 @@ pub enum Replaced {
 }
 
 /// What becomes of the verdict's action.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
     /// Written next; an outcome follows.
@@ -142,7 +162,8 @@ pub enum Disposition {
     Advise,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What became of an intent.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OutcomeRecord {
     /// Sequence number of the record that holds the intent: a decision, or an event with an action.
     pub intent: u64,
@@ -150,7 +171,8 @@ pub struct OutcomeRecord {
     pub outcome: Outcome,
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// What a person did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OperatorRecord {
     #[serde(flatten)]
     pub act: Act,
@@ -161,7 +183,7 @@ pub struct OperatorRecord {
 
 /// Something that happened. Lost and regained links and memory are inputs of a replay; most others follow
 /// from inputs.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecord {
     pub event: Event,
     pub detail: String,
@@ -176,6 +198,7 @@ pub struct EventRecord {
     pub memory: Option<Box<Change>>,
     /// The site from here on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub site_config: Option<Box<Site>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived: Option<Box<Archived>>,
@@ -203,7 +226,7 @@ impl EventRecord {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     LinkDown,
@@ -247,9 +270,16 @@ impl Event {
     }
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// A run ended in order.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StopRecord {
     pub why: String,
+}
+
+/// The JSON Schema of a record as exported, as published in `schemas/`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Body).to_value()
 }
 
 impl Body {

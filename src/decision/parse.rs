@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::site::{Name, Site};
 use crate::units::Finite;
 
 /// Why a reply is no decision of this site.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize, JsonSchema)]
 #[error("{path}: expected {expected}, found {found}")]
 pub struct Rejected {
     /// `$.setpoints.chws_sp`

@@ -1,10 +1,11 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::site::Name;
 use crate::units::{Finite, Unit};
 
 /// What a Modbus holding register, or a pair of them, is to hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Words {
     One([u16; 1]),
@@ -33,7 +34,7 @@ impl Words {
 
 /// One register write that the guard has passed. Fields are private and there is no constructor outside
 /// the envelope; it can be shown and recorded, never made from a record.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct SafeWrite {
     pub(super) target: Target,
     pub(super) device: Name,
@@ -46,7 +47,7 @@ pub struct SafeWrite {
 }
 
 /// What a write is for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     Setpoint(Name),
@@ -82,7 +83,7 @@ impl SafeWrite {
 }
 
 /// Writes that belong together, in order. Empty: hold what the plant has.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SafeAction {
     pub(super) writes: Vec<SafeWrite>,

@@ -114,7 +114,7 @@ impl Rule {
 }
 
 /// How one rule changed one proposal.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Touch {
     pub rule: Rule,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ pub struct Touch {
 }
 
 /// What may be written, and every rule that had a say. A rejected proposal is a verdict, not an error.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Verdict {
     pub by: ProposedBy,
     pub action: SafeAction,

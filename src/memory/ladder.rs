@@ -16,13 +16,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::site;
 use crate::units::Finite;
 
 /// How much the reasoner may have, from the most to nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
     #[default]
@@ -56,7 +57,8 @@ impl Rung {
 }
 
 /// What the kernel says at one moment. `None`: it does not say.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MemoryReading")]
 pub struct Reading {
     /// What can be had without swapping, bytes.
     pub available: Option<u64>,
@@ -66,7 +68,8 @@ pub struct Reading {
 }
 
 /// The control group that the agent runs in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MemoryGroup")]
 pub struct Group {
     /// Bytes that cannot simply be dropped: what is charged, less file pages not used lately.
     pub used: u64,
@@ -76,7 +79,8 @@ pub struct Group {
 }
 
 /// Counters of `memory.events`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MemoryEvents")]
 pub struct Events {
     /// Times that tasks were slowed down to reclaim.
     pub high: u64,
@@ -87,8 +91,9 @@ pub struct Events {
 }
 
 /// Why a rung was taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "because", rename_all = "snake_case")]
+#[schemars(rename = "MemoryCause")]
 pub enum Cause {
     Available {
         mb: u64,
@@ -113,7 +118,7 @@ pub enum Cause {
     },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupEvent {
     High,
@@ -122,7 +127,8 @@ pub enum GroupEvent {
 }
 
 /// One step on the ladder, as it is recorded.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MemoryChange")]
 pub struct Change {
     pub from: Rung,
     pub to: Rung,

@@ -20,6 +20,7 @@ pub mod worker;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -206,7 +207,7 @@ pub struct Request {
 /// Warm enough to say it in another way, cool enough to stay on the subject.
 const VARIED: Finite = Finite::constant(0.7);
 
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sampler {
     pub max_tokens: u32,
     /// 0 is greedy.
@@ -232,7 +233,7 @@ impl Sampler {
 }
 
 /// What the model answered.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Completion {
     pub text: String,
     /// Empty when the backend does not report them.
@@ -247,7 +248,7 @@ pub struct Completion {
 }
 
 /// One token of a completion.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Chosen {
     pub id: i32,
     /// Bytes of the text it makes.
@@ -257,7 +258,7 @@ pub struct Chosen {
 }
 
 /// Why there is no completion.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "failure", rename_all = "snake_case")]
 pub enum Failure {
     #[error("the model did not answer within {deadline_ms} ms")]

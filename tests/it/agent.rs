@@ -209,9 +209,13 @@ impl Rig {
     }
 
     async fn publish(&mut self, inlet: f64) {
-        self.now += SAMPLE;
-        let frame = frame_text(self.now, inlet);
-        self.publisher.publish("t/frame", QoS::AtLeastOnce, false, frame).await.unwrap();
+        self.send(SAMPLE, |now| frame_text(now, inlet)).await;
+    }
+
+    /// A frame of the test's own, so long after the last one.
+    pub(crate) async fn send(&mut self, later: SignedDuration, frame: impl Fn(Timestamp) -> String) {
+        self.now += later;
+        self.publisher.publish("t/frame", QoS::AtLeastOnce, false, frame(self.now)).await.unwrap();
     }
 
     /// One frame, and waits until the agent has dealt with it.

@@ -109,15 +109,42 @@ fn the_reference_of_the_site_file_is_in_step() {
     for (name, of) in schema["$defs"].as_object().unwrap() {
         section(&mut text, name, of, &schema);
     }
-    let path = root().join("docs/reference/site.md");
+    in_step("site.md", &text);
+}
+
+/// A page of the reference is what the code says. `UPDATE=1` writes it.
+fn in_step(page: &str, text: &str) {
+    let path = root().join("docs/reference").join(page);
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &text).unwrap();
+        std::fs::write(&path, text).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == text,
-        "docs/reference/site.md is out of step: run the tests with UPDATE=1 and commit it"
+        "docs/reference/{page} is out of step: run the tests with UPDATE=1 and commit it"
     );
+}
+
+/// The fields of the audit log are written from the schema of its records. `UPDATE=1` writes them.
+#[test]
+fn the_reference_of_the_records_is_in_step() {
+    let schema = isotherm::control::record::schema();
+    let mut text = String::from(
+        "# Records of the audit log\n\nWritten from the schema of the records, `schemas/record.json`; a test keeps it so. \
+         [The audit log](../audit.md) says how records are chained and signed. Each record has a kind, and its body is:\n\n\
+         | kind | body |\n|---|---|\n",
+    );
+    for of in schema["oneOf"].as_array().unwrap() {
+        let body = &of["properties"]["body"];
+        let said = resolve(body["$ref"].as_str().unwrap(), &schema)["description"].as_str();
+        let kind_of = of["properties"]["kind"]["const"].as_str().unwrap();
+        writeln!(text, "| `{kind_of}` | {}: {} |", kind(body), said.unwrap_or_default().replace('\n', " "))
+            .unwrap();
+    }
+    for (name, of) in schema["$defs"].as_object().unwrap() {
+        section(&mut text, name, of, &schema);
+    }
+    in_step("record.md", &text);
 }
 
 fn section(out: &mut String, name: &str, of: &Value, schema: &Value) {
@@ -153,6 +180,27 @@ fn section(out: &mut String, name: &str, of: &Value, schema: &Value) {
         };
         writeln!(out, "| `{field}` | {} | {default} | {described} |", kind(of)).unwrap();
     }
+    let forms = of["oneOf"].as_array().into_iter().flatten().filter(|f| f["properties"].is_object());
+    for (i, form) in forms.enumerate() {
+        if i == 0 {
+            out.push_str("\nand, of these, one:\n\n");
+        }
+        writeln!(out, "- {}", a_form(form)).unwrap();
+    }
+}
+
+/// The fields of one of several forms, in a line.
+fn a_form(form: &Value) -> String {
+    let properties = form["properties"].as_object().into_iter().flatten();
+    let fields: Vec<String> = properties
+        .map(|(name, of)| match of["const"].as_str() {
+            Some(word) => format!("`{name}`: `{word}`"),
+            None => format!("`{name}`: {}", kind(of)),
+        })
+        .collect();
+    let said =
+        form["description"].as_str().map_or_else(String::new, |d| format!(". {}", d.replace('\n', " ")));
+    format!("{}{said}", fields.join(", "))
 }
 
 fn resolve<'a>(reference: &str, schema: &'a Value) -> &'a Value {

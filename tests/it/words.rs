@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use isotherm::control::record;
 use isotherm::decision::{self, Decision, Evidence, Trend};
 use isotherm::facts::{Facts, Shown};
 use isotherm::frame::{self, Frame, Quality, Sample};
@@ -104,6 +105,7 @@ fn published_schemas_are_in_step() {
         ("decision.json", schemars::schema_for!(Decision).to_value()),
         ("decision.example.json", decision::schema(&example)),
         ("frame.json", frame::schema()),
+        ("record.json", record::schema()),
         ("site.json", site::schema()),
     ]);
     for (name, schema) in schemas {

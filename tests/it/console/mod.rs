@@ -9,6 +9,7 @@ mod pages;
 #[cfg(feature = "demo")]
 mod pictures;
 mod replay;
+mod smooth;
 
 use isotherm::console::users::{Role, Users};
 use serde_json::{Value, json};
