@@ -1,5 +1,6 @@
 //! Every `isotherm` command in the manual is one that this program takes.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
@@ -100,7 +101,7 @@ fn described(out: &mut String, command: &Command, path: &str) {
     let mut shown = command.clone().bin_name(path);
     let help = shown.render_long_help().to_string();
     let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-    out.push_str(&format!("\n## {path}\n\n```text\n{}\n```\n", help.join("\n")));
+    write!(out, "\n## {path}\n\n```text\n{}\n```\n", help.join("\n")).unwrap();
     let below = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
     for sub in below {
         described(out, sub, &format!("{path} {}", sub.get_name()));

@@ -147,6 +147,47 @@ fn the_reference_of_the_records_is_in_step() {
     in_step("record.md", &text);
 }
 
+/// Every record that an agent writes is one of the published schema, as a checker that nobody here wrote sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_a_run_fit_the_published_schema() {
+    let test = "records and their schema";
+    let python = std::env::var_os("ISOTHERM_TEST_PYTHON")
+        .map_or_else(|| root().join(".cache/venv/bin/python"), PathBuf::from);
+    let checker = "import json, sys, jsonschema_rs
+schema, lines = json.load(open(sys.argv[1])), [json.loads(l) for l in open(sys.argv[2])]
+valid = jsonschema_rs.validator_for(schema)
+for line in lines:
+    valid.validate(line)
+print(*sorted({line['kind'] for line in lines}))";
+    if !std::process::Command::new(&python)
+        .args(["-c", "import jsonschema_rs"])
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
+        return crate::peers::skip(test, "needs Python with jsonschema_rs: run scripts/setup test");
+    }
+    let Some(mut rig) = crate::agent::Rig::start(test, |t| t).await else { return };
+    rig.model.now_says(crate::agent::honest(7.5, "Raise"));
+    rig.frames(8).await;
+    let act = ["operator", "--socket", "agent.sock", "--who", "ann", "mode", "shadow"];
+    let (code, said, why) = rig.cli(&act).await;
+    assert_eq!(code, 0, "{said}{why}");
+    rig.frames(1).await;
+    let lines: Vec<String> = rig.records().iter().map(|r| serde_json::to_string(r).unwrap() + "\n").collect();
+    let exported = rig.dir.path().join("records.jsonl");
+    std::fs::write(&exported, lines.concat()).unwrap();
+    let schema = root().join("schemas/record.json");
+    let checked = std::process::Command::new(python)
+        .arg("-c")
+        .arg(checker)
+        .args([&schema, &exported])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert_eq!(said.trim(), "decision event frame operator outcome start");
+}
+
 fn section(out: &mut String, name: &str, of: &Value, schema: &Value) {
     let said =
         |v: &Value| v["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");

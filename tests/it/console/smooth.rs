@@ -95,7 +95,7 @@ async fn sixty_signals_at_one_hertz_stay_smooth_after_a_day() {
     record(&rig, newest);
     rig.restart().await;
     let base = address(&rig).await;
-    let started = std::time::Instant::now();
+    let started = isotherm::clock::monotonic();
     browser.open(&format!("{base}/trends?span=86400")).await;
     browser.until("the charts are there", "document.querySelectorAll('.chart canvas').length > 0").await;
     println!(
