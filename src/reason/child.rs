@@ -49,6 +49,8 @@ const INHERITED: [&str; 6] =
 /// it. Next to other work, OpenMP's default spends the machine on spinning: on two busy cores an answer took
 /// ten times as long and more. This costs an idle machine about a twentieth.
 const WAITING: (&str, &str) = ("GOMP_SPINCOUNT", "200");
+/// llama.cpp that gives up has a debugger write where, for seconds and pages; the restart should not wait for that.
+const NO_DEBUGGER: (&str, &str) = ("GGML_NO_BACKTRACE", "1");
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -338,6 +340,7 @@ impl Keeper {
             .arg("reasoner")
             .env_clear()
             .env(WAITING.0, WAITING.1)
+            .env(NO_DEBUGGER.0, NO_DEBUGGER.1)
             .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

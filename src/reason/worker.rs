@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
@@ -57,6 +58,15 @@ fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
+/// How a model is loaded. The matrices that make keys and values of a latent are multiplied with heads in another
+/// order than they lie in memory, which llama.cpp's buffers for a CPU's matrix unit (AMX) accept at loading and
+/// refuse at the first use, by ending the process: so these few stay in plain memory.
+pub(crate) fn model_params() -> Pin<Box<LlamaModelParams>> {
+    let mut params = Box::pin(LlamaModelParams::default());
+    params.as_mut().add_cpu_buft_override(c"\\.attn_(k|v)_b\\.weight");
+    params
+}
+
 fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -> Result<(), ProtocolError> {
     let Some(Command::Load(load)) = protocol::read(&mut input)? else {
         return Ok(());
@@ -71,7 +81,7 @@ fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -
         Ok(backend) => backend,
         Err(error) => return refuse(error.to_string()),
     };
-    let model = match LlamaModel::load_from_file(&backend, &load.path, &LlamaModelParams::default()) {
+    let model = match LlamaModel::load_from_file(&backend, &load.path, &model_params()) {
         Ok(model) => Arc::new(model),
         Err(error) => return refuse(format!("llama.cpp could not load {}: {error}", load.path.display())),
     };

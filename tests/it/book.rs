@@ -169,7 +169,7 @@ print(*sorted({line['kind'] for line in lines}))";
     let Some(mut rig) = crate::agent::Rig::start(test, |t| t).await else { return };
     rig.model.now_says(crate::agent::honest(7.5, "Raise"));
     rig.frames(8).await;
-    let act = ["operator", "--socket", "agent.sock", "--who", "ann", "mode", "shadow"];
+    let act = ["operator", "--socket", "agent.sock", "--who", "ann", "--why", "a test", "mode", "shadow"];
     let (code, said, why) = rig.cli(&act).await;
     assert_eq!(code, 0, "{said}{why}");
     rig.frames(1).await;
