@@ -33,6 +33,7 @@ impl<'a> Checker<'a> {
         self.registers(site);
         self.workload(site);
         self.envelope(site);
+        self.twin(site);
         self.model(site);
         self.memory(site);
         self.resolution(site);
