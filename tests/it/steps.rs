@@ -19,7 +19,7 @@ const ACTIVE: [(&str, u16); 2] = [("chws_sp", 3), ("crah_supply_sp", 4)];
 
 struct Plant {
     dir: tempfile::TempDir,
-    plant: serve::Running,
+    _plant: serve::Running,
 }
 
 impl Plant {
@@ -44,7 +44,7 @@ impl Plant {
             text = text.replacen(&line, &active, 1);
         }
         std::fs::write(dir.path().join("site.toml"), edit(text)).unwrap();
-        Self { dir, plant }
+        Self { dir, _plant: plant }
     }
 
     fn spawn(&self, args: &[&str]) -> Child {

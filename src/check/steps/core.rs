@@ -355,3 +355,6 @@ fn stops(setpoint: &Setpoint, trial: &Trial, steps: u32) -> (Vec<Finite>, usize)
     let stops = away.iter().copied().chain(back).chain([trial.from()]).collect();
     (stops, away.len())
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,7 @@ const LOAD_LAGS: [f64; 2] = [2.0, 12.0];
 const DEAD_TIMES: [f64; 8] = [0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0];
 const TIME_CONSTANTS: [f64; 10] = [0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 18.0, 27.0, 40.0];
 const SHORTEST: f64 = 0.25;
+const LONGEST: f64 = 60.0;
 /// Sweeps over all setpoints, of the coarse and of the fine search.
 const SWEEPS: usize = 2;
 const FINE_SWEEPS: usize = 8;
@@ -219,7 +220,8 @@ impl Series {
         };
         let fine = |at: Lag| {
             let dead = [-0.5, -0.1, 0.1, 0.5].map(|d| Lag { dead: (at.dead + d).max(0.0), ..at });
-            let tau = [0.8, 0.95, 1.05, 1.25].map(|f| Lag { tau: (at.tau * f).max(SHORTEST), ..at });
+            let tau =
+                [0.8, 0.95, 1.05, 1.25].map(|f| Lag { tau: (at.tau * f).clamp(SHORTEST, LONGEST), ..at });
             dead.into_iter().chain(tau).collect()
         };
         self.sweep(SWEEPS, problem, others, lags, &coarse);
