@@ -207,11 +207,11 @@ async fn near_a_limit_nothing_is_moved() {
     assert!(!plant.path("other.jsonl").exists());
 }
 
-/// The heartbeat stops, and the plant takes its own setpoints back. Twenty times as fast as a real one.
+/// The heartbeat stops, and the plant takes its own setpoints back. Ten times as fast as a real one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plants_watchdog_is_shown() {
-    let edit = |t: String| t.replace("[link]", "[link]\nwatchdog = \"9s\"");
-    let plant = Plant::start(Some(20.0), edit).await;
+    let edit = |t: String| t.replace("[link]", "[link]\nwatchdog = \"18s\"");
+    let plant = Plant::start(Some(10.0), edit).await;
     let before = plant.register(2).await;
     let (code, protocol, err) = plant.check(&["--accept", "--watchdog", "--consent", "chws_sp"]).await;
     assert_eq!(code, 0, "{err}{protocol:#}");
