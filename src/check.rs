@@ -1,9 +1,11 @@
 //! `isotherm check`: connects a new plant with nothing else. Reads every signal and setpoint once and
-//! prints what arrived; writes nothing. As an acceptance test ([`accept`]) it goes on to write, where
-//! somebody consents.
+//! prints what arrived; writes nothing. As an acceptance test ([`accept`]) or as step tests ([`steps`]) it goes on
+//! to write, where somebody consents.
 
 mod accept;
+mod hand;
 mod protocol;
+mod steps;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::units::{Finite, Unit};
 
 pub use accept::{AcceptError, accept};
 pub use protocol::{Protocol, Step, StepResult};
+pub use steps::{Answer, Errors, Measured, Plan, Seen, StepProtocol, StepsError, steps};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Level, Report};
 use crate::actuate::WriteResult;
-use crate::site::Name;
+use crate::site::{Name, Setpoint};
 use crate::units::{Finite, Unit};
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -49,7 +49,7 @@ pub enum StepResult {
 }
 
 impl StepResult {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::NotTested => "not tested",
@@ -72,6 +72,10 @@ impl Step {
             record: None,
         }
     }
+
+    pub(super) fn of(self, setpoint: &Setpoint) -> Self {
+        Self { setpoint: Some(setpoint.name.clone()), ..self }
+    }
 }
 
 impl Protocol {
@@ -90,23 +94,32 @@ impl fmt::Display for Protocol {
         writeln!(f, "carried out by {}\n", self.who)?;
         writeln!(f, "1. Read: {}", self.read)?;
         writeln!(f, "2. Write, with consent; each setpoint one step away and back")?;
-        for step in &self.steps {
-            let of = step.setpoint.as_ref().map_or_else(String::new, |s| format!(" {s}"));
-            let title = format!("{}{of}", step.what);
-            writeln!(f, "   {title:<32} {:<10}  {}", step.result.as_str(), step.detail)?;
-            for w in &step.writes {
-                let shown = w.read_back.map_or("not read".to_owned(), |r| format!("{:?}", r.as_slice()));
-                writeln!(
-                    f,
-                    "      device {}, register {}: wrote {:?}, then it held {shown}{}",
-                    w.device,
-                    w.address,
-                    w.words.as_slice(),
-                    step.record.map_or_else(String::new, |r| format!(" (audit record {r})"))
-                )?;
-            }
-        }
+        write_steps(f, &self.steps)?;
         writeln!(f, "\nResult: {} (ended {})", self.result.as_str(), self.ended)?;
-        writeln!(f, "\nFor the plant: ____________________    For the agent: ____________________")
+        signatures(f)
     }
+}
+
+pub(super) fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[Step]) -> fmt::Result {
+    for step in steps {
+        let of = step.setpoint.as_ref().map_or_else(String::new, |s| format!(" {s}"));
+        let title = format!("{}{of}", step.what);
+        writeln!(f, "   {title:<32} {:<10}  {}", step.result.as_str(), step.detail)?;
+        for w in &step.writes {
+            let shown = w.read_back.map_or("not read".to_owned(), |r| format!("{:?}", r.as_slice()));
+            writeln!(
+                f,
+                "      device {}, register {}: wrote {:?}, then it held {shown}{}",
+                w.device,
+                w.address,
+                w.words.as_slice(),
+                step.record.map_or_else(String::new, |r| format!(" (audit record {r})"))
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn signatures(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "\nFor the plant: ____________________    For the agent: ____________________")
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use isotherm::envelope::Consent;
 use isotherm::site::{self, Site};
+use isotherm::units::{Finite, Kelvin};
 use isotherm::{check, init};
+use jiff::SignedDuration;
 
 use super::{Done, Failed, load, print_json, runtime, usage};
 
@@ -16,8 +18,29 @@ pub(super) struct Args {
     /// releases, and prints a protocol. Without a consent nothing is written.
     #[arg(long)]
     accept: bool,
+    /// With `--accept`: in the end the heartbeat stops with one step standing, until the plant takes its own
+    /// setpoints back.
+    #[arg(long, requires = "accept")]
+    watchdog: bool,
+    /// As step tests: moves each setpoint that is consented to by so many steps away and back, records frames, and says
+    /// where the twin is to start. Without a consent nothing is written.
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "accept",
+        value_parser = clap::value_parser!(u32).range(1..=10))]
+    steps: Option<u32>,
+    /// How long a setpoint stays away, and how long back again.
+    #[arg(long, requires = "steps", default_value = "30min")]
+    hold: SignedDuration,
+    /// The step tests stop when a temperature comes nearer than this to a limit, K.
+    #[arg(long, requires = "steps", default_value_t = 0.5, value_parser = margin)]
+    margin: f64,
+    /// The step tests take no longer than this.
+    #[arg(long, requires = "steps", default_value = "8h")]
+    at_most: SignedDuration,
+    /// A new file for the frames of the step tests.
+    #[arg(long, requires = "steps", default_value = "steps.jsonl")]
+    record: PathBuf,
     /// Consent for this setpoint; without any, each is asked for on standard input.
-    #[arg(long = "consent", value_name = "SETPOINT", requires = "accept")]
+    #[arg(long = "consent", value_name = "SETPOINT")]
     consents: Vec<String>,
     /// Who carries it out and consents; recorded.
     #[arg(long, env = "USER", default_value = "")]
@@ -57,6 +80,12 @@ pub(super) fn check(args: &Args) -> Done {
     if args.accept {
         return accept_site(args, &site);
     }
+    if let Some(steps) = args.steps {
+        return step_site(args, &site, steps);
+    }
+    if !args.consents.is_empty() {
+        return Err(Failed::Usage("--consent: to what? It goes with --accept or --steps".to_owned()));
+    }
     let report = runtime()?.block_on(check::examine(&site));
     if args.json {
         print_json(&report)?;
@@ -76,9 +105,21 @@ fn ended_at(level: check::Level) -> Done {
     }
 }
 
-fn accept_site(args: &Args, site: &Site) -> Done {
+fn margin(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|k| *k >= 0.0 && f64::is_finite(*k))
+        .ok_or("expected kelvins, 0 or more".to_owned())
+}
+
+/// What somebody said to each setpoint; `what` is said of a setpoint where they are asked.
+fn consents(
+    args: &Args,
+    site: &Site,
+    what: impl Fn(&site::Setpoint) -> String,
+) -> Result<Vec<Consent>, Failed> {
     if args.who.trim().is_empty() {
-        return Err(Failed::Usage("--who: an acceptance test is carried out by somebody".to_owned()));
+        return Err(Failed::Usage("--who: a test that writes is carried out by somebody".to_owned()));
     }
     if let Some(unknown) =
         args.consents.iter().find(|c| site.setpoints.iter().all(|s| s.name.as_str() != c.as_str()))
@@ -88,13 +129,29 @@ fn accept_site(args: &Args, site: &Site) -> Done {
     let mut consents = Vec::new();
     for setpoint in &site.setpoints {
         let answer = if args.consents.is_empty() {
-            consent_to(setpoint).map_err(usage)?
+            consent_to(setpoint, &what(setpoint)).map_err(usage)?
         } else {
             args.consents.iter().find(|c| setpoint.name.as_str() == c.as_str()).cloned().unwrap_or_default()
         };
         consents.extend(Consent::from_answer(&args.who, setpoint, &answer));
     }
-    let protocol = runtime()?.block_on(check::accept(site, &args.who, &consents)).map_err(usage)?;
+    Ok(consents)
+}
+
+fn accept_site(args: &Args, site: &Site) -> Done {
+    let silence = if args.watchdog {
+        format!(
+            " One of them then stays a step away, up to {:#}, while the heartbeat stops.",
+            site.link.watchdog
+        )
+    } else {
+        String::new()
+    };
+    let consents = consents(args, site, |s| {
+        format!("is moved by one step, {} {}, and back.{silence}", s.step.max(s.deadband), s.unit)
+    })?;
+    let protocol =
+        runtime()?.block_on(check::accept(site, &args.who, &consents, args.watchdog)).map_err(usage)?;
     if args.json {
         print_json(&protocol)?;
     } else {
@@ -104,14 +161,45 @@ fn accept_site(args: &Args, site: &Site) -> Done {
     if protocol.result == check::StepResult::Failed { Err(Failed::Found) } else { Ok(()) }
 }
 
-fn consent_to(setpoint: &site::Setpoint) -> std::io::Result<String> {
+fn step_site(args: &Args, site: &Site, steps: u32) -> Done {
+    let hour = SignedDuration::from_hours(1);
+    if args.hold < site.sample * 4 || args.hold > 4 * hour {
+        return Err(Failed::Usage(
+            "--hold: expected at least four sample periods and at most 4 h".to_owned(),
+        ));
+    }
+    if args.at_most < args.hold || args.at_most > 24 * hour {
+        return Err(Failed::Usage("--at-most: expected at least --hold and at most 24 h".to_owned()));
+    }
+    let plan = check::Plan {
+        steps,
+        hold: args.hold,
+        margin: Kelvin::new(Finite::saturating(args.margin)),
+        at_most: args.at_most,
+    };
+    let consents = consents(args, site, |s| {
+        let stride = s.step.max(s.deadband);
+        format!("is moved by {steps} × {stride} {}, held for {:#}, and moved back.", s.unit, plan.hold)
+    })?;
+    if consents.is_empty() {
+        return Err(Failed::Usage("no consent: nothing was written".to_owned()));
+    }
+    let protocol =
+        runtime()?.block_on(check::steps(site, &args.who, &consents, plan, &args.record)).map_err(usage)?;
+    if args.json {
+        print_json(&protocol)?;
+    } else {
+        print!("{protocol}");
+    }
+    if protocol.result == check::StepResult::Failed { Err(Failed::Found) } else { Ok(()) }
+}
+
+fn consent_to(setpoint: &site::Setpoint, what: &str) -> std::io::Result<String> {
     eprint!(
-        "The plant's enable and heartbeat registers are written, and {name} (device {}, register {}) is moved by \
-         one step, {} {}, and back.\nType {name} to consent: ",
+        "The plant's enable and heartbeat registers are written, and {name} (device {}, register {}) {what}\n\
+         Type {name} to consent: ",
         setpoint.register.device,
         setpoint.register.address,
-        setpoint.step.max(setpoint.deadband),
-        setpoint.unit,
         name = setpoint.name,
     );
     let mut answer = String::new();

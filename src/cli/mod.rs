@@ -36,7 +36,8 @@ enum Command {
     Init(init::Args),
     /// The on-prem service.
     Run(RunArgs),
-    /// Validates a site, connects, reads every signal and setpoint once; writes nothing but with `--accept`.
+    /// Validates a site, connects, reads every signal and setpoint once; writes nothing but with `--accept`
+    /// or `--steps`.
     Check(commission::Args),
     /// Recorded frames or an audit log through the same stages.
     Replay(replay::Args),

@@ -351,7 +351,11 @@ impl Controller {
 }
 
 /// The twin's prediction as the guard takes it: one standard deviation counted against every choice.
-fn foresee(twin: &Twin, frame: &Frame, setpoints: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Predicted> {
+pub(crate) fn foresee(
+    twin: &Twin,
+    frame: &Frame,
+    setpoints: &BTreeMap<Name, Finite>,
+) -> BTreeMap<Name, Predicted> {
     let widen = |w: Worst| Predicted {
         low: w.low.value.plus(-w.low.sigma.get()),
         high: w.high.value.plus(w.high.sigma.get()),

@@ -31,6 +31,7 @@ use jiff::Timestamp;
 pub use act::{Act, What};
 pub use alarm::Alarm;
 use charge::Charge;
+pub(crate) use decide::foresee;
 use effects::Effects;
 pub use record::{Body, RunHeader};
 use record::{Cause, Event, EventRecord, FrameRecord, StopRecord};

@@ -258,7 +258,7 @@ pub enum Event {
     ReloadRefused,
     /// Old records have left the log for an archive.
     Archived,
-    /// A step of an acceptance test, between two runs: its intent, or what became of it.
+    /// Of an acceptance or step test, between two runs: the intent of a write, what became of it, how it ended.
     Acceptance,
 }
 

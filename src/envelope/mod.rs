@@ -34,6 +34,7 @@ mod action;
 mod alarm;
 mod guard;
 mod limit;
+mod margin;
 mod memory;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
@@ -48,6 +49,7 @@ mod window;
 pub use action::{SafeAction, SafeWrite, Target, Words};
 pub use guard::{Case, Foresight, Guard, Predicted};
 pub use limit::Limit;
+pub use margin::Margin;
 pub use memory::Memory;
 pub use trial::{Consent, Trial, TrialRefused};
 pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};

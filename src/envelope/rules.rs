@@ -76,7 +76,7 @@ impl<'a> Facts<'a> {
             emergency,
             freeze,
             no_warming: blind || warm,
-            dew_floor: dew_floor(site, case),
+            dew_floor: dew_floor(site, case.frame),
             facility_supply: worst(Role::FacilitySupply),
             flow_low: flow_low(site, case),
             short_cycle: short_cycle(site, case, now),

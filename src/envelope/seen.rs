@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::alarm::worst_high;
 use super::guard::Case;
 use super::verdict::{ProposedBy, Rule};
-use crate::frame::{Quality, Sample};
+use crate::frame::{Frame, Quality, Sample};
 use crate::site::{Name, Role, Site};
 use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
 
@@ -13,8 +13,8 @@ use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
 const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
 
 /// One entry for each signal of a role; `None` where the frame has nothing of it.
-fn samples<'a>(site: &'a Site, case: &'a Case<'_>, role: Role) -> impl Iterator<Item = Option<&'a Sample>> {
-    site.with_role(role).map(|s| case.frame.signals.get(&s.name))
+fn samples<'a>(site: &'a Site, frame: &'a Frame, role: Role) -> impl Iterator<Item = Option<&'a Sample>> {
+    site.with_role(role).map(|s| frame.signals.get(&s.name))
 }
 
 /// Why nothing may move at all: a missing required input, or an old decision.
@@ -32,8 +32,8 @@ pub(super) fn freeze(site: &Site, case: &Case<'_>) -> Option<(Rule, String)> {
 }
 
 /// The highest dew point that the rooms may have, plus the margin.
-pub(super) fn dew_floor(site: &Site, case: &Case<'_>) -> Option<Finite> {
-    let highest = |role| samples(site, case, role).map(|s| s.and_then(worst_high));
+pub(super) fn dew_floor(site: &Site, frame: &Frame) -> Option<Finite> {
+    let highest = |role| samples(site, frame, role).map(|s| s.and_then(worst_high));
     let (direct, air, wet) =
         (highest(Role::RoomDewPoint), highest(Role::RoomDryBulb), highest(Role::RoomHumidity));
     // One unknown among several leaves the worst unknown.

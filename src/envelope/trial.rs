@@ -1,8 +1,8 @@
 //! One step of one setpoint and the way back, for whoever commissions a plant.
 //!
 //! The same facts and the same windows as a verdict's, but for the rules about how fast a setpoint may
-//! travel: what is written is one step away for some seconds. A trial cannot be had without a [`Consent`],
-//! which names its setpoint.
+//! travel: what is written is one step away for some seconds, or for as long as the plant's watchdog takes. A trial
+//! cannot be had without a [`Consent`], which names its setpoint.
 
 use std::collections::BTreeMap;
 

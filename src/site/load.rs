@@ -6,6 +6,7 @@ mod console;
 mod operations;
 mod registers;
 mod resolution;
+mod twin;
 mod workload;
 
 use std::fmt;

@@ -9,6 +9,7 @@ pub mod reload;
 mod settings;
 pub mod source;
 pub mod terms;
+mod twin;
 mod workload;
 
 use jiff::SignedDuration;
@@ -24,6 +25,7 @@ pub use settings::{
     Audit, Backend, CacheType, Fallback, Law, Memory, Model, Resolution, Rl, Shortage, Telemetry,
 };
 pub use source::{Device, EdgeMetric, Framing, Mqtt, Point, Source, Sparkplug, Table, Tls, WordType};
+pub use twin::{Response, Twin};
 pub use workload::{Place, Workload};
 
 use crate::units::{Finite, Unit};
@@ -71,6 +73,8 @@ pub struct Site {
     pub workload: Workload,
     #[serde(default)]
     pub envelope: Envelope,
+    #[serde(default)]
+    pub twin: Twin,
     /// What decides at each cadence.
     #[serde(default)]
     pub controller: Law,
@@ -353,15 +357,23 @@ impl Setpoint {
 }
 
 /// Registers by which the plant knows that the agent is in charge and alive.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Link {
     /// Written 1 to take control and 0 to release it.
-    #[serde(default)]
     pub enable: Option<Point>,
     /// Written with a rising counter at every frame while the agent is in charge.
-    #[serde(default)]
     pub heartbeat: Option<Point>,
+    /// After so long without a new heartbeat the plant takes its local setpoints; what the acceptance test
+    /// holds it to.
+    #[schemars(with = "String")]
+    pub watchdog: SignedDuration,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { enable: None, heartbeat: None, watchdog: SignedDuration::from_mins(3) }
+    }
 }
 
 mod defaults {

@@ -6,6 +6,7 @@ use super::added::Added;
 use super::course::Scene;
 use super::feature::Target;
 use super::model::{Course, MARKS, STEP_MIN, STEPS};
+use super::start::Answer;
 use super::{Ahead, Core, MOST_SIGMA_CHIP_K, MOST_SIGMA_K, MOST_SIGMA_POWER, Row, Twin, Worst};
 use crate::frame::Frame;
 use crate::site::{Name, Role};
@@ -20,6 +21,8 @@ pub struct Output {
     pub(super) range: [f64; 2],
     /// The hall or cabinet whose load it follows.
     pub(super) place: Option<usize>,
+    /// What the site has measured of it.
+    pub(super) answers: Vec<Answer>,
 }
 
 impl Output {

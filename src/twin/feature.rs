@@ -43,6 +43,34 @@ const THIN_K: f64 = 8.0;
 const AIR_K: f64 = 6.0;
 
 impl Feature {
+    /// The setpoint that it is a matter of, if it is one's alone.
+    pub(super) fn setpoint(self) -> Option<usize> {
+        match self {
+            Self::At(i) | Self::HeatPerFlow(i, _) | Self::Pump(i, _) => Some(i),
+            Self::One
+            | Self::Load
+            | Self::Ambient
+            | Self::Lift(_)
+            | Self::Thin
+            | Self::Air
+            | Self::AirCubed
+            | Self::Warm
+            | Self::Units => None,
+        }
+    }
+
+    /// By how much it rises for each unit of a setpoint, where `c` is the reference.
+    pub(super) fn slope(self, setpoint: usize, c: &Conditions) -> f64 {
+        let at = |share: f64| {
+            let mut moved = c.clone();
+            let by = 0.01 * c.at.get(setpoint).copied().unwrap_or(1.0).abs().max(0.1);
+            moved.at.iter_mut().skip(setpoint).take(1).for_each(|v| *v += share * by);
+            (self.of(&moved, &c.at), 2.0 * by)
+        };
+        let ((high, span), (low, _)) = (at(1.0), at(-1.0));
+        (high - low) / span
+    }
+
     /// `reference`: setpoints at which flows count as one.
     pub(super) fn of(self, c: &Conditions, reference: &[f64]) -> f64 {
         let relative = |i: usize| {

@@ -21,6 +21,7 @@ mod drive;
 mod estimate;
 mod feature;
 mod model;
+mod start;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -31,7 +32,7 @@ pub use ahead::{Lookahead, Output, Path, Trajectory};
 pub use model::STEPS;
 
 use crate::frame::Frame;
-use crate::site::{Name, Role, Site};
+use crate::site::{Name, Role, Signal, Site};
 use crate::units::Finite;
 use added::{Added, Places};
 use course::Scene;
@@ -87,6 +88,13 @@ const LEARN_S: i64 = 60;
 /// After a silence this long the past says nothing about the lags.
 const GAP_S: i64 = 180;
 
+/// Whether a signal is one of the temperatures that are predicted.
+#[must_use]
+pub fn is_predicted_temperature(signal: &Signal) -> bool {
+    let target = signal.role.and_then(|role| model::target(role, false));
+    matches!(target, Some(feature::Target::Temperature(_)))
+}
+
 #[derive(Clone, Debug)]
 pub struct Twin {
     layout: Layout,
@@ -128,11 +136,12 @@ impl Twin {
     pub fn new(site: &Site) -> Self {
         let places = Places::new(site);
         let cooling_measured = site.with_role(Role::CoolingPower).next().is_some();
-        let output = |s: &crate::site::Signal| {
+        let output = |s: &Signal| {
             let role = s.role?;
             let target = model::target(role, cooling_measured)?;
             let place = s.place.as_ref().and_then(|p| places.position(p));
-            Some(Output { name: s.name.clone(), role, target, range: s.range.map(Finite::get), place })
+            let (name, range) = (s.name.clone(), s.range.map(Finite::get));
+            Some(Output { name, role, target, range, place, answers: start::answers(site, &s.name) })
         };
         let outputs = site.signals.iter().filter_map(output).collect();
         Self {
@@ -244,7 +253,8 @@ impl Twin {
             {
                 let output = i.checked_sub(1).and_then(|i| self.outputs.get(i));
                 let target = output.map_or(feature::Target::Load, |o| o.target);
-                *slot = Some(Model::new(target, &self.layout, &c, load, value));
+                let answers = output.map_or(&[][..], |o| &o.answers);
+                *slot = Some(Model::new(target, answers, &self.layout, &c, load, value));
             }
             if let Some(model) = slot {
                 model.learn(&c, &core.flows, minutes, value);

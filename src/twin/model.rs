@@ -4,6 +4,7 @@
 use super::drive::{Conditions, Layout};
 use super::estimate::{Estimate, Offset};
 use super::feature::{Regressor, Target, regressors};
+use super::start::Answer;
 use crate::site::Role;
 
 /// A step of a prediction.
@@ -68,12 +69,16 @@ impl Model {
     /// `value`, in the signal's unit, and `conditions` are what it starts from; `load` the reference, kW.
     pub(super) fn new(
         target: Target,
+        answers: &[Answer],
         layout: &Layout,
         conditions: &Conditions,
         load: f64,
         value: f64,
     ) -> Self {
-        let (regressors, priors): (Vec<_>, Vec<_>) = regressors(target, layout).into_iter().unzip();
+        let (regressors, mut priors): (Vec<_>, Vec<_>) = regressors(target, layout).into_iter().unzip();
+        for answer in answers {
+            answer.put(&regressors, &mut priors, conditions);
+        }
         let (deviations, offsets) = before(target);
         let reference: Vec<f64> =
             regressors.iter().map(|r| r.feature.of(conditions, &conditions.at)).collect();

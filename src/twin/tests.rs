@@ -97,6 +97,34 @@ fn without_excitation_a_move_is_a_guess_and_says_so() {
 }
 
 #[test]
+fn it_starts_from_what_the_site_has_measured() {
+    let risen = |gain: Option<f64>| {
+        let mut site = example::site();
+        site.twin.responses.extend(gain.map(|gain| crate::site::Response {
+            setpoint: name("crah_supply_sp"),
+            signal: name("hall_a_inlet_max"),
+            gain: Finite::constant(gain),
+            gain_sd: Finite::constant(0.02),
+            dead_time: jiff::SignedDuration::from_secs(30),
+            time_constant: jiff::SignedDuration::from_mins(3),
+        }));
+        let mut twin = Twin::new(&site);
+        (0..60).for_each(|i| twin.update(&example::frame(i * 15, &[])));
+        let here = example::frame(60 * 15, &[]);
+        let now = here.good(&name("crah_supply_sp")).unwrap();
+        let ahead = |by: f64| {
+            let moves = BTreeMap::from([(name("crah_supply_sp"), now.plus(by))]);
+            twin.row(&here, moves).unwrap().ahead[&name("hall_a_inlet_max")][2].value.get()
+        };
+        ahead(1.0) - ahead(0.0)
+    };
+    for gain in [0.4, 1.3] {
+        assert!((risen(Some(gain)) - gain).abs() < 0.05, "{gain}: {}", risen(Some(gain)));
+    }
+    assert!((risen(None) - 1.0).abs() < 0.15, "the first guess: {}", risen(None));
+}
+
+#[test]
 fn new_or_blind_it_says_nothing() {
     let mut twin = Twin::new(&example::site());
     let frame = example::frame(0, &[]);

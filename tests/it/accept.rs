@@ -85,6 +85,7 @@ async fn one_setpoint_is_moved_by_one_step_and_back() {
             step("step", "chws_sp", "passed"),
             step("restore", "chws_sp", "passed"),
             step("step", "dp_sp", "not_tested"),
+            step("watchdog", "", "not_tested"),
             step("release", "", "passed"),
         ]
     );

@@ -24,6 +24,7 @@ mod reason;
 mod resolution;
 mod sites;
 mod sparkplug;
+mod steps;
 mod trace;
 mod words;
 mod workload;

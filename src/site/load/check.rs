@@ -33,6 +33,7 @@ impl<'a> Checker<'a> {
         self.registers(site);
         self.workload(site);
         self.envelope(site);
+        self.twin(site);
         self.model(site);
         self.memory(site);
         self.resolution(site);
@@ -81,6 +82,9 @@ impl<'a> Checker<'a> {
         }
         if site.clock == Clock::Frames && !site.signals.iter().any(|s| matches!(s.source, Source::Mqtt(_))) {
             self.top("clock", "\"frames\" takes the time from frames on MQTT, but no signal comes from a topic: use \"wall\"");
+        }
+        if site.link.watchdog < site.sample || site.link.watchdog > SignedDuration::from_hours(1) {
+            self.top("link.watchdog", "expected at least one sample period, which is how often the heartbeat comes, and at most 1 h");
         }
         if site.link.heartbeat.is_some() && site.link.enable.is_none() {
             self.top(
