@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
@@ -58,15 +57,6 @@ fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
-/// How a model is loaded. The matrices that make keys and values of a latent are multiplied with heads in another
-/// order than they lie in memory, which llama.cpp's buffers for a CPU's matrix unit (AMX) accept at loading and
-/// refuse at the first use, by ending the process: so these few stay in plain memory.
-pub(crate) fn model_params() -> Pin<Box<LlamaModelParams>> {
-    let mut params = Box::pin(LlamaModelParams::default());
-    params.as_mut().add_cpu_buft_override(c"\\.attn_(k|v)_b\\.weight");
-    params
-}
-
 fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -> Result<(), ProtocolError> {
     let Some(Command::Load(load)) = protocol::read(&mut input)? else {
         return Ok(());
@@ -81,7 +71,7 @@ fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -
         Ok(backend) => backend,
         Err(error) => return refuse(error.to_string()),
     };
-    let model = match LlamaModel::load_from_file(&backend, &load.path, &model_params()) {
+    let model = match LlamaModel::load_from_file(&backend, &load.path, &LlamaModelParams::default()) {
         Ok(model) => Arc::new(model),
         Err(error) => return refuse(format!("llama.cpp could not load {}: {error}", load.path.display())),
     };
@@ -150,6 +140,14 @@ fn questions(mut input: impl Read + Send + 'static) -> Receiver<Result<Command, 
 fn admit(load: &Load) -> Result<(Facts, Setup), String> {
     let model = inspect(&load.path).map_err(|e| e.to_string())?;
     check_hash(&load.path, &model, load.sha256.as_deref())?;
+    if model.packed_latent && crate::model::ffi::system_info().contains("AMX_INT8 = 1") {
+        return Err(format!(
+            "{}: attn_k_b and attn_v_b must be F32 on a CPU with AMX, where llama.cpp would end the process; write \
+             them so (llama-quantize --tensor-type attn_k_b=f32 --tensor-type attn_v_b=f32), or build isotherm with \
+             CFLAGS and CXXFLAGS -mno-amx-int8",
+            load.path.display()
+        ));
+    }
     let sequences = load.sequences.max(1);
     let mut need = Need::of(&model, load.context, load.cache);
     need.cache = need.cache.saturating_mul(u64::from(sequences));

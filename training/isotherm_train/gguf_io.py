@@ -199,7 +199,9 @@ def write(path: Path, loaded: Loaded, kind: str = "q8_0") -> None:
 
     def add(name: str, tensor: Tensor, kind: Kind) -> None:
         values = tensor.contiguous().numpy()
-        if values.ndim == 1:
+        # One matrix per head is multiplied with what does not lie in order. For a CPU's matrix unit (AMX),
+        # llama.cpp packs such a matrix of any smaller number format and then cannot use it: f32 it leaves alone.
+        if values.ndim in (1, 3):
             kind = Kind.F32
         elif values.shape[-1] % 32 and kind not in (Kind.F32, Kind.F16):
             kind = Kind.F16

@@ -136,7 +136,7 @@ fn backend() -> LlamaBackend {
 /// What llama.cpp makes of the model: logits behind each of [`TOKENS`].
 fn logits(path: &Path) -> Vec<f32> {
     let backend = backend();
-    let model = LlamaModel::load_from_file(&backend, path, &crate::reason::worker::model_params()).unwrap();
+    let model = LlamaModel::load_from_file(&backend, path, &LlamaModelParams::default()).unwrap();
     let params = LlamaContextParams::default().with_n_ctx(NonZeroU32::new(64)).with_n_threads(1);
     let mut context = model.new_context(&backend, params).unwrap();
     let mut batch = LlamaBatch::new(64, 1);

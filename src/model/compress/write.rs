@@ -31,8 +31,10 @@ impl Planned {
         self.shape.iter().product()
     }
 
+    /// One matrix per head is multiplied with what does not lie in order. For a CPU's matrix unit (AMX), llama.cpp
+    /// packs such a matrix of any smaller number format and then cannot use it: f32 it leaves alone.
     fn stored(&self, stored: Stored) -> Stored {
-        if self.shape.len() == 1 { Stored::F32 } else { stored }
+        if matches!(self.shape.len(), 1 | 3) { Stored::F32 } else { stored }
     }
 
     fn bytes(&self, stored: Stored) -> u64 {
