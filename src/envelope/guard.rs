@@ -51,6 +51,12 @@ impl Guard {
         Self { site: site.clone() }
     }
 
+    /// What would become of a proposal that nobody is going to act on.
+    #[must_use]
+    pub fn what_if(&self, case: &Case<'_>) -> WhatIf {
+        self.judge(case).into()
+    }
+
     /// Turns a proposal into what may be written.
     #[must_use]
     pub fn judge(&self, case: &Case<'_>) -> Verdict {
