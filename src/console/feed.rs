@@ -187,7 +187,15 @@ mod tests {
 
     #[test]
     fn any_body_can_be_listed() {
-        for kind in [Kind::Decision, Kind::Start, Kind::Event, Kind::Operator, Kind::Outcome, Kind::Stop] {
+        for kind in [
+            Kind::Decision,
+            Kind::Candidate,
+            Kind::Start,
+            Kind::Event,
+            Kind::Operator,
+            Kind::Outcome,
+            Kind::Stop,
+        ] {
             for body in [json!(null), json!([1]), json!({}), json!({"verdict": 3})] {
                 assert_eq!(item(&record(kind, &body))["seq"], 7);
             }

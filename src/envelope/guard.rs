@@ -7,7 +7,7 @@ use super::alarm;
 use super::limit::Limit;
 use super::memory::Memory;
 use super::rules::{Facts, Move};
-use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};
+use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict, WhatIf};
 use super::window::Window;
 use crate::actuate::{Outcome, WriteResult, Written};
 use crate::frame::Frame;

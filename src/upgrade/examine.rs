@@ -79,7 +79,10 @@ pub fn examine(setup: &Setup, loaded: Option<String>, candidate: &Candidate) -> 
     if same_model && proposed.sha256 == present.sha256 {
         return Err("the candidate is what decides already: the same model with the same prompts".to_owned());
     }
-    Ok(Found { from: Version { model: from, prompts: present }, to: Version { model: to, prompts: proposed } })
+    Ok(Found {
+        from: Version { model: from, prompts: present },
+        to: Version { model: to, prompts: proposed },
+    })
 }
 
 /// A readable model of the right hash that there is room for, beside the one that is loaded.

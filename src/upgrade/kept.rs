@@ -59,7 +59,8 @@ impl Kept {
         let path = Self::path(site);
         let origin = Origin::of(site);
         let none = Self { origin: origin.clone(), lineage: None, trial: None };
-        let told = |why: String| format!("{}: {why}; the site file's model and prompts decide", path.display());
+        let told =
+            |why: String| format!("{}: {why}; the site file's model and prompts decide", path.display());
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (none, None),

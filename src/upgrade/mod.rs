@@ -160,9 +160,7 @@ impl Lineage {
     #[must_use]
     pub fn back(&self) -> Option<(Version, Option<Self>)> {
         let (last, rest) = self.before.split_last()?;
-        let remains =
-            (!rest.is_empty()).then(|| Self { in_force: last.clone(), before: rest.to_vec() });
+        let remains = (!rest.is_empty()).then(|| Self { in_force: last.clone(), before: rest.to_vec() });
         Some((last.clone(), remains))
     }
 }
-

@@ -83,8 +83,7 @@ impl Tally {
             for (name, a) in a {
                 let Some(b) = b.get(name) else { continue };
                 let sum = self.apart.entry(name.clone()).or_insert(Finite::ZERO);
-                let apart = Finite::new((a.get() - b.get()).abs()).unwrap_or(Finite::ZERO);
-                *sum = sum.plus(apart);
+                *sum = sum.plus((a.get() - b.get()).abs());
             }
         }
     }
