@@ -68,7 +68,7 @@ fn small_model(test: &str, folder: &Path) -> Option<PathBuf> {
 
 /// The rig's site with a local model, whose replies are cut short, as it has nothing to say; `more` goes behind
 /// the model's own settings.
-fn local(site: &str, model: &Path, more: &str) -> String {
+pub(crate) fn local(site: &str, model: &Path, more: &str) -> String {
     let from = site.find("backend = ").unwrap();
     let to = site.find("[audit]").unwrap();
     let model = format!("path = \"{}\"\ndeadline = \"2s\"\nmax_tokens = 64\n{more}\n", model.display());
@@ -80,7 +80,7 @@ fn time(value: &Value) -> Timestamp {
 }
 
 /// No interval without its decision and, in charge, its heartbeat; no write that failed or has no record.
-async fn nothing_was_missed(rig: &mut Rig) {
+pub(crate) async fn nothing_was_missed(rig: &mut Rig) {
     let decisions: Vec<Timestamp> = rig
         .bodies("decision")
         .iter()
