@@ -74,7 +74,7 @@ impl Controller {
         &mut self,
         now: Timestamp,
         mut decided: Pending,
-        incumbent: Turn,
+        incumbent: &Turn,
         judged: Judged,
         fx: &mut Effects<'_>,
     ) {
@@ -90,7 +90,7 @@ impl Controller {
         let question = Pending { ask: self.asks, prompt, sure: None, ..decided };
         let limits = self.limits();
         let scene = Scene { now, frame, memory: self.memory.clone(), limits, twin: self.twin.clone() };
-        let incumbent = Turn { setpoints, intervened, ..incumbent };
+        let incumbent = Turn { setpoints, intervened, ..incumbent.clone() };
         if self.upgrades.asked(Asked { question, scene, beside, incumbent }) {
             fx.list.push(Effect::AskCandidate { ask: self.asks, request: Box::new(request) });
         }

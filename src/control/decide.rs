@@ -193,7 +193,7 @@ impl Controller {
             _ => self.fall_back(now, at, cause, path, fx),
         };
         if let Some(judged) = judged {
-            self.ask_candidate(now, pending, turn, judged, fx);
+            self.ask_candidate(now, pending, &turn, judged, fx);
         }
     }
 

@@ -158,7 +158,7 @@ impl Controller {
         found: Result<Box<Found>, String>,
         fx: &mut Effects<'_>,
     ) {
-        let admitted = named(&act).and_then(|()| self.admit_candidate(now, &act, found.as_ref()));
+        let admitted = named(&act).and_then(|()| self.admit_candidate(now, &act, found.as_deref()));
         let (accepted, answer) = match &admitted {
             Ok(trial) => {
                 (true, format!("{}: the candidate is loaded, and asked from then on", trial.upgrade.told()))
@@ -183,12 +183,12 @@ impl Controller {
         &self,
         now: Timestamp,
         act: &Act,
-        found: Result<&Box<Found>, &String>,
+        found: Result<&Found, &String>,
     ) -> Result<Trial, String> {
         let What::ProposeUpgrade { shadow_min, .. } = act.what else {
             return Err("this proposes nothing".to_owned());
         };
-        let Found { from, to } = found.map_err(Clone::clone)?.as_ref();
+        let Found { from, to } = found.map_err(Clone::clone)?;
         if self.upgrades.trial.is_some() {
             return Err("a candidate is tried already: accept or revert it first".to_owned());
         }
@@ -386,3 +386,6 @@ impl Trial {
         Ok(Self { upgrade, prompts, phase, asked: None, failures: 0, told: false })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,7 @@ fn act_input(record: OperatorRecord) -> Input {
 }
 
 /// The version that decides from this record on, if it is of an upgrade.
-pub(super) fn version_from(record: &Record) -> Option<Version> {
+pub(crate) fn version_from(record: &Record) -> Option<Version> {
     let event: EventRecord = serde_json::from_str(&record.body).ok()?;
     let decides = matches!(event.event, Event::UpgradeAccepted | Event::UpgradeReverted);
     event.upgrade.filter(|_| decides).map(|u| u.to)

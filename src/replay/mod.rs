@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use log::is_log;
+pub(crate) use log::version_from;
 pub use open_loop::{Recording, frames_of};
 
 use crate::audit::{AuditError, Kind, Log};

@@ -118,14 +118,14 @@ impl Engines {
                 let model = model_of(version, site);
                 let group = beside(&self.groups);
                 let started = Backend::start_beside(&model, self.program.clone(), group);
-                self.candidate = self.engine(started);
+                self.candidate = Some(self.engine(started));
             }
             Staging::Drop => (self.candidate, self.incoming, self.installed) = (None, None, None),
             Staging::Install(version) => {
                 (self.candidate, self.installed) = (None, None);
                 let group = beside(&self.groups);
                 let started = self.start_to_decide(version, site, group);
-                self.incoming = self.engine(started);
+                self.incoming = Some(self.engine(started));
             }
             Staging::TakeOver => {
                 let Some(incoming) = self.incoming.take() else { return false };
@@ -137,10 +137,8 @@ impl Engines {
                 (self.candidate, self.incoming, self.installed) = (None, None, None);
                 let group = self.groups.as_ref().map(|(own, _)| own.clone());
                 let started = self.start_to_decide(version, site, group);
-                if let Some(engine) = self.engine(started) {
-                    self.deciding = engine;
-                    return true;
-                }
+                self.deciding = self.engine(started);
+                return true;
             }
         }
         false
@@ -156,18 +154,18 @@ impl Engines {
     }
 
     /// One that cannot even be started is news like one that is not loaded.
-    fn engine(&mut self, started: Result<Backend, StartError>) -> Option<Engine> {
+    fn engine(&mut self, started: Result<Backend, StartError>) -> Engine {
         self.started += 1;
         let number = self.started;
         match started {
-            Ok(backend) => Some(Engine::new(number, backend, &self.answers, &self.news)),
+            Ok(backend) => Engine::new(number, backend, &self.answers, &self.news),
             Err(e) => {
                 let none = Engine::new(number, Backend::None, &self.answers, &self.news);
                 none.loading.abort();
                 let news = self.news.clone();
                 let result = Err(e.to_string());
                 tokio::spawn(async move { news.send(News::Loaded { engine: number, result }).await });
-                Some(none)
+                none
             }
         }
     }

@@ -149,7 +149,7 @@ async fn a_trial_of_prompts_outlives_a_restart_and_the_site_file_has_the_last_wo
     refused(&rig, &["propose", "--prompts", "prompts"], "expected a first line").await;
     let (first, rest) = text.split_once("=== body ===\n").unwrap();
     write(&format!("{first}=== body ===\n{{{{ nonsense }}}}\n{rest}"));
-    refused(&rig, &["propose", "--prompts", "prompts"], "undefined value").await;
+    refused(&rig, &["propose", "--prompts", "prompts"], "`nonsense` is undefined").await;
     write(&format!("{first}=== body ===\nBe brief.\n{rest}"));
     accepted(&rig, &["propose", "--prompts", "prompts", "--shadow", "24h"]).await;
     until_event(&rig, "upgrade_shadow").await;

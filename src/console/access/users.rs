@@ -58,10 +58,8 @@ impl Role {
         if self >= needed {
             return Ok(());
         }
-        let why = match what {
-            What::Mode { .. } if needed == Self::Engineer => " (more than the site file starts in)",
-            _ => "",
-        };
+        let more = needed == Self::Engineer && matches!(what, What::Mode { .. });
+        let why = if more { " (more than the site file starts in)" } else { "" };
         Err(format!("this takes the role {}{why}; you are {}", needed.as_str(), self.as_str()))
     }
 }

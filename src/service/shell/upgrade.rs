@@ -59,7 +59,7 @@ impl Shell {
             Ok(()) => self.kept_revision = self.controller.upgrades_revision(),
             // Tried again with the next input.
             Err(error) => {
-                tracing::error!(%error, "the upgrade is not kept yet: a restart would not know of it")
+                tracing::error!(%error, "the upgrade is not kept yet: a restart would not know of it");
             }
         }
     }
