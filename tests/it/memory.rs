@@ -21,7 +21,7 @@ const CADENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What the shipped model was made from, with its first layer alone: talks nonsense, but loads and answers in a moment,
 /// through the same code.
-fn small_model(test: &str, folder: &Path) -> Option<PathBuf> {
+pub(crate) fn small_model(test: &str, folder: &Path) -> Option<PathBuf> {
     let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf");
     if !whole.exists() {
         skip(test, "needs a model file: run scripts/model");

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::agent::{Rig, Say, honest};
-use crate::memory::{local, nothing_was_missed};
+use crate::memory::{local, nothing_was_missed, small_model};
 use crate::outages::{DECISION, HEARTBEAT, verifies_by_replay};
 
 async fn upgrade(rig: &Rig, args: &[&str]) -> (i32, String) {
@@ -244,7 +244,7 @@ fn nice(pid: Pid) -> i32 {
 async fn a_candidate_has_a_process_of_its_own() {
     let test = "upgrade processes";
     let folder = tempfile::tempdir().unwrap();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/isotherm.gguf");
+    let Some(model) = small_model(test, folder.path()) else { return };
     let edit = |site: String| local(&site, &model, "").replace("deadline = \"2s\"", "deadline = \"20s\"");
     let Some(mut rig) = Rig::start(test, edit).await else { return };
     let deciding = rig.until_reasoner_is_ready().await;
