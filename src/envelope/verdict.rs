@@ -140,7 +140,7 @@ pub struct Verdict {
 }
 
 /// A verdict on what is not to be done: it has no action, so there is nothing that the writer could take.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct WhatIf {
     pub setpoints: BTreeMap<Name, Finite>,
     pub touched: Vec<Touch>,

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,14 +32,16 @@ use crate::site::Site;
 pub const SHADOW_MIN: u32 = 24 * 60;
 
 /// A model and the prompts it is asked with.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     pub model: Model,
     pub prompts: Templates,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Which model it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "UpgradeModel")]
 pub enum Model {
     /// A GGUF file, loaded only if it still has this hash.
     File { path: PathBuf, sha256: String },
@@ -47,7 +50,7 @@ pub enum Model {
 }
 
 /// Prompts as they were read: what becomes of their folder later changes nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Templates {
     /// `None`: the built-in ones.
     pub folder: Option<PathBuf>,
@@ -110,7 +113,7 @@ impl Version {
 }
 
 /// One step from a version to another, and what was found out before it was taken.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Upgrade {
     pub from: Version,
     pub to: Version,
@@ -133,14 +136,17 @@ impl Upgrade {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// When a candidate is tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Period {
+    #[schemars(with = "String")]
     pub since: Timestamp,
+    #[schemars(with = "String")]
     pub until: Timestamp,
 }
 
 /// Accepted upgrades.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Lineage {
     pub in_force: Version,
     /// What it replaced, and that before; the first is the site file's own.

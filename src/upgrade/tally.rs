@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use crate::site::Name;
 use crate::units::Finite;
 
 /// Over the decisions that both were asked for.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Tally {
     pub compared: u64,
     /// Decisions for which the candidate was not asked: it was not done with the one before.
@@ -25,7 +26,7 @@ pub struct Tally {
 }
 
 /// What one of the two did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Side {
     /// Replies whose setpoints could be used.
     pub usable: u64,

@@ -380,7 +380,7 @@ impl Rig {
     /// What the agent's console answers.
     pub(crate) async fn http(&self, path: &str) -> String {
         let log = self.log();
-        let base = log.split("console on ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let base = log.rsplit("console on ").next().unwrap().split_whitespace().next().unwrap();
         let url = format!("{}{path}", base.trim_end_matches('/'));
         rustls::crypto::ring::default_provider().install_default().ok();
         reqwest::Client::builder()

@@ -245,7 +245,12 @@ async fn a_candidate_has_a_process_of_its_own() {
     let test = "upgrade processes";
     let folder = tempfile::tempdir().unwrap();
     let Some(model) = small_model(test, folder.path()) else { return };
-    let edit = |site: String| local(&site, &model, "").replace("deadline = \"2s\"", "deadline = \"20s\"");
+    // Frames pause while a model is loaded, and a busy machine takes its time.
+    let edit = |site: String| {
+        let site = local(&site, &model, "");
+        site.replace("deadline = \"2s\"", "deadline = \"20s\"")
+            .replace("watchdog = \"3s\"", "watchdog = \"10min\"")
+    };
     let Some(mut rig) = Rig::start(test, edit).await else { return };
     let deciding = rig.until_reasoner_is_ready().await;
     rig.frames(DECISION).await;
