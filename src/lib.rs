@@ -36,4 +36,5 @@ pub mod site;
 pub mod sparkplug;
 pub mod twin;
 pub mod units;
+pub mod upgrade;
 pub mod workload;

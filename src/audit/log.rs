@@ -302,9 +302,13 @@ fn intended(kind: Kind, body: &Value) -> &Value {
     match kind {
         Kind::Decision if body["disposition"] == "write" => &body["verdict"]["action"],
         Kind::Event => &body["action"],
-        Kind::Decision | Kind::Start | Kind::Frame | Kind::Outcome | Kind::Operator | Kind::Stop => {
-            &Value::Null
-        }
+        Kind::Decision
+        | Kind::Candidate
+        | Kind::Start
+        | Kind::Frame
+        | Kind::Outcome
+        | Kind::Operator
+        | Kind::Stop => &Value::Null,
     }
 }
 
@@ -314,7 +318,9 @@ fn settled(kind: Kind, body: &Value) -> Vec<u64> {
     match kind {
         Kind::Outcome => body["intent"].as_u64().into_iter().collect(),
         Kind::Event => body["intents"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect(),
-        Kind::Start | Kind::Frame | Kind::Decision | Kind::Operator | Kind::Stop => Vec::new(),
+        Kind::Start | Kind::Frame | Kind::Decision | Kind::Candidate | Kind::Operator | Kind::Stop => {
+            Vec::new()
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Kind {
     Frame,
     /// An intent: synced before anything of it is written to the plant.
     Decision,
+    /// What a candidate for an upgrade would have decided: written by nobody.
+    Candidate,
     /// What was written for an intent, and what was read back.
     Outcome,
     /// Something a person did.
@@ -74,8 +76,16 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Start, Self::Frame, Self::Decision, Self::Outcome, Self::Operator, Self::Event, Self::Stop];
+    const ALL: [Self; 8] = [
+        Self::Start,
+        Self::Frame,
+        Self::Decision,
+        Self::Candidate,
+        Self::Outcome,
+        Self::Operator,
+        Self::Event,
+        Self::Stop,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -83,6 +93,7 @@ impl Kind {
             Self::Start => "start",
             Self::Frame => "frame",
             Self::Decision => "decision",
+            Self::Candidate => "candidate",
             Self::Outcome => "outcome",
             Self::Operator => "operator",
             Self::Event => "event",

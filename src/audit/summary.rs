@@ -14,6 +14,7 @@ pub fn summary(kind: Kind, body: &str) -> String {
     let Ok(json) = serde_json::from_str::<Value>(body) else { return one_line(body) };
     let known = match kind {
         Kind::Decision => decision(&json),
+        Kind::Candidate => candidate(&json),
         Kind::Outcome => outcome(&json),
         Kind::Frame => frame(&json),
         Kind::Operator => operator(&json),
@@ -37,7 +38,13 @@ pub(super) struct Columns {
 pub(super) fn columns(kind: Kind, body: &str) -> Columns {
     let json: Value = match kind {
         Kind::Decision => serde_json::from_str(body).unwrap_or_default(),
-        Kind::Start | Kind::Frame | Kind::Outcome | Kind::Operator | Kind::Event | Kind::Stop => Value::Null,
+        Kind::Start
+        | Kind::Frame
+        | Kind::Candidate
+        | Kind::Outcome
+        | Kind::Operator
+        | Kind::Event
+        | Kind::Stop => Value::Null,
     };
     let verdict = &json["verdict"];
     Columns {
@@ -86,6 +93,19 @@ fn decision(json: &Value) -> Option<String> {
     }
     let rationale = json["decision"]["rationale"].as_str().map(|why| format!(" | {why}"));
     Some(parts.join(", ") + &rationale.unwrap_or_default())
+}
+
+fn candidate(json: &Value) -> Option<String> {
+    let verdict = json.get("verdict")?;
+    let would = match json["replaced"].as_str() {
+        Some(why) => format!("nothing to use, {why}"),
+        None => pairs(&verdict["setpoints"]),
+    };
+    let rules = rules(verdict);
+    let stopped = verdict["intervened"] == true && !rules.is_empty();
+    let rules = if stopped { format!(", stopped by {}", rules.join(" ")) } else { String::new() };
+    let rationale = json["decision"]["rationale"].as_str().map(|why| format!(" | {why}")).unwrap_or_default();
+    Some(format!("beside {}: {would}{rules}{rationale}", scalar(&json["beside"])?))
 }
 
 fn outcome(json: &Value) -> Option<String> {
@@ -226,6 +246,16 @@ mod tests {
 
     #[test]
     fn the_other_kinds_say_what_they_know() {
+        check(
+            Kind::Candidate,
+            r#"{"beside":7,"verdict":{"setpoints":{"a":1},"touched":[{"rule":"outlook"}],"intervened":true}}"#,
+            "beside 7: a 1, stopped by outlook",
+        );
+        check(
+            Kind::Candidate,
+            r#"{"beside":7,"replaced":"model_failed","verdict":null}"#,
+            "beside 7: nothing to use, model_failed",
+        );
         check(
             Kind::Outcome,
             r#"{"intent":7,"writes":[{"target":{"setpoint":"chws_sp"},"result":"applied"},

@@ -11,6 +11,7 @@ mod demo;
 mod manual;
 mod model;
 mod operator;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
     Schema(SchemaArgs),
     /// An operator's acts on a running agent.
     Operator(operator::Args),
+    /// Another model or other prompts for a running agent: tried beside it, accepted, taken back.
+    Upgrade(upgrade::Args),
     /// Who may use the console.
     Console(console::Args),
     /// The model process; started by the agent itself.
@@ -149,6 +152,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Doctor(args) => examine(&args),
         Command::Schema(args) => schema(&args),
         Command::Operator(args) => operator::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Console(args) => console::run(&args),
         #[cfg(feature = "llama")]
         Command::Reasoner => reason::worker::run().map_err(usage),

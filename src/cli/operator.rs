@@ -7,24 +7,64 @@ use isotherm::control::{Act, What};
 use isotherm::service::socket::{self, Ask};
 use isotherm::units::Finite;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::{Done, Failed, ModeArg, load, print_json, runtime, usage};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The site file of the running agent, for its control socket.
-    #[arg(long, required_unless_present = "socket")]
-    site: Option<PathBuf>,
-    #[arg(long)]
-    socket: Option<PathBuf>,
-    /// Who acts; recorded beside the user id of this process.
-    #[arg(long, env = "USER", default_value = "")]
-    who: String,
-    /// Why; recorded.
-    #[arg(long, default_value = "")]
-    why: String,
+    #[command(flatten)]
+    door: Door,
     #[command(subcommand)]
     act: ActArgs,
+}
+
+/// The running agent, and who comes to it.
+#[derive(clap::Args)]
+pub(super) struct Door {
+    /// The site file of the running agent, for its control socket.
+    #[arg(long, global = true)]
+    site: Option<PathBuf>,
+    #[arg(long, global = true)]
+    socket: Option<PathBuf>,
+    /// Who acts; recorded beside the user id of this process.
+    #[arg(long, global = true, env = "USER", default_value = "")]
+    who: String,
+    /// Why; recorded.
+    #[arg(long, global = true, default_value = "")]
+    why: String,
+}
+
+impl Door {
+    fn socket(&self) -> Result<PathBuf, Failed> {
+        match (&self.socket, &self.site) {
+            (Some(path), _) => Ok(path.clone()),
+            (None, Some(site)) => Ok(load(site)?.console.control_socket),
+            (None, None) => Err(Failed::Usage("give --site or --socket".to_owned())),
+        }
+    }
+
+    async fn send(&self, ask: &Ask) -> Result<Value, Failed> {
+        let path = self.socket()?;
+        socket::call(&path, ask).await.map_err(|e| {
+            Failed::Unreachable(format!(
+                "{}: {e}. Is the agent running, and is this its socket?",
+                path.display()
+            ))
+        })
+    }
+
+    pub(super) async fn state(&self) -> Result<Value, Failed> {
+        self.send(&Ask::State { state: true }).await
+    }
+
+    /// Prints the answer; a refusal is exit code 1.
+    pub(super) async fn act(&self, what: What) -> Done {
+        let act = Act { who: self.who.clone(), why: self.why.clone(), what };
+        let answer = self.send(&Ask::Act(act)).await?;
+        print_json(&answer)?;
+        if answer.get("accepted") == Some(&Value::Bool(true)) { Ok(()) } else { Err(Failed::Found) }
+    }
 }
 
 #[derive(Subcommand)]
@@ -71,21 +111,8 @@ enum ActArgs {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let path = match (&args.socket, &args.site) {
-        (Some(path), _) => path.clone(),
-        (None, Some(site)) => load(site)?.console.control_socket,
-        (None, None) => return Err(Failed::Usage("give --site or --socket".to_owned())),
-    };
     runtime()?.block_on(async {
-        let send = async |ask: &Ask| {
-            socket::call(&path, ask).await.map_err(|e| {
-                Failed::Unreachable(format!(
-                    "{}: {e}. Is the agent running, and is this its socket?",
-                    path.display()
-                ))
-            })
-        };
-        let state = send(&Ask::State { state: true }).await?;
+        let state = args.door.state().await?;
         let now: Timestamp =
             state.get("time").and_then(|t| serde_json::from_value(t.clone()).ok()).ok_or_else(|| {
                 Failed::Unreachable("the agent has no time yet; try again in a moment".to_owned())
@@ -107,13 +134,6 @@ pub(super) fn run(args: &Args) -> Done {
             ActArgs::Withdraw { number } => What::WithdrawDirective { number: *number },
             ActArgs::Ack { alarm } => What::Acknowledge { alarm: *alarm },
         };
-        let act = Act { who: args.who.clone(), why: args.why.clone(), what };
-        let answer = send(&Ask::Act(act)).await?;
-        print_json(&answer)?;
-        if answer.get("accepted") == Some(&serde_json::Value::Bool(true)) {
-            Ok(())
-        } else {
-            Err(Failed::Found)
-        }
+        args.door.act(what).await
     })
 }

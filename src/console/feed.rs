@@ -29,11 +29,17 @@ pub(super) fn item(record: &Record) -> Value {
     let mut body: Value = serde_json::from_str(&record.body).unwrap_or_default();
     if record.kind == Kind::Decision && body.is_object() {
         body = decision(&mut body);
-    } else if record.kind == Kind::Start {
-        // The whole site and all prompts are in the record, not in the list.
-        for long in ["site_config", "prompt_files"] {
-            body.as_object_mut().and_then(|b| b.remove(long));
-        }
+    }
+    // The whole site, all prompts and replies are in the record, not in the list.
+    let long: &[&str] = match record.kind {
+        Kind::Start => &["site_config", "prompt_files", "upgrades"],
+        Kind::Candidate => &["prompt", "sampler", "unverified", "completion"],
+        Kind::Operator => &["found"],
+        Kind::Event => &["upgrade"],
+        Kind::Frame | Kind::Decision | Kind::Outcome | Kind::Stop => &[],
+    };
+    for long in long {
+        body.as_object_mut().and_then(|b| b.remove(*long));
     }
     let mut out = json!({ "seq": record.seq, "time": record.time, "kind": record.kind });
     if let (Some(out), Value::Object(body)) = (out.as_object_mut(), body) {
@@ -187,7 +193,15 @@ mod tests {
 
     #[test]
     fn any_body_can_be_listed() {
-        for kind in [Kind::Decision, Kind::Start, Kind::Event, Kind::Operator, Kind::Outcome, Kind::Stop] {
+        for kind in [
+            Kind::Decision,
+            Kind::Candidate,
+            Kind::Start,
+            Kind::Event,
+            Kind::Operator,
+            Kind::Outcome,
+            Kind::Stop,
+        ] {
             for body in [json!(null), json!([1]), json!({}), json!({"verdict": 3})] {
                 assert_eq!(item(&record(kind, &body))["seq"], 7);
             }

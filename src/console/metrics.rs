@@ -11,7 +11,7 @@ use super::Shared;
 use crate::service::View;
 
 /// Counters of this run, by their name in the state.
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("frames", "Frames handled"),
     ("decisions", "Decisions recorded"),
     ("writes", "Setpoint registers written and read back as written"),
@@ -21,6 +21,7 @@ const COUNTERS: [(&str, &str); 9] = [
     ("checked", "Rationales whose claims were checked"),
     ("verified", "Rationales in which every claim held"),
     ("emergencies", "Decisions of full cooling"),
+    ("candidates", "Decisions of a candidate for an upgrade, recorded beside those made"),
 ];
 
 const FLAGS: [(&str, &str); 5] = [
@@ -55,6 +56,15 @@ fn render(view: &View, records: u64) -> String {
     out.line("audit_records", &[], Some(records as f64));
     out.family("alarms", "gauge", "Alarms that nobody has acknowledged");
     out.line("alarms", &[], view["alarms"].as_array().map(|a| a.len() as f64));
+    let trial = &view["upgrade"]["candidate"];
+    out.family("candidate", "gauge", "A candidate for an upgrade is tried");
+    out.line("candidate", &[], view.get("upgrade").map(|_| f64::from(!trial.is_null())));
+    out.family(
+        "candidate_agreement",
+        "gauge",
+        "Share of its decisions that come to the same setpoints, percent",
+    );
+    out.line("candidate_agreement", &[], trial["tally"]["agreement_pct"].as_f64());
     out.family("value", "gauge", "Good values of signals and setpoints");
     each_sample(view, |kind, name, s| {
         let unit = s["unit"].as_str().unwrap_or_default();

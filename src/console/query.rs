@@ -1,6 +1,8 @@
 //! The reading side of the HTTP API. Everything about the past comes from the audit log, through a
 //! connection that can only read.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -24,6 +26,7 @@ use crate::frame::Frame;
 use crate::hex;
 use crate::history::History;
 use crate::prompt::{Prompts, Shown};
+use crate::replay;
 use crate::service::View;
 use crate::site::Site;
 use crate::twin::Outlook;
@@ -296,7 +299,10 @@ pub(super) async fn record(State(shared): State<Shared>, Path(seq): Path<u64>) -
             start = Some(r);
             false
         })?;
-        let prompt = start.as_ref().and_then(|start| prompt(start, &record));
+        let prompt = match &start {
+            Some(start) => prompt(log, start, &record)?,
+            None => None,
+        };
         let run = start.as_ref().map(feed::item);
         Ok(json!({ "record": record, "item": item, "outcome": outcome.as_ref().map(feed::item),
             "run": run, "prompt": prompt }))
@@ -305,14 +311,27 @@ pub(super) async fn record(State(shared): State<Shared>, Path(seq): Path<u64>) -
 }
 
 /// The prompt as the model got it. The record holds what was new in it; what never changes is made again
-/// from the templates in the run's header, and the hash of both tells whether this is it.
-fn prompt(start: &Record, record: &Record) -> Option<Value> {
-    let body: Value = serde_json::from_str(&record.body).ok()?;
+/// from the templates in the run's header, or of an upgrade since, and the hash of both tells whether this is it.
+fn prompt(log: &Log, start: &Record, record: &Record) -> Result<Option<Value>, AuditError> {
+    let Ok(body) = serde_json::from_str::<Value>(&record.body) else { return Ok(None) };
+    let Ok(header) = serde_json::from_str::<RunHeader>(&start.body) else { return Ok(None) };
+    let mut files = header.prompt_files.clone();
+    if body["prompt"]["template_sha256"] != header.prompt_sha256.as_str() {
+        // An upgrade in this run brought others.
+        log.back(&[Kind::Event], Some(record.seq), |event| {
+            let Some(version) = replay::version_from(&event) else { return event.seq > start.seq };
+            files = version.prompts.files;
+            false
+        })?;
+    }
+    Ok(shown_prompt(header, files, &body))
+}
+
+fn shown_prompt(header: RunHeader, files: BTreeMap<String, String>, body: &Value) -> Option<Value> {
     let (text, sha256) = (body["prompt"]["text"].as_str()?, body["prompt"]["sha256"].as_str()?);
-    let header: RunHeader = serde_json::from_str(&start.body).ok()?;
     let site: Site = serde_json::from_value(header.site_config).ok()?;
     let frame: Frame = serde_json::from_value(body["frame"].clone()).ok()?;
-    let prompts = Prompts::from_files(header.prompt_files).ok()?;
+    let prompts = Prompts::from_files(files).ok()?;
     let history = History::new(&site);
     let shown = Shown {
         site: &site,

@@ -45,6 +45,12 @@ impl Event {
             | Self::Stopping
             | Self::Reload
             | Self::Archived
+            | Self::UpgradeShadow
+            | Self::UpgradeDue
+            | Self::UpgradeAccepted
+            | Self::UpgradeReverted
+            | Self::UpgradeAbandoned
+            | Self::UpgradeResumed
             | Self::ReloadRefused
             | Self::Acceptance => false,
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::candidate::Judged;
 use super::record::{Body, Cause, DecisionRecord, Disposition, Event, EventRecord, PromptRecord, Replaced};
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
 use crate::decision::{self, Claims, Decision, Rejected};
@@ -12,7 +13,7 @@ use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::memory::{Change, Rung};
 use crate::policy::{self, Seen};
-use crate::prompt::{Prompt, PromptError, Shown};
+use crate::prompt::{Prompt, PromptError, Prompts, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
 use crate::site::{Backend, Mode, Name, Unverified};
 use crate::twin::{Twin, Worst};
@@ -21,18 +22,20 @@ use crate::workload::{self, Headroom};
 
 /// All that led to a proposal, for the record.
 #[derive(Default)]
-struct Path {
-    prompt: Option<PromptRecord>,
-    sampler: Option<Sampler>,
-    unverified: Vec<Completion>,
-    completion: Option<Completion>,
-    failure: Option<Failure>,
-    rejected: Option<Rejected>,
-    decision: Option<Decision>,
-    claims: Option<Claims>,
-    confidence: Option<Finite>,
-    replaced: Option<Replaced>,
+pub(super) struct Path {
+    pub(super) prompt: Option<PromptRecord>,
+    pub(super) sampler: Option<Sampler>,
+    pub(super) unverified: Vec<Completion>,
+    pub(super) completion: Option<Completion>,
+    pub(super) failure: Option<Failure>,
+    pub(super) rejected: Option<Rejected>,
+    pub(super) decision: Option<Decision>,
+    pub(super) claims: Option<Claims>,
+    pub(super) confidence: Option<Finite>,
+    pub(super) replaced: Option<Replaced>,
 }
+
+type Rendered = Result<Prompt, PromptError>;
 
 impl Controller {
     pub(super) fn ask(&mut self, now: Timestamp, cause: Cause, fx: &mut Effects<'_>) {
@@ -50,7 +53,7 @@ impl Controller {
             self.fall_back(now, now, cause, path, fx);
             return;
         }
-        let Some((facts, rendered)) = self.render(now) else { return };
+        let Some((facts, rendered, beside)) = self.render(now) else { return };
         let prompt = match rendered {
             Ok(prompt) => prompt,
             Err(e) => {
@@ -61,11 +64,12 @@ impl Controller {
             }
         };
         let request = self.question(&prompt);
-        let pending = Pending { ask: 0, at: now, cause, prompt, facts, unverified: Vec::new(), sure: None };
+        let pending =
+            Pending { ask: 0, at: now, cause, prompt, facts, unverified: Vec::new(), sure: None, beside };
         self.put(pending, request, fx);
     }
 
-    fn question(&self, prompt: &Prompt) -> Request {
+    pub(super) fn question(&self, prompt: &Prompt) -> Request {
         Request {
             prefix: prompt.prefix.clone(),
             body: prompt.body.clone(),
@@ -87,6 +91,7 @@ impl Controller {
         let memory = Some(Box::new(change));
         fx.record(Body::Event(EventRecord { memory, ..EventRecord::new(Event::Memory, detail) }));
         self.rung = change.to;
+        self.heed_memory(&change, fx);
     }
 
     /// A controller without a language model decides at once.
@@ -102,7 +107,26 @@ impl Controller {
         }
     }
 
-    fn render(&self, now: Timestamp) -> Option<(Facts, Result<Prompt, PromptError>)> {
+    /// The facts as they are, and the prompts that show them: the one that decides, and the candidate's where it is
+    /// to be asked.
+    fn render(&self, now: Timestamp) -> Option<(Facts, Rendered, Option<Prompt>)> {
+        let beside = self.upgrades.prompts_to_try();
+        let prompts = [Some(&self.setup.prompts), beside];
+        let (facts, [prompt, beside]) = self.render_all(now, prompts)?;
+        Some((facts, prompt?, beside.and_then(Result::ok)))
+    }
+
+    /// With prompts that do not decide.
+    pub(super) fn render_with(&self, now: Timestamp, prompts: &Prompts) -> Option<Rendered> {
+        let (_, [prompt]) = self.render_all(now, [Some(prompts)])?;
+        prompt
+    }
+
+    fn render_all<const N: usize>(
+        &self,
+        now: Timestamp,
+        prompts: [Option<&Prompts>; N],
+    ) -> Option<(Facts, [Option<Rendered>; N])> {
         let frame = self.frame.as_ref()?;
         let limits = self.limits();
         let seen = Seen { site: &self.setup.site, frame, twin: &self.twin, limits: &limits };
@@ -123,8 +147,8 @@ impl Controller {
                 site.memory.short_history_tokens.min(site.model.history_tokens)
             }
         };
-        let prompt = self.setup.prompts.render_within(&shown, &facts, history_tokens);
-        Some((facts, prompt))
+        let rendered = prompts.map(|p| p.map(|p| p.render_within(&shown, &facts, history_tokens)));
+        Some((facts, rendered))
     }
 
     pub(super) fn on_reply(
@@ -134,6 +158,10 @@ impl Controller {
         result: Result<Completion, Failure>,
         fx: &mut Effects<'_>,
     ) {
+        if self.upgrades.pending() == Some(ask) {
+            self.on_candidate_reply(ask, result, fx);
+            return;
+        }
         // Answers to questions that an emergency or a stop has overtaken are of no use.
         let Some(mut pending) = self.pending.take_if(|p| p.ask == ask) else { return };
         let mut path = Path {
@@ -142,35 +170,36 @@ impl Controller {
             ..Path::default()
         };
         match result {
-            Err(failure) => {
-                path.failure = Some(failure);
-                path.replaced = Some(Replaced::ModelFailed);
-            }
+            Err(failure) => path.fail(failure),
             Ok(completion) => self.read(completion, &pending, &mut path),
         }
         if let Some(request) = self.rewrite(&mut pending, &mut path) {
             self.put(pending, request, fx);
             return;
         }
-        path.unverified = pending.unverified;
+        path.unverified = std::mem::take(&mut pending.unverified);
         let (at, cause) = (pending.at, pending.cause);
+        let turn = path.turn();
         let site = &self.setup.site;
-        match (path.replaced, &path.decision) {
+        let judged = match (path.replaced, &path.decision) {
             (None, Some(decision)) => {
                 let proposal = Proposal { by: ProposedBy::Model, setpoints: decision.setpoints.clone() };
-                self.judge(now, at, cause, proposal, path, fx);
+                self.judge(now, at, cause, proposal, path, fx)
             }
             (Some(Replaced::ClaimsUnverified), _) if site.envelope.unverified == Unverified::Hold => {
                 let proposal = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
-                self.judge(now, at, cause, proposal, path, fx);
+                self.judge(now, at, cause, proposal, path, fx)
             }
             _ => self.fall_back(now, at, cause, path, fx),
+        };
+        if let Some(judged) = judged {
+            self.ask_candidate(now, pending, &turn, judged, fx);
         }
     }
 
     /// Where a claim does not hold and there is time left. A server that does not heed the schema gives another
     /// decision, judged as any.
-    fn rewrite(&self, pending: &mut Pending, path: &mut Path) -> Option<Request> {
+    pub(super) fn rewrite(&self, pending: &mut Pending, path: &mut Path) -> Option<Request> {
         let model = &self.setup.site.model;
         let attempt = pending.attempt().saturating_add(1);
         let again = path.replaced == Some(Replaced::ClaimsUnverified) && attempt <= model.rewrites;
@@ -190,7 +219,7 @@ impl Controller {
     }
 
     /// Strict parse, claims, measured confidence: whatever fails says why its setpoints are replaced.
-    fn read(&self, completion: Completion, pending: &Pending, path: &mut Path) {
+    pub(super) fn read(&self, completion: Completion, pending: &Pending, path: &mut Path) {
         let site = &self.setup.site;
         match decision::parse(site, &completion.text) {
             Err(rejected) => {
@@ -214,17 +243,17 @@ impl Controller {
         path.completion = Some(completion);
     }
 
-    fn fall_back(
+    pub(super) fn fall_back(
         &mut self,
         now: Timestamp,
         decided_at: Timestamp,
         cause: Cause,
         path: Path,
         fx: &mut Effects<'_>,
-    ) {
-        let Some(frame) = &self.frame else { return };
+    ) -> Option<Judged> {
+        let frame = self.frame.as_ref()?;
         let proposal = self.fallback.step(now, frame);
-        self.judge(now, decided_at, cause, proposal, path, fx);
+        self.judge(now, decided_at, cause, proposal, path, fx)
     }
 
     /// Guards a proposal that no reply stands behind.
@@ -246,8 +275,8 @@ impl Controller {
         proposal: Proposal,
         path: Path,
         fx: &mut Effects<'_>,
-    ) {
-        let Some(frame) = &self.frame else { return };
+    ) -> Option<Judged> {
+        let frame = self.frame.as_ref()?;
         let limits = self.limits();
         let verdict = self.guard.judge(&Case {
             now,
@@ -260,7 +289,7 @@ impl Controller {
         });
         if matches!(cause, Cause::Emergency | Cause::Limit) && verdict.action.is_empty() {
             // Already where it has to be: nothing new to record at every frame.
-            return;
+            return None;
         }
         match verdict.by {
             ProposedBy::Model | ProposedBy::Policy => self.fallback.stand_by(),
@@ -283,6 +312,7 @@ impl Controller {
         let invalid_inputs = touched(&verdict, Rule::InputValidity);
         let action = verdict.action.clone();
         let moved = !action.is_empty();
+        let (by, setpoints, intervened) = (verdict.by, verdict.setpoints.clone(), verdict.intervened);
         let seq = fx.record(Body::Decision(Box::new(DecisionRecord {
             cause,
             mode: self.mode,
@@ -317,6 +347,7 @@ impl Controller {
             Cause::Change => self.set_pace(moved, fx),
             Cause::Emergency | Cause::Limit | Cause::Operator => {}
         }
+        Some(Judged { seq, by, setpoints, intervened })
     }
 
     fn set_pace(&mut self, moved: bool, fx: &mut Effects<'_>) {
@@ -338,7 +369,7 @@ impl Controller {
     }
 
     /// Operators' overrides and the typed meaning of their directives.
-    fn limits(&self) -> Vec<Limit> {
+    pub(super) fn limits(&self) -> Vec<Limit> {
         let held = self.overrides.iter().map(|(setpoint, o)| Limit {
             setpoint: setpoint.clone(),
             floor: Some(o.value),

@@ -16,12 +16,14 @@
 
 pub mod act;
 mod alarm;
+mod candidate;
 mod charge;
 mod decide;
 mod effects;
 mod operate;
 pub mod record;
 mod reload;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +54,9 @@ use crate::resolution::{Due, Pace, Pacer};
 use crate::site::{Mode, Name, Site};
 use crate::twin::Twin;
 use crate::units::Finite;
+use crate::upgrade::{Found, Upgrade};
+use upgrade::Upgrades;
+pub use upgrade::{Phase, Staging};
 
 /// What reaches the controller.
 #[derive(Clone, PartialEq, Debug)]
@@ -66,6 +71,21 @@ pub enum Input {
         outcome: Outcome,
     },
     Act(Act),
+    /// A candidate for an upgrade, and what its files were found to be or what speaks against it.
+    Proposed {
+        act: Act,
+        found: Result<Box<Found>, String>,
+    },
+    /// The candidate is loaded, as its reasoner says.
+    CandidateReady(serde_json::Value),
+    /// The candidate, or the accepted version, does not come up; or what an earlier run left of one cannot be used.
+    CandidateLost {
+        why: String,
+    },
+    /// The accepted version is loaded and can take over.
+    Installed(serde_json::Value),
+    /// A trial that an earlier run began.
+    Resumed(Box<Upgrade>),
     Link {
         link: Link,
         up: bool,
@@ -121,6 +141,13 @@ pub enum Effect {
         ask: u64,
         request: Box<Request>,
     },
+    /// The same of the candidate, after all that was asked for so far; its answer comes as [`Input::Reply`] too.
+    AskCandidate {
+        ask: u64,
+        request: Box<Request>,
+    },
+    /// What is to become of the processes that hold the models.
+    Stage(Staging),
     /// Make all records so far durable, then write; report back as [`Input::Outcome`] for `intent`.
     Write {
         intent: u64,
@@ -161,6 +188,8 @@ struct Pending {
     unverified: Vec<Completion>,
     /// The setpoints in those, and how sure the model was of them: a reply that repeats them says nothing of that.
     sure: Option<(BTreeMap<Name, Finite>, Finite)>,
+    /// The same facts in the candidate's words, where there is one to be asked.
+    beside: Option<Prompt>,
 }
 
 impl Pending {
@@ -204,6 +233,7 @@ pub struct Controller {
     advice: Option<Advice>,
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
+    upgrades: Upgrades,
     /// What nobody has acknowledged yet.
     alarms: Vec<Alarm>,
     emergency: bool,
@@ -245,6 +275,7 @@ impl Controller {
             advice: None,
             overrides: BTreeMap::new(),
             directives: Vec::new(),
+            upgrades: Upgrades::default(),
             alarms: Vec::new(),
             emergency: false,
             rung: Rung::Full,
@@ -259,6 +290,7 @@ impl Controller {
     /// The run header, which must be the first thing recorded.
     pub fn start(&mut self, header: RunHeader) -> Vec<Effect> {
         self.next_seq += 1;
+        self.upgrades.begin(header.upgrades.as_deref());
         vec![Effect::Record(Body::Start(Box::new(header)))]
     }
 
@@ -270,6 +302,11 @@ impl Controller {
             Input::Reply { ask, result } => self.on_reply(now, ask, result, &mut fx),
             Input::Outcome { intent, outcome } => self.on_outcome(now, intent, outcome, &mut fx),
             Input::Act(act) => self.on_act(now, act, &mut fx),
+            Input::Proposed { act, found } => self.on_proposed(now, act, found, &mut fx),
+            Input::CandidateReady(model) => self.on_candidate_ready(now, model, &mut fx),
+            Input::CandidateLost { why } => self.on_candidate_lost(why, &mut fx),
+            Input::Installed(model) => self.on_installed(model, &mut fx),
+            Input::Resumed(upgrade) => self.on_resumed(*upgrade, &mut fx),
             Input::Link { link, up, why } => self.on_link(link, up, &why, &mut fx),
             Input::Orphans(intents) => {
                 let detail = "an earlier run ended between these intents and their outcomes: whether the writes reached the plant is shown by its registers, which are read before anything is decided";
@@ -446,6 +483,7 @@ impl Controller {
 
     /// Ends what has run out.
     fn expire(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        self.tell_when_due(now, fx);
         if let Some(advice) = self.advice.take_if(|a| now >= a.expires) {
             fx.event(Event::AdviceExpired, format!("decision {} was not answered in time", advice.decision));
         }

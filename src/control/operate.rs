@@ -11,10 +11,15 @@ use crate::site::Mode;
 
 impl Controller {
     pub(super) fn on_act(&mut self, now: Timestamp, act: Act, fx: &mut Effects<'_>) {
-        let admitted = self.admit(now, &act);
+        let admitted = named(&act).and_then(|()| self.admit(now, &act));
         let accepted = admitted.is_ok();
         let (answer, directive) = admitted.unwrap_or_else(|refusal| (refusal, None));
-        fx.record(Body::Operator(OperatorRecord { act: act.clone(), accepted, answer: answer.clone() }));
+        fx.record(Body::Operator(OperatorRecord {
+            act: act.clone(),
+            accepted,
+            answer: answer.clone(),
+            found: None,
+        }));
         if accepted {
             self.carry_out(now, act, directive, fx);
         }
@@ -24,9 +29,6 @@ impl Controller {
     /// Whether an act can be done now; the text says what it leads to, or why not. A directive comes as it was
     /// understood.
     fn admit(&self, now: Timestamp, act: &Act) -> Result<(String, Option<Directive>), String> {
-        if act.who.trim().is_empty() || act.why.trim().is_empty() {
-            return Err("an act needs a name and a reason: --who and --why".to_owned());
-        }
         let answer = match &act.what {
             What::Mode { mode } if *mode == self.mode => {
                 Err(format!("the mode is {mode:?} already").to_lowercase())
@@ -68,6 +70,9 @@ impl Controller {
                 Ok(format!("alarm {alarm} is acknowledged"))
             }
             What::Acknowledge { alarm } => Err(format!("no alarm {alarm} waits to be acknowledged")),
+            What::ProposeUpgrade { .. } => Err("nobody has looked at the candidate".to_owned()),
+            What::AcceptUpgrade { early } => self.admit_accept(now, *early),
+            What::RevertUpgrade => self.admit_revert(),
             What::WithdrawDirective { number } => {
                 self.directive_index(*number).map(|_| format!("directive {number} is withdrawn")).ok_or_else(
                     || format!("there is no directive {number}; {} are in force", self.directives.len()),
@@ -84,8 +89,19 @@ impl Controller {
     }
 
     fn carry_out(&mut self, now: Timestamp, act: Act, directive: Option<Directive>, fx: &mut Effects<'_>) {
-        let wants =
-            !matches!(act.what, What::Acknowledge { .. } | What::Approve { .. } | What::Reject { .. });
+        let wants = match act.what {
+            What::Mode { .. }
+            | What::Override { .. }
+            | What::ClearOverride { .. }
+            | What::Directive { .. }
+            | What::WithdrawDirective { .. } => true,
+            What::Acknowledge { .. }
+            | What::Approve { .. }
+            | What::Reject { .. }
+            | What::ProposeUpgrade { .. }
+            | What::AcceptUpgrade { .. }
+            | What::RevertUpgrade => false,
+        };
         if wants && let Some(change) = self.pacer.notice(now, "an operator wants something else") {
             fx.event(Event::Resolution, change.to_string());
         }
@@ -124,6 +140,10 @@ impl Controller {
                 self.overrides.remove(&setpoint);
             }
             What::Acknowledge { alarm } => self.alarms.retain(|a| a.seq != alarm),
+            // Carried out where it is admitted.
+            What::ProposeUpgrade { .. } => {}
+            What::AcceptUpgrade { .. } => self.install(act.who, act.why, fx),
+            What::RevertUpgrade => self.revert(now, act.who, act.why, fx),
             What::Directive { .. } => self.directives.extend(directive),
             What::WithdrawDirective { number } => {
                 if let Some(index) = self.directive_index(number) {
@@ -140,4 +160,12 @@ impl Controller {
         fx.event_and_write(Event::TakeControl, "an operator approved an action", action);
         self.charge = Charge::Held;
     }
+}
+
+/// Every act says who and why.
+pub(super) fn named(act: &Act) -> Result<(), String> {
+    if act.who.trim().is_empty() || act.why.trim().is_empty() {
+        return Err("an act needs a name and a reason: --who and --why".to_owned());
+    }
+    Ok(())
 }

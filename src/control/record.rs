@@ -11,13 +11,14 @@ use super::act::Act;
 use crate::actuate::Outcome;
 use crate::audit::{Archived, Kind};
 use crate::decision::{Claims, Decision, Rejected};
-use crate::envelope::Verdict;
+use crate::envelope::{Verdict, WhatIf};
 use crate::frame::Frame;
 use crate::memory::Change;
 use crate::prompt::Prompt;
 use crate::reason::{Completion, Failure, Sampler};
 use crate::site::{Mode, Site};
 use crate::units::Finite;
+use crate::upgrade::{Found, Lineage, Upgrade};
 
 /// What one entry of the audit log says: its kind, and the body of that kind.
 #[derive(Debug, JsonSchema)]
@@ -26,6 +27,7 @@ pub enum Body {
     Start(Box<RunHeader>),
     Frame(Box<FrameRecord>),
     Decision(Box<DecisionRecord>),
+    Candidate(Box<CandidateRecord>),
     Outcome(OutcomeRecord),
     Operator(OperatorRecord),
     Event(EventRecord),
@@ -54,6 +56,9 @@ pub struct RunHeader {
     /// What the reasoner said of its model; `null` without one.
     pub model: serde_json::Value,
     pub sampler: Sampler,
+    /// Accepted upgrades that this run goes by: `site_config`, prompts and model are those in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrades: Option<Box<Lineage>>,
 }
 
 /// A frame between two decisions, and what the heartbeat writes with it.
@@ -95,6 +100,31 @@ pub struct DecisionRecord {
     /// What the guard makes of it.
     pub verdict: Verdict,
     pub disposition: Disposition,
+}
+
+/// What a candidate for an upgrade would have decided. It is on nobody's way to a register: there is no action in
+/// it, no disposition, and no outcome.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CandidateRecord {
+    /// The decision that was made instead.
+    pub beside: u64,
+    #[schemars(with = "String")]
+    pub asked_at: Timestamp,
+    pub model: crate::upgrade::Model,
+    pub prompt: PromptRecord,
+    pub sampler: Sampler,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unverified: Vec<Completion>,
+    pub completion: Option<Completion>,
+    pub failure: Option<Failure>,
+    pub rejected: Option<Rejected>,
+    pub decision: Option<Decision>,
+    pub claims: Option<Claims>,
+    pub confidence: Option<Finite>,
+    /// Why its setpoints would not have been used.
+    pub replaced: Option<Replaced>,
+    /// What the guard would have made of them.
+    pub verdict: Option<WhatIf>,
 }
 
 /// The prompt of a decision.
@@ -179,6 +209,9 @@ pub struct OperatorRecord {
     pub accepted: bool,
     /// What it led to, or why it was refused.
     pub answer: String,
+    /// Of a proposed upgrade: what its files were found to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Box<Found>>,
 }
 
 /// Something that happened. Lost and regained links and memory are inputs of a replay; most others follow
@@ -202,6 +235,12 @@ pub struct EventRecord {
     pub site_config: Option<Box<Site>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived: Option<Box<Archived>>,
+    /// Old and new version, who and why, and what the trial found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Box<Upgrade>>,
+    /// What the reasoner said of a model that was loaded for it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub model: serde_json::Value,
 }
 
 impl EventRecord {
@@ -215,6 +254,8 @@ impl EventRecord {
             memory: None,
             site_config: None,
             archived: None,
+            upgrade: None,
+            model: serde_json::Value::Null,
         }
     }
 
@@ -258,6 +299,18 @@ pub enum Event {
     ReloadRefused,
     /// Old records have left the log for an archive.
     Archived,
+    /// A candidate is loaded: its shadow period runs.
+    UpgradeShadow,
+    /// The shadow period is over; somebody has to say what becomes of the candidate.
+    UpgradeDue,
+    /// From here on the new version decides.
+    UpgradeAccepted,
+    /// From here on the version before decides again.
+    UpgradeReverted,
+    /// A candidate was given up; what decided goes on.
+    UpgradeAbandoned,
+    /// A trial goes on that an earlier run began.
+    UpgradeResumed,
     /// Of an acceptance or step test, between two runs: the intent of a write, what became of it, how it ended.
     Acceptance,
 }
@@ -289,6 +342,7 @@ impl Body {
             Self::Start(_) => Kind::Start,
             Self::Frame(_) => Kind::Frame,
             Self::Decision(_) => Kind::Decision,
+            Self::Candidate(_) => Kind::Candidate,
             Self::Outcome(_) => Kind::Outcome,
             Self::Operator(_) => Kind::Operator,
             Self::Event(_) => Kind::Event,
@@ -303,6 +357,7 @@ impl Body {
             Self::Start(b) => serde_json::to_string(b),
             Self::Frame(b) => serde_json::to_string(b),
             Self::Decision(b) => serde_json::to_string(b),
+            Self::Candidate(b) => serde_json::to_string(b),
             Self::Outcome(b) => serde_json::to_string(b),
             Self::Operator(b) => serde_json::to_string(b),
             Self::Event(b) => serde_json::to_string(b),

@@ -7,7 +7,7 @@ use super::alarm;
 use super::limit::Limit;
 use super::memory::Memory;
 use super::rules::{Facts, Move};
-use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};
+use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict, WhatIf};
 use super::window::Window;
 use crate::actuate::{Outcome, WriteResult, Written};
 use crate::frame::Frame;
@@ -49,6 +49,12 @@ impl Guard {
     #[must_use]
     pub fn new(site: &Site) -> Self {
         Self { site: site.clone() }
+    }
+
+    /// What would become of a proposal that nobody is going to act on.
+    #[must_use]
+    pub fn what_if(&self, case: &Case<'_>) -> WhatIf {
+        self.judge(case).into()
     }
 
     /// Turns a proposal into what may be written.

@@ -52,4 +52,4 @@ pub use limit::Limit;
 pub use margin::Margin;
 pub use memory::Memory;
 pub use trial::{Consent, Trial, TrialRefused};
-pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict};
+pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict, WhatIf};

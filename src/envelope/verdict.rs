@@ -138,3 +138,19 @@ pub struct Verdict {
     /// Some rule changed the proposal for safety (not merely pace, rounding, deadband or dwell).
     pub intervened: bool,
 }
+
+/// A verdict on what is not to be done: it has no action, so there is nothing that the writer could take.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct WhatIf {
+    pub setpoints: BTreeMap<Name, Finite>,
+    pub touched: Vec<Touch>,
+    pub emergency: bool,
+    pub intervened: bool,
+}
+
+impl From<Verdict> for WhatIf {
+    fn from(verdict: Verdict) -> Self {
+        let Verdict { by: _, action: _, setpoints, touched, emergency, intervened } = verdict;
+        Self { setpoints, touched, emergency, intervened }
+    }
+}

@@ -4,7 +4,8 @@
 //! ```text
 //!  isotherm.service          memory of both; no processes of its own, as the kernel demands
 //!  ├── guard                 this process
-//!  └── reasoner              memory.high, memory.max; killed as one
+//!  ├── reasoner              memory.high, memory.max; killed as one
+//!  └── candidate             the same again, for a model that is tried
 //! ```
 //!
 //! That takes a group that was handed to the agent for this (systemd: `Delegate=yes`). Any other is left
@@ -69,12 +70,26 @@ impl ReasonerGroup {
             write(group, "cgroup.procs", own_pid)?;
             return Err(refused);
         }
-        write(&reasoner, "memory.oom.group", 1)?;
-        if let Some(bytes) = limit {
-            write(&reasoner, "memory.max", bytes)?;
-            write(&reasoner, "memory.high", bytes / 100 * HIGH_PCT)?;
+        Self::limited(reasoner, limit)
+    }
+
+    /// A second one beside it with the same limit, so that a candidate does not have the deciding model killed.
+    pub fn beside(&self, limit: Option<u64>) -> Result<Self, NoGroup> {
+        let folder = self.0.with_file_name("candidate");
+        if !folder.is_dir() {
+            fs::create_dir(&folder)
+                .map_err(|source| NoGroup::NotWritable { path: folder.clone(), source })?;
         }
-        Ok(Self(reasoner))
+        Self::limited(folder, limit)
+    }
+
+    fn limited(folder: PathBuf, limit: Option<u64>) -> Result<Self, NoGroup> {
+        write(&folder, "memory.oom.group", 1)?;
+        if let Some(bytes) = limit {
+            write(&folder, "memory.max", bytes)?;
+            write(&folder, "memory.high", bytes / 100 * HIGH_PCT)?;
+        }
+        Ok(Self(folder))
     }
 
     /// Puts a process into the group.
@@ -129,6 +144,10 @@ mod tests {
         assert_eq!(read("reasoner/memory.max"), "400000000");
         assert_eq!(read("reasoner/memory.high"), "360000000");
         assert_eq!(read("reasoner/memory.oom.group"), "1");
+        assert_eq!(read("reasoner/cgroup.procs"), "4712");
+        made.beside(Some(400_000_000)).unwrap().admit(4713).unwrap();
+        assert_eq!(read("candidate/memory.max"), "400000000");
+        assert_eq!(read("candidate/cgroup.procs"), "4713");
         assert_eq!(read("reasoner/cgroup.procs"), "4712");
     }
 

@@ -9,6 +9,8 @@ use rustix::thread::{CapabilitySet, capabilities};
 pub const GUARD_SCORE: i16 = -900;
 /// Among the first; 1000 is the most.
 pub const REASONER_SCORE: i16 = 900;
+/// Before that one.
+pub const CANDIDATE_SCORE: i16 = 1000;
 pub const SCORE_FILE: &str = "/proc/self/oom_score_adj";
 
 /// Locks this process in memory: pages that it has now, and those to come when it first uses them.

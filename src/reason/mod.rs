@@ -40,6 +40,19 @@ pub enum Backend {
     None,
 }
 
+/// How one of several processes runs.
+struct Way {
+    sequences: u32,
+    kept: Option<PathBuf>,
+    background: bool,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self { sequences: 1, kept: None, background: false }
+    }
+}
+
 /// The `[model]` section cannot be put to work.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -57,7 +70,7 @@ impl Backend {
     /// Starts what the site's `[model]` asks for. `program` is run as `program reasoner` for a local model:
     /// this very program, outside tests.
     pub fn start(model: &site::Model, program: PathBuf) -> Result<Self, StartError> {
-        Self::launch(model, program, None, 1, None)
+        Self::launch(model, program, None, Way::default())
     }
 
     /// The same in a control group of its own; it has the limit then, so none is set on the address space. In
@@ -68,22 +81,31 @@ impl Backend {
         group: Option<ReasonerGroup>,
         kept: PathBuf,
     ) -> Result<Self, StartError> {
-        Self::launch(model, program, group, 1, Some(kept))
+        Self::launch(model, program, group, Way { kept: Some(kept), ..Way::default() })
     }
 
     /// Without a group, for up to `sequences` questions at once. What one of them is beside changes the order
     /// of floating-point sums, so equal questions no longer have to get equal tokens.
     pub fn start_many(model: &site::Model, program: PathBuf, sequences: u32) -> Result<Self, StartError> {
-        Self::launch(model, program, None, sequences, None)
+        Self::launch(model, program, None, Way { sequences, ..Way::default() })
+    }
+
+    /// Beside another one that must not notice: at low priority, and the first that the kernel is to kill.
+    pub fn start_beside(
+        model: &site::Model,
+        program: PathBuf,
+        group: Option<ReasonerGroup>,
+    ) -> Result<Self, StartError> {
+        Self::launch(model, program, group, Way { background: true, ..Way::default() })
     }
 
     fn launch(
         model: &site::Model,
         program: PathBuf,
         group: Option<ReasonerGroup>,
-        sequences: u32,
-        kept: Option<PathBuf>,
+        way: Way,
     ) -> Result<Self, StartError> {
+        let Way { sequences, kept, background } = way;
         let missing = |field, backend, meaning| StartError::Missing { field, backend, meaning };
         match model.backend {
             site::Backend::None => Ok(Self::None),
@@ -100,6 +122,7 @@ impl Backend {
                     sequences,
                     pace: Pace::Fast,
                     kept,
+                    background,
                 };
                 Ok(Self::Local(Reasoner::start(Launch { program, load, group })?))
             }
@@ -189,6 +212,21 @@ pub fn unused_cpu_features() -> Vec<&'static str> {
 #[cfg(not(feature = "llama"))]
 pub fn unused_cpu_features() -> Vec<&'static str> {
     Vec::new()
+}
+
+impl Failure {
+    /// Nobody was there to answer, rather than that the answer is of no use.
+    #[must_use]
+    pub fn is_of_the_process(&self) -> bool {
+        match self {
+            Self::Died { .. } | Self::NotRunning { .. } | Self::Garbled { .. } | Self::Server { .. } => true,
+            Self::Late { .. }
+            | Self::TooLong { .. }
+            | Self::Schema { .. }
+            | Self::Unfinished { .. }
+            | Self::Compute { .. } => false,
+        }
+    }
 }
 
 /// One question to the model.

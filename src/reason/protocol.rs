@@ -46,6 +46,9 @@ pub struct Load {
     /// Folder for the computed beginning of the prompt; it is not kept when absent.
     #[serde(default)]
     pub kept: Option<PathBuf>,
+    /// Gives way to everything else on the machine, in time and memory.
+    #[serde(default)]
+    pub background: bool,
 }
 
 fn one() -> u32 {

@@ -52,6 +52,16 @@ pub fn run() -> Result<(), ProtocolError> {
     serve(std::io::stdin(), File::from(answers))
 }
 
+/// Threads to come inherit the priority; there is no way back from it.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(19) {
+        tracing::warn!("the priority stays as it is: {error}");
+    }
+    if let Err(error) = std::fs::write(protect::SCORE_FILE, protect::CANDIDATE_SCORE.to_string()) {
+        tracing::warn!("oom_score_adj stays as it is: {error}");
+    }
+}
+
 fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
     let limit = Rlimit { current: Some(most), maximum: Some(most) };
     Ok(rustix::process::setrlimit(resource, limit)?)
@@ -61,6 +71,9 @@ fn serve(mut input: impl Read + Send + 'static, mut output: impl Write + Send) -
     let Some(Command::Load(load)) = protocol::read(&mut input)? else {
         return Ok(());
     };
+    if load.background {
+        give_way();
+    }
     let watch = Stopwatch::start();
     let mut refuse = |why: String| protocol::write(&mut output, &Reply::Refused { why });
     let (facts, setup) = match admit(&load) {

@@ -151,6 +151,9 @@ mod tests {
                         }
                         Effect::Record(Body::Decision(d)) => read += u32::from(d.decision.is_some()),
                         Effect::Record(_) | Effect::Heartbeat { .. } | Effect::Answer(_) => {}
+                        Effect::AskCandidate { .. } | Effect::Stage(_) => {
+                            unreachable!("there is no candidate")
+                        }
                         Effect::Write { .. } => unreachable!("in shadow nothing is written"),
                     }
                 }

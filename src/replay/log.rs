@@ -11,11 +11,12 @@ use serde_json::Value;
 use super::ReplayError;
 use crate::audit::{Kind, Record};
 use crate::control::record::{Event, EventRecord, FrameRecord, OperatorRecord, OutcomeRecord, StopRecord};
-use crate::control::{Input, Link, RunHeader, Setup};
+use crate::control::{Input, Link, RunHeader, Setup, What};
 use crate::decision;
 use crate::prompt::Prompts;
 use crate::reason::Completion;
 use crate::site::{self, Site};
+use crate::upgrade::Version;
 
 /// Whether a file is an audit log rather than a trace.
 #[must_use]
@@ -42,23 +43,23 @@ pub(super) fn setup_of(record: &Record) -> Result<(RunHeader, Arc<Setup>), Repla
     Ok((header, Arc::new(Setup { site, prompts, schema })))
 }
 
-/// Replies before the one that a decision rests on.
+/// Replies before the one that a decision, or what a candidate would have decided, rests on.
 pub(super) fn unverified(record: &Record) -> Result<Vec<Completion>, ReplayError> {
     #[derive(serde::Deserialize)]
     struct Part {
         #[serde(default)]
         unverified: Vec<Completion>,
     }
-    if record.kind != Kind::Decision {
+    if !matches!(record.kind, Kind::Decision | Kind::Candidate) {
         return Ok(Vec::new());
     }
     Ok(body::<Part>(record)?.unverified)
 }
 
-/// The model with as many threads as the run had, where they were measured: what is asked again is computed in
+/// The model with as many threads as the one that was loaded had, where they were measured: what is asked again is computed in
 /// the same way.
-pub(super) fn as_run(model: &site::Model, header: &RunHeader) -> site::Model {
-    let threads = header.model.get("threads").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+pub(super) fn as_run(model: &site::Model, loaded: &Value) -> site::Model {
+    let threads = loaded.get("threads").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
     let threads = if model.threads == 0 { threads.unwrap_or(0) } else { model.threads };
     site::Model { threads, ..model.clone() }
 }
@@ -68,7 +69,7 @@ pub(super) fn input_of(record: &Record, pending_ask: Option<u64>) -> Result<Opti
     Ok(match record.kind {
         Kind::Start => None,
         Kind::Frame => Some(Input::Frame(body::<FrameRecord>(record)?.frame)),
-        Kind::Decision => {
+        Kind::Decision | Kind::Candidate => {
             let value: Value = body(record)?;
             let (Some(ask), Some(result)) = (pending_ask, reply_in(record, &value)?) else { return Ok(None) };
             Some(Input::Reply { ask, result })
@@ -77,7 +78,7 @@ pub(super) fn input_of(record: &Record, pending_ask: Option<u64>) -> Result<Opti
             let o: OutcomeRecord = body(record)?;
             Some(Input::Outcome { intent: o.intent, outcome: o.outcome })
         }
-        Kind::Operator => Some(Input::Act(body::<OperatorRecord>(record)?.act)),
+        Kind::Operator => Some(act_input(body(record)?)),
         Kind::Event => event_input(body(record)?),
         Kind::Stop => Some(Input::Stopped { why: body::<StopRecord>(record)?.why }),
     })
@@ -100,6 +101,23 @@ pub(super) fn reply_in(record: &Record, decision: &Value) -> Result<Option<Reply
     }
 }
 
+/// What was found of a candidate is in the record; what spoke against it is the answer.
+fn act_input(record: OperatorRecord) -> Input {
+    let OperatorRecord { act, answer, found, .. } = record;
+    if matches!(act.what, What::ProposeUpgrade { .. }) {
+        Input::Proposed { act, found: found.ok_or(answer) }
+    } else {
+        Input::Act(act)
+    }
+}
+
+/// The version that decides from this record on, if it is of an upgrade.
+pub(crate) fn version_from(record: &Record) -> Option<Version> {
+    let event: EventRecord = serde_json::from_str(&record.body).ok()?;
+    let decides = matches!(event.event, Event::UpgradeAccepted | Event::UpgradeReverted);
+    event.upgrade.filter(|_| decides).map(|u| u.to)
+}
+
 fn event_input(event: EventRecord) -> Option<Input> {
     match event.event {
         Event::LinkDown | Event::LinkUp => {
@@ -112,6 +130,11 @@ fn event_input(event: EventRecord) -> Option<Input> {
         Event::Reload => Some(Input::Reload { detail: event.detail, site: event.site_config }),
         Event::ReloadRefused => Some(Input::Reload { detail: event.detail, site: None }),
         Event::Archived => event.archived.map(|archived| Input::Archived(*archived)),
+        Event::UpgradeShadow => Some(Input::CandidateReady(event.model)),
+        Event::UpgradeAccepted => Some(Input::Installed(event.model)),
+        // Where it follows from another input, it has been made already.
+        Event::UpgradeAbandoned => Some(Input::CandidateLost { why: event.detail }),
+        Event::UpgradeResumed => event.upgrade.map(Input::Resumed),
         Event::Stopping => Some(Input::Stop { why: event.detail }),
         Event::TakeControl
         | Event::Release
@@ -126,6 +149,8 @@ fn event_input(event: EventRecord) -> Option<Input> {
         | Event::WriteFailed
         | Event::ClockBackwards
         | Event::Resolution
+        | Event::UpgradeDue
+        | Event::UpgradeReverted
         | Event::Broken
         | Event::Acceptance => None,
     }

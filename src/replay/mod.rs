@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use log::is_log;
+pub(crate) use log::version_from;
 pub use open_loop::{Recording, frames_of};
 
 use crate::audit::{AuditError, Kind, Log};
@@ -37,7 +38,7 @@ use crate::units::Finite;
 pub struct Args {
     /// An audit log, or a trace: frames as JSON lines, CSV or Parquet.
     trace: PathBuf,
-    /// The site file, or an audit log: the site of its last run.
+    /// The site file, or an audit log: the site of its last run, with the upgrades accepted in it.
     #[arg(long, required_unless_present = "verify")]
     site: Option<PathBuf>,
     /// The log must come out the same; with the site it was recorded with.
@@ -206,16 +207,23 @@ fn site_of(path: &Path) -> Result<Site, ReplayError> {
     if !log::is_log(path) {
         return Ok(site::load(path)?);
     }
-    let mut start = None;
-    Log::open(path)?.back(&[Kind::Start], None, |record| {
-        start = Some(record);
-        false
+    let (mut start, mut upgrade) = (None, None);
+    Log::open(path)?.back(&[Kind::Start, Kind::Event], None, |record| {
+        if record.kind == Kind::Start {
+            start = Some(record);
+            return false;
+        }
+        if upgrade.is_none() {
+            upgrade = log::version_from(&record);
+        }
+        true
     })?;
     let start = start.ok_or_else(|| ReplayError::Unsuitable {
         path: path.to_owned(),
         problem: "the log has no run, so no site".to_owned(),
     })?;
-    Ok(log::setup_of(&start)?.1.site.clone())
+    let site = log::setup_of(&start)?.1.site.clone();
+    Ok(upgrade.map_or_else(|| site.clone(), |version| version.applied_to(&site)))
 }
 
 fn print(report: &Report) {

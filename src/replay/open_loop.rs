@@ -15,7 +15,7 @@ use super::log::{as_run, body, broken, is_log};
 use super::{Difference, Period, ReplayError, Report, Step};
 use crate::audit::{Kind, Log};
 use crate::control::record::{DecisionRecord, FrameRecord};
-use crate::control::{Body, Controller, Effect, Input, Setup};
+use crate::control::{Body, Controller, Effect, Input, RunHeader, Setup};
 use crate::decision;
 use crate::frame::{Assembler, Frame};
 use crate::ingest::trace::{self, TraceError};
@@ -80,7 +80,7 @@ fn from_log(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, R
     for record in log.records(after) {
         let record = record?;
         if record.kind == Kind::Start {
-            site.model = as_run(&site.model, &body(&record)?);
+            site.model = as_run(&site.model, &body::<RunHeader>(&record)?.model);
         } else if record.kind == Kind::Frame {
             let frame = body::<FrameRecord>(&record)?.frame;
             if to.is_some_and(|t| frame.time > t) {
@@ -147,10 +147,12 @@ async fn run(
                         inputs.push(Input::Reply { ask, result });
                     }
                     Effect::Record(Body::Decision(d)) => decided(&d),
-                    // In shadow there is nothing to write and nobody to answer.
+                    // In shadow there is nothing to write and nobody to answer, and a candidate is the site itself.
                     Effect::Record(_)
                     | Effect::Write { .. }
                     | Effect::Heartbeat { .. }
+                    | Effect::AskCandidate { .. }
+                    | Effect::Stage(_)
                     | Effect::Answer(_) => {}
                 }
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::log::{as_run, body, broken, input_of, reply_in, setup_of, unverified};
 use super::{Difference, ReplayError, Report};
 use crate::audit::{Kind, Log, Record};
-use crate::control::record::EventRecord;
+use crate::control::record::{Event, EventRecord};
 use crate::control::{Body, Controller, Effect, Input};
 use crate::reason::{Backend, Request};
 use crate::site;
@@ -24,14 +24,15 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
         archived |= run.is_none() && record.seq > 1 && record.kind != Kind::Start;
         if record.kind == Kind::Start {
             let (header, setup) = setup_of(&record)?;
-            let model = as_run(&setup.site.model, &header);
+            let loaded = header.model.clone();
             let mut controller = Controller::new(setup, record.seq);
             let effects = controller.start(header);
-            let mut fresh = Run { controller, model, expected: VecDeque::new(), asked: None };
+            let mut fresh = Run { controller, loaded, expected: VecDeque::new(), asked: None };
             fresh.collect(effects);
             run = Some(fresh);
         }
-        if record.kind == Kind::Event && body::<EventRecord>(&record)?.event.is_outside_runs() {
+        let event = (record.kind == Kind::Event).then(|| body::<EventRecord>(&record)).transpose()?;
+        if event.as_ref().is_some_and(|e| e.event.is_outside_runs()) {
             continue;
         }
         let Some(run) = &mut run else {
@@ -42,6 +43,9 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
             return Err(broken(&record, "the log does not begin with a run header".to_owned()));
         };
         let difference = run.next(&record)?;
+        if let Some(event) = event.filter(|e| e.event == Event::UpgradeAccepted) {
+            run.loaded = event.model;
+        }
         count(&record, &mut report)?;
         if let Some(difference) = difference {
             report.first_difference.get_or_insert(difference);
@@ -76,8 +80,8 @@ fn count(record: &Record, report: &mut Report) -> Result<(), ReplayError> {
 /// One run of the agent, being repeated.
 struct Run {
     controller: Controller,
-    /// As it was asked.
-    model: site::Model,
+    /// What the reasoner said of the model that decides.
+    loaded: Value,
     /// Records that the controller has made and the log has not yet shown.
     expected: VecDeque<Body>,
     /// The last question, to be asked again with `--infer`.
@@ -96,19 +100,28 @@ impl Run {
                 Effect::Record(body) => self.expected.push_back(body),
                 Effect::Ask { request, .. } => self.asked = Some(*request),
                 // The log has what came of these.
-                Effect::Write { .. } | Effect::Heartbeat { .. } | Effect::Answer(_) => {}
+                Effect::Write { .. }
+                | Effect::Heartbeat { .. }
+                | Effect::Answer(_)
+                | Effect::AskCandidate { .. }
+                | Effect::Stage(_) => {}
             }
         }
+    }
+
+    /// The question that a record of this kind has the answer to.
+    fn ask_of(&self, kind: Kind) -> Option<u64> {
+        if kind == Kind::Candidate { self.controller.candidate_ask() } else { self.controller.pending_ask() }
     }
 
     fn next(&mut self, record: &Record) -> Result<Option<Difference>, ReplayError> {
         if self.expected.is_empty() {
             for completion in unverified(record)? {
-                if let Some(ask) = self.controller.pending_ask() {
+                if let Some(ask) = self.ask_of(record.kind) {
                     self.feed(record, Input::Reply { ask, result: Ok(completion) });
                 }
             }
-            if let Some(input) = input_of(record, self.controller.pending_ask())? {
+            if let Some(input) = input_of(record, self.ask_of(record.kind))? {
                 self.feed(record, input);
             }
         }
@@ -162,10 +175,11 @@ fn short(value: &Value) -> String {
     value.to_string().chars().take(400).collect()
 }
 
-/// Asks the model again.
+/// Asks the model that decided again; candidates are not asked.
 struct Again {
     runtime: tokio::runtime::Runtime,
-    reasoner: Option<Backend>,
+    /// The one that was asked last: an upgrade, or another run, brings another.
+    reasoner: Option<(site::Model, Backend)>,
 }
 
 impl Again {
@@ -181,16 +195,16 @@ impl Again {
         let value: Value = body(record)?;
         let Some(Ok(recorded)) = reply_in(record, &value)? else { return Ok(None) };
         let Some(request) = run.asked.clone() else { return Ok(None) };
-        let reasoner = match &mut self.reasoner {
-            Some(reasoner) => reasoner,
-            empty => {
+        let model = as_run(&run.controller.setup().site.model, &run.loaded);
+        let (_, reasoner) = match &mut self.reasoner {
+            Some(same) if same.0 == model => same,
+            other => {
                 let program = std::env::current_exe().map_err(|e| broken(record, e.to_string()))?;
-                let reasoner =
-                    Backend::start(&run.model, program).map_err(|e| broken(record, e.to_string()))?;
+                let reasoner = Backend::start(&model, program).map_err(|e| broken(record, e.to_string()))?;
                 self.runtime
                     .block_on(reasoner.ready(std::time::Duration::from_mins(2)))
                     .map_err(|e| broken(record, format!("the model cannot be asked again: {e}")))?;
-                empty.insert(reasoner)
+                other.insert((model, reasoner))
             }
         };
         let replayed = self.runtime.block_on(reasoner.ask(request));

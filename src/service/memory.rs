@@ -22,14 +22,14 @@ pub fn protect() {
     }
 }
 
-/// A control group for the reasoner, where that is possible.
-pub(super) fn group(site: &Site) -> Option<ReasonerGroup> {
+/// Control groups for the reasoner and for one beside it, where that is possible.
+pub(super) fn groups(site: &Site) -> Option<(ReasonerGroup, ReasonerGroup)> {
     if site.model.backend != Backend::Local {
         return None;
     }
     let limit = site.model.memory_limit_mb.map(|mb| mb.saturating_mul(1_000_000));
-    match ReasonerGroup::make(limit) {
-        Ok(group) => Some(group),
+    match ReasonerGroup::make(limit).and_then(|own| Ok((own.clone(), own.beside(limit)?))) {
+        Ok(groups) => Some(groups),
         Err(why) => {
             tracing::info!(%why, "no control group for the reasoner alone");
             None
@@ -98,6 +98,14 @@ impl Watch {
     /// The step that led to the present rung, where that is not the top one: a new run begins with it.
     pub(super) fn standing(&self) -> Option<Change> {
         self.last.filter(|c| c.to != Rung::Full)
+    }
+
+    /// Another process has taken the reasoner's place.
+    pub(super) fn follow(&mut self, orders: watch::Sender<Order>) {
+        self.orders = orders;
+        if let Some(standing) = self.standing() {
+            self.order(&standing);
+        }
     }
 
     /// Makes the reasoner what a rung says. One that already is what it should be goes on as it is.

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "parquet")]
 mod archive;
+mod engines;
 mod memory;
 mod notify;
 mod shell;
@@ -29,9 +30,11 @@ use crate::ingest::mqtt::{self, ConfigError, Events, SourceEvent};
 use crate::memory::Reading;
 use crate::memory::kernel::Kernel;
 use crate::prompt::{PromptError, Prompts};
-use crate::reason::{self, Backend, StartError};
+use crate::reason::{self, StartError};
 use crate::site::{Clock, Site};
+use crate::upgrade::{Kept, Lineage};
 use crate::{decision, hex, sparkplug};
+use engines::Engines;
 use shell::Shell;
 
 /// What a console or an operator's query sees: the live state as JSON.
@@ -101,7 +104,12 @@ async fn operate(
     options: Options,
     stop: impl Future<Output = String>,
 ) -> Result<Ended, ServiceError> {
-    let prompts = Prompts::load(site.model.prompts.as_deref())?;
+    let (kept, upgrade_void) = Kept::read(&site);
+    let prompts = match &kept.lineage {
+        Some(lineage) => lineage.in_force.prompts()?,
+        None => Prompts::load(site.model.prompts.as_deref())?,
+    };
+    let site = kept.lineage.as_ref().map_or_else(|| site.clone(), |l| l.in_force.applied_to(&site));
     let schema = decision::schema(&site);
     let setup = Arc::new(Setup { site, prompts, schema });
     let site = &setup.site;
@@ -110,17 +118,16 @@ async fn operate(
     let program = std::env::current_exe().map_err(ServiceError::Program)?;
     // Before the groups are split: what is watched is the one that bounds the whole agent.
     let kernel = Kernel::here();
-    let kept = site.model.kept.clone().unwrap_or_else(|| site.audit.path.with_extension("kept"));
-    let reasoner = Backend::start_in(&site.model, program, memory::group(site), kept)?;
+    let (answer, mut replies) = mpsc::channel(2);
+    let (tell, mut news) = mpsc::channel(16);
+    let engines = Engines::start(site, program, answer, tell)?;
     if !options.wait_for_model.is_zero()
-        && let Err(why) = reasoner.ready(options.wait_for_model).await
+        && let Err(why) = engines.deciding().ready(options.wait_for_model).await
     {
         tracing::warn!(%why, "the model is not ready; the fallback decides until it is");
     }
-    let facts = serde_json::to_value(reasoner.facts()).unwrap_or_default();
-    let watch = reasoner.orders().map(|orders| memory::Watch::new(site, orders));
+    let watch = engines.orders().map(|orders| memory::Watch::new(site, orders));
     let mut readings = watch.is_some().then(|| memory::readings(kernel, site.memory.sample.unsigned_abs()));
-    let (ask, mut replies) = answerer(reasoner);
 
     let bus = (!site.devices.is_empty()).then(|| Bus::open(site));
     let (mqtt, mut events) = match site.mqtt.as_ref().map(|_| mqtt::connect(site)).transpose()? {
@@ -142,11 +149,21 @@ async fn operate(
         .map_err(|e| ServiceError::Telemetry(e.to_string()))?
         .map_err(ServiceError::Telemetry)?;
     let edge = sparkplug::node::start(site, view.clone())?;
-    let mut shell =
-        Shell::new(setup.clone(), store, bus, mqtt, ask, watch, view_tx, options.simulated, telemetry);
+    let mut shell = Shell::new(
+        setup.clone(),
+        store,
+        bus,
+        mqtt,
+        engines,
+        kept,
+        watch,
+        view_tx,
+        options.simulated,
+        telemetry,
+    );
     // A run without a site file has nothing to read again, and ends when its terminal does.
     let mut hang_up = options.site_file.as_ref().map(|path| (path.clone(), hang_ups()));
-    shell.begin(&facts).await;
+    shell.begin(upgrade_void).await;
     notify::ready(site.name.as_str());
     let mut archived = archiving(site);
     let mut watchdog = notify::Watchdog::start();
@@ -159,6 +176,7 @@ async fn operate(
             Some(event) = next(&mut events) => shell.on_source(event).await,
             Some((number, result)) = replies.recv() => shell.on_reply(number, result).await,
             Some(call) = calls.recv() => shell.on_call(call).await,
+            Some(news) = news.recv() => shell.on_news(news).await,
             Some(reading) = next_reading(&mut readings) => shell.on_memory(&reading).await,
             archived = next_archived(&mut archived) => shell.on_archived(archived).await,
             path = hung_up(&mut hang_up) => shell.on_reload(&path).await,
@@ -270,28 +288,13 @@ async fn next_reading(readings: &mut Option<mpsc::Receiver<Reading>>) -> Option<
 type Question = (u64, Box<reason::Request>);
 type Reply = (u64, Result<reason::Completion, reason::Failure>);
 
-/// Owns the reasoner in a task of its own: the control loop never waits for it.
-fn answerer(reasoner: Backend) -> (mpsc::Sender<Question>, mpsc::Receiver<Reply>) {
-    let (ask, mut questions) = mpsc::channel::<Question>(1);
-    let (answer, replies) = mpsc::channel(1);
-    tokio::spawn(async move {
-        while let Some((number, request)) = questions.recv().await {
-            let result = reasoner.ask(*request).await;
-            if answer.send((number, result)).await.is_err() {
-                return;
-            }
-        }
-    });
-    (ask, replies)
-}
-
 /// Whether decisions depend on what the broker delivers.
 fn lives_on_mqtt(site: &Site) -> bool {
     site.clock == Clock::Frames || site.signals.iter().any(|s| s.required && s.source.is_by_broker())
 }
 
 /// Who runs what, for the first record.
-fn header(setup: &Setup, facts: &serde_json::Value, now: Timestamp) -> RunHeader {
+fn header(setup: &Setup, facts: &serde_json::Value, upgrades: Option<&Lineage>, now: Timestamp) -> RunHeader {
     let site_config = serde_json::to_value(&setup.site).unwrap_or(serde_json::Value::Null);
     RunHeader {
         run: format!("{}-{}", setup.site.name, now.as_microsecond()),
@@ -306,6 +309,7 @@ fn header(setup: &Setup, facts: &serde_json::Value, now: Timestamp) -> RunHeader
         schema_sha256: hex::sha256(setup.schema.to_string().as_bytes()),
         model: facts.clone(),
         sampler: reason::Sampler::of(&setup.site.model),
+        upgrades: upgrades.cloned().map(Box::new),
     }
 }
 

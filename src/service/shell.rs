@@ -3,6 +3,8 @@
 mod jobs;
 mod journal;
 mod reload;
+mod upgrade;
+mod view;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,18 +13,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jobs::Headrooms;
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{oneshot, watch};
 
+use super::engines::Engines;
 use super::memory::Watch;
 use super::socket::Call;
 use super::stats::Stats;
 use super::telemetry::Telemetry;
-use super::{Question, View, header, lives_on_mqtt, source_link};
+use super::{View, header, lives_on_mqtt, source_link};
 use crate::actuate::{Outcome, Writer};
 use crate::audit::{Archived, Kind, Store};
 use crate::clock::{self, Stopwatch};
 use crate::control::record::{Event, EventRecord};
-use crate::control::{Answer, Body, Controller, Effect, Input, Link, Setup};
+use crate::control::{Answer, Body, Controller, Effect, Input, Link, Setup, What};
 use crate::envelope::{Guard, SafeAction};
 use crate::frame::Assembler;
 use crate::ingest::modbus::{Bus, Poller};
@@ -30,6 +33,7 @@ use crate::ingest::mqtt::{MqttHandle, SourceEvent};
 use crate::memory::Reading;
 use crate::reason::{Completion, Failure};
 use crate::site::{Clock, Site};
+use crate::upgrade::Kept;
 
 /// Polls in a row that must fail before the plant counts as lost: one lost reply is not an outage.
 const FAILED_POLLS_TO_LOSE_PLANT: u32 = 2;
@@ -44,7 +48,10 @@ pub(super) struct Shell {
     poller: Option<Poller>,
     writer: Option<Writer>,
     mqtt: Option<MqttHandle>,
-    ask: mpsc::Sender<Question>,
+    engines: Engines,
+    /// What outlives a restart, and the controller's revision that it is of.
+    kept: Kept,
+    kept_revision: u64,
     memory: Option<Watch>,
     view: watch::Sender<View>,
     facts: serde_json::Value,
@@ -69,7 +76,8 @@ impl Shell {
         store: Store,
         bus: Option<Bus>,
         mqtt: Option<MqttHandle>,
-        ask: mpsc::Sender<Question>,
+        engines: Engines,
+        kept: Kept,
         memory: Option<Watch>,
         view: watch::Sender<View>,
         simulated: bool,
@@ -86,7 +94,9 @@ impl Shell {
             store,
             audit_lost: false,
             mqtt,
-            ask,
+            engines,
+            kept,
+            kept_revision: 0,
             memory,
             view,
             facts: serde_json::Value::Null,
@@ -113,24 +123,33 @@ impl Shell {
     }
 
     /// Writes the run header, and what an earlier run left open.
-    pub(super) async fn begin(&mut self, facts: &serde_json::Value) {
-        self.facts = facts.clone();
+    pub(super) async fn begin(&mut self, upgrade_void: Option<String>) {
+        self.facts = self.engines.facts();
         let orphans = self.store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>();
         self.new_run().await;
         if !orphans.is_empty() {
             self.step(self.control_time(), Input::Orphans(orphans)).await;
+        }
+        if let Some(why) = upgrade_void {
+            self.step(self.control_time(), Input::CandidateLost { why }).await;
         }
     }
 
     async fn new_run(&mut self) {
         let now = self.control_time();
         self.controller = Controller::new(self.setup.clone(), self.store.next_seq().unwrap_or(1));
-        let effects = self.controller.start(header(&self.setup, &self.facts, now));
+        let effects =
+            self.controller.start(header(&self.setup, &self.facts, self.kept.lineage.as_ref(), now));
         self.carry_out(now, effects, &mut VecDeque::new()).await;
         if let Some(standing) = self.memory.as_ref().and_then(Watch::standing) {
             let effects = self.controller.handle(now, Input::Memory(standing));
             self.carry_out(now, effects, &mut VecDeque::new()).await;
         }
+        if let Some(trial) = self.kept.trial.clone() {
+            let effects = self.controller.handle(now, Input::Resumed(Box::new(trial)));
+            self.carry_out(now, effects, &mut VecDeque::new()).await;
+        }
+        self.kept_revision = self.controller.upgrades_revision();
         self.commit();
     }
 
@@ -253,10 +272,16 @@ impl Shell {
     }
 
     pub(super) async fn on_reply(&mut self, ask: u64, result: Result<Completion, Failure>) {
+        if self.controller.candidate_ask() == Some(ask) {
+            self.step(self.control_time(), Input::Reply { ask, result }).await;
+            self.publish_view();
+            return;
+        }
         if let Some(telemetry) = &self.telemetry {
             telemetry.replied(result.as_ref().err().map(ToString::to_string));
         }
         self.step(self.control_time(), Input::Reply { ask, result }).await;
+        self.take_over_if_idle().await;
         self.end_of_turn().await;
     }
 
@@ -281,15 +306,23 @@ impl Shell {
     }
 
     pub(super) async fn on_call(&mut self, call: Call) {
-        self.step(self.control_time(), Input::Act(call.act)).await;
+        if matches!(call.act.what, What::ProposeUpgrade { .. }) {
+            self.examine(call);
+            return;
+        }
+        self.answer_to(Input::Act(call.act), call.answer).await;
+        self.publish_view();
+    }
+
+    async fn answer_to(&mut self, input: Input, waiting: oneshot::Sender<Answer>) {
+        self.step(self.control_time(), input).await;
         let answer = self.answer.take().unwrap_or(Answer {
             accepted: false,
             answer: "the audit log cannot be written: nothing is done that cannot be recorded".to_owned(),
         });
-        if call.answer.send(answer).is_err() {
+        if waiting.send(answer).is_err() {
             tracing::debug!("the operator did not wait for the answer");
         }
-        self.publish_view();
     }
 
     /// Feeds one input, carries out its effects, and feeds what those lead to.
@@ -308,7 +341,9 @@ impl Shell {
                 return;
             }
         }
-        self.commit();
+        if self.commit() {
+            self.follow_upgrades();
+        }
         self.telemetry.iter_mut().for_each(Telemetry::end_of_turn);
     }
 
@@ -318,10 +353,20 @@ impl Shell {
                 Effect::Record(body) => self.record(now, &body),
                 Effect::Ask { ask, request } => {
                     self.telemetry.iter_mut().for_each(Telemetry::asked);
-                    // Capacity one, one question at a time: full means the last answer is still awaited.
-                    if let Err(e) = self.ask.try_send((ask, request)) {
-                        let failure = Failure::NotRunning { why: e.to_string() };
-                        inputs.push_back(Input::Reply { ask, result: Err(failure) });
+                    if let Err(why) = self.engines.ask((ask, request)) {
+                        inputs.push_back(Input::Reply { ask, result: Err(Failure::NotRunning { why }) });
+                    }
+                }
+                Effect::AskCandidate { ask, request } => {
+                    if let Err(why) = self.engines.ask_candidate((ask, request)) {
+                        inputs.push_back(Input::Reply { ask, result: Err(Failure::NotRunning { why }) });
+                    }
+                }
+                Effect::Stage(staging) => {
+                    if self.engines.stage(&staging, &self.setup.site) {
+                        self.facts = self.engines.facts();
+                        let orders = self.engines.orders();
+                        self.memory.iter_mut().zip(orders).for_each(|(watch, orders)| watch.follow(orders));
                     }
                 }
                 Effect::Write { intent, action } => {
@@ -379,39 +424,6 @@ impl Shell {
         }
         // Lets the poll task of the broker's client run between two frames of a fast plant.
         tokio::task::yield_now().await;
-    }
-
-    fn publish_view(&self) {
-        self.view.send_replace(serde_json::json!({
-            "site": self.setup.site.name,
-            "simulated": self.simulated,
-            "time": self.control_time(),
-            "mode": self.controller.mode(),
-            "in_charge": self.controller.in_charge(),
-            "emergency": self.controller.in_emergency(),
-            "plant_link": self.plant_up,
-            "source_link": self.source_up,
-            "audit_ok": !self.audit_lost,
-            "memory_rung": self.controller.rung(),
-            "next_decision": self.controller.next_decision(),
-            "decide_every_s": self.controller.pace().decide.as_secs_f64(),
-            "sample_every_s": self.controller.pace().sample.as_secs_f64(),
-            "advice": self.controller.advice().map(|(decision, expires)| serde_json::json!({ "decision": decision, "expires": expires })),
-            "thinking": self.controller.is_thinking(),
-            "overrides": self.controller.overrides().map(|(setpoint, value, until)| {
-                serde_json::json!({ "setpoint": setpoint, "value": value, "until": until })
-            }).collect::<Vec<_>>(),
-            "directives": self.controller.directives().iter().map(|d| {
-                serde_json::json!({ "text": d.text, "who": d.who, "from": d.from, "until": d.until,
-                    "enforced": !d.limits.is_empty(), "meaning": d.meaning() })
-            }).collect::<Vec<_>>(),
-            "alarms": self.controller.alarms(),
-            "frame": self.controller.frame(),
-            "last_decision": self.last_decision,
-            "headroom": self.headroom.shown(),
-            "model": self.facts,
-            "stats": self.stats,
-        }));
     }
 
     /// Releases, records the end and closes everything. Bounded by the devices' and the broker's timeouts.

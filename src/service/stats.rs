@@ -20,6 +20,8 @@ pub struct Stats {
     pub checked: u64,
     pub verified: u64,
     pub emergencies: u64,
+    /// Decisions that a candidate for an upgrade made beside those.
+    pub candidates: u64,
 }
 
 impl Stats {
@@ -41,6 +43,7 @@ impl Stats {
                 self.writes += applied;
                 self.failed_writes += o.outcome.setpoints_tried().saturating_sub(applied);
             }
+            Body::Candidate(_) => self.candidates += 1,
             Body::Start(_) | Body::Operator(_) | Body::Event(_) | Body::Stop(_) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! The whole agent as its users run it, as a process of its own, between a real broker, a real Modbus
 //! server and a model server that says what a test wants it to say.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -29,30 +30,43 @@ pub(crate) enum Say {
     Nothing,
 }
 
-/// An OpenAI-compatible server with one fixed answer.
+/// What each model says, by its name; the rest says what "" does.
+type Script = Arc<Mutex<BTreeMap<String, Say>>>;
+
+/// An OpenAI-compatible server with one fixed answer for each model.
 pub(crate) struct ModelServer {
     pub(crate) url: String,
-    say: Arc<Mutex<Say>>,
+    script: Script,
 }
 
 impl ModelServer {
     pub(crate) async fn start(say: Say) -> Self {
-        let say = Arc::new(Mutex::new(say));
+        let script = Arc::new(Mutex::new(BTreeMap::from([(String::new(), say)])));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let router = axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(say.clone());
+        let router =
+            axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(script.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, say }
+        Self { url, script }
     }
 
     pub(crate) fn now_says(&self, say: Say) {
-        *self.say.lock().unwrap() = say;
+        self.model_says("", say);
+    }
+
+    pub(crate) fn model_says(&self, name: &str, say: Say) {
+        self.script.lock().unwrap().insert(name.to_owned(), say);
     }
 }
 
-async fn answer(State(say): State<Arc<Mutex<Say>>>) -> Result<axum::Json<Value>, axum::http::StatusCode> {
+async fn answer(
+    State(script): State<Script>,
+    axum::Json(asked): axum::Json<Value>,
+) -> Result<axum::Json<Value>, axum::http::StatusCode> {
     let say = {
-        let mut say = say.lock().unwrap();
+        let mut script = script.lock().unwrap();
+        let name = asked["model"].as_str().filter(|name| script.contains_key(*name)).unwrap_or_default();
+        let say = script.get_mut(name).unwrap();
         let now = say.clone();
         if let Say::First(_, then) = &now {
             *say = (**then).clone();
@@ -273,14 +287,21 @@ impl Rig {
 
     /// The process of the model, while there is one.
     pub(crate) fn reasoner(&self) -> Option<rustix::process::Pid> {
-        let agent = self.agent.as_ref()?.id()?;
-        let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
+        self.reasoners().first().copied()
+    }
+
+    /// All processes of models.
+    pub(crate) fn reasoners(&self) -> Vec<rustix::process::Pid> {
+        let Some(agent) = self.agent.as_ref().and_then(Child::id) else { return Vec::new() };
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{agent}/task")) else { return Vec::new() };
         let children = threads.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
-        children.collect::<String>().split_whitespace().find_map(|pid| {
+        let is_reasoner = |pid: &str| {
             let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-            let is_reasoner = line.split('\0').nth(1) == Some("reasoner");
-            is_reasoner.then(|| rustix::process::Pid::from_raw(pid.parse().ok()?)).flatten()
-        })
+            (line.split('\0').nth(1) == Some("reasoner")).then_some(())
+        };
+        let pids = children.collect::<String>();
+        let pids = pids.split_whitespace().filter(|pid| is_reasoner(pid).is_some());
+        pids.filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).collect()
     }
 
     /// What each register was written since the last call, in order. Every word that reached a setpoint or
@@ -359,7 +380,7 @@ impl Rig {
     /// What the agent's console answers.
     pub(crate) async fn http(&self, path: &str) -> String {
         let log = self.log();
-        let base = log.split("console on ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let base = log.rsplit("console on ").next().unwrap().split_whitespace().next().unwrap();
         let url = format!("{}{path}", base.trim_end_matches('/'));
         rustls::crypto::ring::default_provider().install_default().ok();
         reqwest::Client::builder()

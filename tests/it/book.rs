@@ -169,8 +169,14 @@ print(*sorted({line['kind'] for line in lines}))";
     let Some(mut rig) = crate::agent::Rig::start(test, |t| t).await else { return };
     rig.model.now_says(crate::agent::honest(7.5, "Raise"));
     rig.frames(8).await;
-    let act = ["operator", "--socket", "agent.sock", "--who", "ann", "--why", "a test", "mode", "shadow"];
-    let (code, said, why) = rig.cli(&act).await;
+    let by = ["--socket", "agent.sock", "--who", "ann", "--why", "a test"];
+    let act = |act: &[&'static str]| [act, &by].concat();
+    let (code, said, why) = rig.cli(&act(&["upgrade", "propose", "--model", "other"])).await;
+    assert_eq!(code, 0, "{said}{why}");
+    while rig.bodies("candidate").is_empty() {
+        rig.frames(1).await;
+    }
+    let (code, said, why) = rig.cli(&act(&["operator", "mode", "shadow"])).await;
     assert_eq!(code, 0, "{said}{why}");
     rig.frames(1).await;
     let lines: Vec<String> = rig.records().iter().map(|r| serde_json::to_string(r).unwrap() + "\n").collect();
@@ -185,7 +191,7 @@ print(*sorted({line['kind'] for line in lines}))";
         .unwrap();
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    assert_eq!(said.trim(), "decision event frame operator outcome start");
+    assert_eq!(said.trim(), "candidate decision event frame operator outcome start");
 }
 
 fn section(out: &mut String, name: &str, of: &Value, schema: &Value) {

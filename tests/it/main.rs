@@ -26,5 +26,6 @@ mod sites;
 mod sparkplug;
 mod steps;
 mod trace;
+mod upgrade;
 mod words;
 mod workload;

@@ -21,7 +21,7 @@ const CADENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What the shipped model was made from, with its first layer alone: talks nonsense, but loads and answers in a moment,
 /// through the same code.
-fn small_model(test: &str, folder: &Path) -> Option<PathBuf> {
+pub(crate) fn small_model(test: &str, folder: &Path) -> Option<PathBuf> {
     let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf");
     if !whole.exists() {
         skip(test, "needs a model file: run scripts/model");
@@ -68,7 +68,7 @@ fn small_model(test: &str, folder: &Path) -> Option<PathBuf> {
 
 /// The rig's site with a local model, whose replies are cut short, as it has nothing to say; `more` goes behind
 /// the model's own settings.
-fn local(site: &str, model: &Path, more: &str) -> String {
+pub(crate) fn local(site: &str, model: &Path, more: &str) -> String {
     let from = site.find("backend = ").unwrap();
     let to = site.find("[audit]").unwrap();
     let model = format!("path = \"{}\"\ndeadline = \"2s\"\nmax_tokens = 64\n{more}\n", model.display());
@@ -80,7 +80,7 @@ fn time(value: &Value) -> Timestamp {
 }
 
 /// No interval without its decision and, in charge, its heartbeat; no write that failed or has no record.
-async fn nothing_was_missed(rig: &mut Rig) {
+pub(crate) async fn nothing_was_missed(rig: &mut Rig) {
     let decisions: Vec<Timestamp> = rig
         .bodies("decision")
         .iter()

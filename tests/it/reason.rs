@@ -63,6 +63,7 @@ fn load(path: PathBuf) -> Load {
         sequences: 1,
         pace: Pace::Fast,
         kept: None,
+        background: false,
     }
 }
 

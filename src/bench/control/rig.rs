@@ -234,7 +234,8 @@ impl<'a> Rig<'a> {
                     Effect::Heartbeat { action } => {
                         wire::apply(&mut self.plant, &mut self.watch, &action, false);
                     }
-                    Effect::Answer(_) => {}
+                    // Nothing is upgraded in a bench.
+                    Effect::Answer(_) | Effect::AskCandidate { .. } | Effect::Stage(_) => {}
                 }
             }
         }

@@ -128,6 +128,7 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
         sequences: 1,
         pace: Pace::Fast,
         kept: None,
+        background: false,
     };
 
     eprintln!("{} decisions one at a time, every fourth also plainly", args.decisions);

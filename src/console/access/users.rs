@@ -45,6 +45,7 @@ impl Role {
     pub fn may(self, what: &What, start: Mode) -> Result<(), String> {
         let needed = match what {
             What::Mode { mode } if trust(*mode) > trust(start) => Self::Engineer,
+            What::ProposeUpgrade { .. } | What::AcceptUpgrade { .. } | What::RevertUpgrade => Self::Engineer,
             What::Mode { .. }
             | What::Approve { .. }
             | What::Reject { .. }
@@ -57,7 +58,8 @@ impl Role {
         if self >= needed {
             return Ok(());
         }
-        let why = if needed == Self::Engineer { " (more than the site file starts in)" } else { "" };
+        let more = needed == Self::Engineer && matches!(what, What::Mode { .. });
+        let why = if more { " (more than the site file starts in)" } else { "" };
         Err(format!("this takes the role {}{why}; you are {}", needed.as_str(), self.as_str()))
     }
 }

@@ -116,6 +116,7 @@ const ACTS = {
   mode: a => `changed the mode to ${a.mode}`, approve: a => ["approved decision ", link(a.decision)], reject: a => ["rejected decision ", link(a.decision)],
   override: a => `held ${words(a.setpoint)} at ${value(a.value, unitOf(a.setpoint))}${a.until ? ` until ${clock(a.until)}` : ""}`,
   clear_override: a => `gave ${words(a.setpoint)} back to the agent`, directive: a => `directed: “${a.text}”`,
+  propose_upgrade: a => `proposed an upgrade: ${[a.model, a.prompts].filter(Boolean).join(", ")}`, accept_upgrade: () => "accepted the candidate", revert_upgrade: () => "took an upgrade back",
   withdraw_directive: a => `withdrew directive ${a.number}`, acknowledge: a => `acknowledged alarm ${a.alarm}`,
 };
 
@@ -131,6 +132,7 @@ export function line(item) {
     operator: () => [h("div", { class: "line" }, when, h("strong", {}, item.who), h("span", {}, ACTS[item.act]?.(item) ?? words(item.act))),
       h("p", { class: item.accepted ? "muted" : "warn" }, `${item.accepted ? "" : "refused: "}${item.answer} — ${item.why || "no reason given"}`)],
     event: () => [h("div", { class: "line" }, when, h("strong", {}, words(item.event)), h("span", {}, item.detail))],
+    candidate: () => [h("div", { class: "line" }, when, h("strong", {}, "a candidate"), h("span", {}, "beside ", link(item.beside), " would have: ", item.verdict ? Object.entries(item.verdict.setpoints).map(([n, v]) => `${words(n)} ${value(v, unitOf(n))}`).join(", ") : REPLACED[item.replaced] ?? "nothing"))],
     start: () => [h("div", { class: "line" }, when, h("strong", {}, "run started"), h("span", { class: "muted" }, `${item.version}, prompt ${item.prompt_template}`))],
     stop: () => [h("div", { class: "line" }, when, h("strong", {}, "run ended"), h("span", {}, item.why))],
   }[item.kind] ?? (() => [h("div", { class: "line" }, when, item.kind)]);

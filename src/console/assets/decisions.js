@@ -5,7 +5,7 @@ import { chip, full, line, link } from "/assets/decision.js";
 import { api, onChange, store } from "/assets/store.js";
 import { stamp, short, words } from "/assets/text.js";
 
-const WHAT = { decision: "decisions", "decision,operator,event,start,stop": "everything", operator: "operators' acts", event: "events" };
+const WHAT = { decision: "decisions", "decision,operator,event,start,stop": "everything", operator: "operators' acts", event: "events", candidate: "candidates' decisions" };
 
 export function feed(place, query) {
   let items = [], next = null, error = "", loading = false, token = 0;

@@ -97,12 +97,13 @@ const RUNGS = {
 
 function machine() {
   const s = store.site, st = store.state, m = st.model ?? {}, stats = st.stats ?? {};
-  const llm = s.controller === "llm";
+  const llm = s.controller === "llm", prompt = st.prompt ?? s.prompt, trial = st.upgrade?.candidate;
   const facts = [
     ["Controller", llm ? `language model (${s.model.backend})` : s.controller],
     llm && ["Model", m.architecture ? `${m.architecture}, ${num(m.parameters / 1e6, 0)} M parameters, ${m.quantization}` : s.model.name ?? s.model.file ?? "–"],
     llm && m.sha256 && ["Model file", h("span", { class: "mono", title: m.sha256 }, `${s.model.file ?? ""} sha256 ${short(m.sha256)}`)],
-    llm && ["Prompt", h("span", { class: "mono", title: s.prompt.sha256 }, `${s.prompt.template} sha256 ${short(s.prompt.sha256)}`)],
+    llm && ["Prompt", h("span", { class: "mono", title: prompt.sha256 }, `${prompt.template} sha256 ${short(prompt.sha256)}`)],
+    trial && ["Candidate", `${trial.to.model.served?.name ?? `sha256 ${short(trial.to.model.file.sha256)}`}, ${trial.to.prompts.template}: ${trial.phase}, ${num(trial.tally.compared, 0)} decisions compared${trial.tally.agreement_pct === null ? "" : `, ${num(trial.tally.agreement_pct, 0)} % the same`}${trial.until ? `, until ${clock(trial.until)}` : ""}`],
     llm && ["Prompt size", `${s.model.history_tokens} tokens of history, context ${num(m.context ?? s.model.context, 0)} tokens`],
     llm && st.memory_rung && ["Memory", h("span", { class: st.memory_rung === "full" ? "" : "warn" }, RUNGS[st.memory_rung] ?? words(st.memory_rung))],
     llm && m.kv_bytes && ["Model memory", `${num(m.file_bytes / 1e6, 0)} MB weights, ${num(m.kv_bytes / 1e6, 1)} MB cache`],

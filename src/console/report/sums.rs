@@ -177,7 +177,7 @@ impl Sums {
                 }
             }
             Kind::Start => self.starts += 1,
-            Kind::Frame | Kind::Stop => {}
+            Kind::Frame | Kind::Candidate | Kind::Stop => {}
         }
     }
 

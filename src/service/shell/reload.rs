@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::Shell;
 use crate::control::Input;
 use crate::site::{self, Site};
+use crate::upgrade::{Kept, Origin};
 
 impl Shell {
     /// Takes over the limits of the site file as it is now: all of them or, if the file does not pass or
     /// changes anything else, none. Either way it is in the log.
     pub(in crate::service) async fn on_reload(&mut self, path: &Path) {
-        let (detail, site) = match read(path, &self.setup.site) {
+        let (detail, site) = match read(path, &self.setup.site, &self.kept) {
             Ok((detail, site)) => {
                 tracing::info!(%detail, "the site's limits change");
                 (detail, Some(Box::new(site)))
@@ -32,8 +33,12 @@ impl Shell {
 }
 
 /// What changes, and the site with it; or why nothing does.
-fn read(path: &Path, running: &Site) -> Result<(String, Site), String> {
-    let read = site::load(path).map_err(|e| e.to_string())?;
+fn read(path: &Path, running: &Site, kept: &Kept) -> Result<(String, Site), String> {
+    let mut read = site::load(path).map_err(|e| e.to_string())?;
+    // An accepted upgrade stands for what the file says of the model, for as long as it says the same.
+    if let Some(lineage) = kept.lineage.as_ref().filter(|_| Origin::of(&read) == kept.origin) {
+        read = lineage.in_force.applied_to(&read);
+    }
     let found = site::reload::difference(running, &read);
     if !found.others.is_empty() {
         return Err(format!("needs a restart: {}", found.others.join("; ")));

@@ -92,7 +92,7 @@ fn check_orphans(dir: &Path) {
                     assert!(open.remove(&seq.as_u64().unwrap()));
                 }
             }
-            Kind::Start | Kind::Frame | Kind::Operator | Kind::Stop => {}
+            Kind::Start | Kind::Frame | Kind::Candidate | Kind::Operator | Kind::Stop => {}
         }
     }
     let store = Store::open(&config(dir), at(0)).unwrap();

@@ -1,0 +1,41 @@
+//! What a console or an operator's query sees.
+
+use super::Shell;
+
+impl Shell {
+    pub(super) fn publish_view(&self) {
+        self.view.send_replace(serde_json::json!({
+            "site": self.setup.site.name,
+            "simulated": self.simulated,
+            "time": self.control_time(),
+            "mode": self.controller.mode(),
+            "in_charge": self.controller.in_charge(),
+            "emergency": self.controller.in_emergency(),
+            "plant_link": self.plant_up,
+            "source_link": self.source_up,
+            "audit_ok": !self.audit_lost,
+            "memory_rung": self.controller.rung(),
+            "next_decision": self.controller.next_decision(),
+            "decide_every_s": self.controller.pace().decide.as_secs_f64(),
+            "sample_every_s": self.controller.pace().sample.as_secs_f64(),
+            "advice": self.controller.advice().map(|(decision, expires)| serde_json::json!({ "decision": decision, "expires": expires })),
+            "thinking": self.controller.is_thinking(),
+            "overrides": self.controller.overrides().map(|(setpoint, value, until)| {
+                serde_json::json!({ "setpoint": setpoint, "value": value, "until": until })
+            }).collect::<Vec<_>>(),
+            "directives": self.controller.directives().iter().map(|d| {
+                serde_json::json!({ "text": d.text, "who": d.who, "from": d.from, "until": d.until,
+                    "enforced": !d.limits.is_empty(), "meaning": d.meaning() })
+            }).collect::<Vec<_>>(),
+            "alarms": self.controller.alarms(),
+            "frame": self.controller.frame(),
+            "last_decision": self.last_decision,
+            "headroom": self.headroom.shown(),
+            "model": self.facts,
+            "model_backend": self.setup.site.model.backend,
+            "prompt": { "template": self.controller.setup().prompts.template(), "sha256": self.controller.setup().prompts.sha256() },
+            "upgrade": self.controller.upgrade_shown(self.control_time()),
+            "stats": self.stats,
+        }));
+    }
+}
