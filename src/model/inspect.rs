@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::gguf::{Gguf, GgufError, Layout, Tensor, Value};
+use super::gguf::{Gguf, GgufError, Layout, Value};
 
 /// What a file says of itself that was compressed and not trained since.
 pub(crate) const NEEDS_TRAINING: &str = "isotherm.mla.needs_training";
@@ -52,9 +52,6 @@ pub struct Inspection {
     pub kv_bytes_per_token_mha: u64,
     /// Its attention was compressed and not trained since, so its text is not to be relied on.
     pub needs_training: bool,
-    /// The matrices per head that make keys and values of a latent are in a number format that llama.cpp packs for
-    /// a CPU's matrix unit (AMX), where it cannot use them.
-    pub packed_latent: bool,
 }
 
 /// How it remembers.
@@ -163,16 +160,9 @@ pub fn describe(gguf: &Gguf, file_bytes: u64, sha256: String) -> Result<Inspecti
         kv_bytes_per_token: cache_bytes(&kv_heads, cached),
         kv_bytes_per_token_gqa: cache_bytes(&grouped, head),
         kv_bytes_per_token_mha: cache_bytes(&heads, head),
-        packed_latent: gguf.tensors.iter().any(is_packed_latent),
         needs_training: gguf.metadata.get(NEEDS_TRAINING) == Some(&Value::Bool(true)),
         architecture,
     })
-}
-
-/// Types by their numbers in files: F16, Q4_0, Q4_1, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_XS.
-fn is_packed_latent(tensor: &Tensor) -> bool {
-    let per_head = [".attn_k_b.", ".attn_v_b."].iter().any(|name| tensor.name.contains(name));
-    per_head && matches!(tensor.kind, 1 | 2 | 3 | 8 | 12 | 13 | 14 | 23)
 }
 
 fn missing(key: &str, meaning: &'static str) -> GgufError {

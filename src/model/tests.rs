@@ -1,10 +1,9 @@
 use std::io::Cursor;
-use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::gguf::{Gguf, GgufError, Value};
-use super::inspect::{Attention, Inspection, describe, inspect};
+use super::inspect::{Attention, Inspection, describe};
 
 /// Writes GGUF headers, independently of the reader.
 #[derive(Default)]
@@ -119,15 +118,6 @@ fn a_latent_model_keeps_its_latent_and_its_rotary_key_alone() {
     assert_eq!(model.kv_bytes_per_token, 7_680);
     assert_eq!(model.kv_bytes_per_token_gqa, 23_040);
     assert_eq!(model.kv_bytes_per_token_mha, 69_120);
-}
-
-#[test]
-fn a_latent_that_amx_would_pack_is_seen() {
-    let packed = |name: &str| inspected(&latent().tensor(name, 4)).unwrap().packed_latent;
-    assert!(packed("blk.0.attn_k_b.weight") && packed("blk.7.attn_v_b.weight"));
-    assert!(!packed("blk.0.attn_q.weight"));
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/isotherm.gguf");
-    assert!(!inspect(&shipped).unwrap().packed_latent, "the model that ships runs on every CPU");
 }
 
 #[test]

@@ -7,6 +7,8 @@ pub mod openai;
 pub mod protocol;
 
 #[cfg(feature = "llama")]
+mod amx;
+#[cfg(feature = "llama")]
 mod constraint;
 #[cfg(feature = "llama")]
 mod lane;

@@ -15,6 +15,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::admission::{self, Need};
+use super::amx;
 use super::lane::{Guard, Lane};
 use super::local::{Engine, Setup};
 use super::probe;
@@ -46,6 +47,11 @@ pub fn run() -> Result<(), ProtocolError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)?;
     if let Err(error) = std::fs::write(protect::SCORE_FILE, protect::REASONER_SCORE.to_string()) {
         tracing::warn!("oom_score_adj stays as it is: {error}");
+    }
+    if let Err(error) = amx::refuse() {
+        tracing::warn!(
+            "a CPU with a matrix unit (AMX) may end this process, and the kernel cannot be asked to refuse it: {error}"
+        );
     }
     // A core dump would hold the model.
     limit(Resource::Core, 0)?;
@@ -153,14 +159,6 @@ fn questions(mut input: impl Read + Send + 'static) -> Receiver<Result<Command, 
 fn admit(load: &Load) -> Result<(Facts, Setup), String> {
     let model = inspect(&load.path).map_err(|e| e.to_string())?;
     check_hash(&load.path, &model, load.sha256.as_deref())?;
-    if model.packed_latent && crate::model::ffi::system_info().contains("AMX_INT8 = 1") {
-        return Err(format!(
-            "{}: attn_k_b and attn_v_b must be F32 on a CPU with AMX, where llama.cpp would end the process; write \
-             them so (llama-quantize --tensor-type attn_k_b=f32 --tensor-type attn_v_b=f32), or build isotherm with \
-             CFLAGS and CXXFLAGS -mno-amx-int8",
-            load.path.display()
-        ));
-    }
     let sequences = load.sequences.max(1);
     let mut need = Need::of(&model, load.context, load.cache);
     need.cache = need.cache.saturating_mul(u64::from(sequences));
