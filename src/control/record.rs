@@ -81,7 +81,7 @@ pub struct DecisionRecord {
     pub prompt: Option<PromptRecord>,
     pub sampler: Option<Sampler>,
     /// Replies before this one, in which a claim did not hold.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unverified: Vec<Completion>,
     /// The reply that counts.
     pub completion: Option<Completion>,
@@ -113,7 +113,7 @@ pub struct CandidateRecord {
     pub model: crate::upgrade::Model,
     pub prompt: PromptRecord,
     pub sampler: Sampler,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unverified: Vec<Completion>,
     pub completion: Option<Completion>,
     pub failure: Option<Failure>,
