@@ -40,7 +40,9 @@ async fn a_true_decision_is_written_and_read_back() {
     assert_eq!(chws[0]["read_back"], json!([75]));
     let peak = rig.peak_mb();
     println!("guard process: {peak} MB at most");
-    assert!(peak < 64, "the guard process is to stay small: {peak} MB");
+    // Without optimization the program alone is several times as large, and what of it is mapped counts.
+    let most = if cfg!(debug_assertions) { 96 } else { 64 };
+    assert!(peak < most, "the guard process is to stay small: {peak} MB");
     rig.stop().await;
     assert_eq!(rig.register(0).await, 0, "released on exit");
     assert_eq!(rig.events().last().unwrap(), "release");
