@@ -21,8 +21,8 @@ use crate::audit::AuditError;
 use crate::clock;
 use crate::envelope::{Consent, Guard};
 use crate::frame::Frame;
-use crate::hex;
 use crate::ingest::modbus::Bus;
+use crate::model;
 use crate::service;
 use crate::site::{Response, Site};
 
@@ -73,7 +73,7 @@ pub async fn steps(
     }
     test.feed.close().await;
     let Test { core, mut hand, frames, .. } = test;
-    let sha256 = hash(record).map_err(|source| StepsError::Lost { path: record.to_owned(), source });
+    let sha256 = model::sha256(record).map_err(|source| StepsError::Lost { path: record.to_owned(), source });
     went?;
     let sha256 = sha256?;
     hand.note(format_args!("step test recorded in {}, SHA-256 {sha256}", record.display()))?;
@@ -179,10 +179,6 @@ impl Test<'_> {
             self.hand.undo_unrecorded(&effect.action).await;
         }
     }
-}
-
-fn hash(path: &Path) -> std::io::Result<String> {
-    Ok(hex::sha256(&std::fs::read(path)?))
 }
 
 /// The site with what was clearly seen as its twin's start; what it had of other answers stays.

@@ -66,19 +66,6 @@ impl Shell {
 }
 
 fn candidate_of(act: &Act) -> Candidate {
-    match &act.what {
-        What::ProposeUpgrade { model, sha256, prompts, .. } => {
-            Candidate { model: model.clone(), sha256: sha256.clone(), prompts: prompts.clone() }
-        }
-        What::Mode { .. }
-        | What::Approve { .. }
-        | What::Reject { .. }
-        | What::Override { .. }
-        | What::ClearOverride { .. }
-        | What::Directive { .. }
-        | What::WithdrawDirective { .. }
-        | What::Acknowledge { .. }
-        | What::AcceptUpgrade { .. }
-        | What::RevertUpgrade => Candidate::default(),
-    }
+    let What::ProposeUpgrade { model, sha256, prompts, .. } = &act.what else { return Candidate::default() };
+    Candidate { model: model.clone(), sha256: sha256.clone(), prompts: prompts.clone() }
 }
