@@ -195,7 +195,13 @@ impl Reader<'_> {
             return Ok(true);
         }
         if let Some((phrase, bound)) = BOUNDS.iter().find(|(p, _)| self.phrase(&[p]).is_some()) {
-            self.bound = Some(*bound);
+            self.bound = Some(match self.bound {
+                // "at least at 80", "to at least 80": the word that says more counts.
+                Some(before) if *bound == Bound::Exact => before,
+                None | Some(Bound::Exact) => *bound,
+                Some(before) if before == *bound => before,
+                Some(_) => return Err(self.lost()),
+            });
             self.at += phrase.split(' ').count();
             return Ok(true);
         }

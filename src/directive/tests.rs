@@ -37,6 +37,8 @@ fn usual_phrasings() {
         "keep chilled water between 8 and 10, pump pressure at most 2 bar",
         "chws_sp 8 to 10; chw_dp_sp at most 200",
     );
+    check("leave CHWS at least at 9", "chws_sp at least 9");
+    check("set CHWS to at most 12", "chws_sp at most 12");
     check("chws_sp >= 9 because the chiller is being serviced", "chws_sp at least 9");
     check("CHWS setpoint not below 50 degF", "chws_sp at least 10");
     check("do not touch the supply air until 09:30", "crah_supply_sp held where it is for 1410 min");
@@ -52,6 +54,7 @@ fn what_is_not_a_bound_stays_text_and_says_why() {
     check("go easy on the chillers", "the word \"go\" has no meaning as a bound");
     check("chilled water above 120 kPa", "chws_sp is set in degC");
     check("chilled water above", "a bound without a value");
+    check("CHWS at least at most 9", "the word \"at\" has no meaning as a bound");
     check("CHWS until tomorrow", "the word \"until\" has no meaning as a bound");
     check("CHWS", "no value is given for chws_sp");
     check("keep chws_sp at 9 if the load rises", "the word \"if\" has no meaning as a bound");

@@ -32,13 +32,18 @@ use crate::site::{Backend, Name, Site};
 use crate::twin::Twin;
 use crate::units::Finite;
 use dice::Dice;
-use orders::{KINDS, Order};
+use orders::{KINDS, Kind, Order};
 use world::World;
 
 /// The twin learns for so long before there is a lesson.
 const LEARNS_S: i64 = 3000;
 /// Seconds between decisions.
 const CADENCE_S: i64 = 300;
+
+/// Directives that take more lessons to be understood, and the share of directives that are one of them anyhow.
+const HARDER: [Kind; 5] =
+    [Kind::HoldOne, Kind::Stability, Kind::ExtraMargin, Kind::Prepare, Kind::OneAtATime];
+const HARDER_SHARE: f64 = 0.35;
 
 /// A directive in force.
 #[derive(Debug)]
@@ -166,7 +171,8 @@ fn walk(walk: Walk, visit: &mut dyn FnMut(&Scene<'_>, &Sight, &mut Dice) -> Visi
 
 /// A directive by chance, for a while.
 fn give(site: &Site, frame: &Frame, now: Timestamp, held_out: bool, dice: &mut Dice) -> Option<Standing> {
-    let kind = *dice.pick(&KINDS)?;
+    let harder = !held_out && dice.often(HARDER_SHARE);
+    let kind = *if harder { dice.pick(&HARDER) } else { dice.pick(&KINDS) }?;
     let until = now + SignedDuration::from_mins(dice.between(15.0, 90.0) as i64);
     let clock = site.zone().to_datetime(until);
     let clock = format!("{:02}:{:02}", clock.hour(), clock.minute());

@@ -10,7 +10,7 @@ use super::phrasings::pool;
 use super::wording;
 
 /// What a directive asks for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Floor,
@@ -102,6 +102,32 @@ fn is_water(s: &Setpoint) -> bool {
 }
 
 impl Order {
+    /// What is asked, in the same few words however it was said. A reply begins with them: what is to be
+    /// done follows from what was understood, and an operator sees it.
+    pub(super) fn understood(&self) -> String {
+        let own = &self.setpoint;
+        match self.kind {
+            Kind::Floor => format!("floor for {own}"),
+            Kind::Ceiling => format!("ceiling for {own}"),
+            Kind::Exact => format!("value for {own}"),
+            Kind::Range => format!("range for {own}"),
+            Kind::HoldOne => format!("leave {own}"),
+            Kind::HoldAll => "leave all".to_owned(),
+            Kind::NoColder => "cap on cooling".to_owned(),
+            Kind::NoWarmer => "keep the cooling".to_owned(),
+            Kind::Quiet => "quiet pumps and fans".to_owned(),
+            Kind::Stability => "few moves".to_owned(),
+            Kind::Economy => "economy".to_owned(),
+            Kind::ExtraMargin => "more margin".to_owned(),
+            Kind::Prepare => "prepare for load".to_owned(),
+            Kind::Maintenance => "spare the water plant".to_owned(),
+            Kind::Test => "a test, leave all".to_owned(),
+            Kind::DesignValues => "safe values".to_owned(),
+            Kind::OneAtATime => "one move each time".to_owned(),
+            Kind::Noise => "nothing for the setpoints".to_owned(),
+        }
+    }
+
     /// What it allows the setpoints now. Words like "no colder" speak of what is in force, so that what is
     /// asked for can be seen in the prompt.
     pub(super) fn limits(&self, site: &Site, frame: &Frame) -> Vec<Limit> {
@@ -151,8 +177,13 @@ pub(super) fn give(
     held_out: bool,
     dice: &mut Dice,
 ) -> Option<Order> {
-    let phrasing = *dice.pick(pool(kind, held_out))?;
-    let text = if held_out { phrasing.to_owned() } else { wording::varied(phrasing, dice) };
+    let phrasing = dice.pick(pool(kind, held_out))?;
+    let text = if held_out {
+        phrasing.clone()
+    } else {
+        let said = wording::expanded(phrasing, dice);
+        wording::varied(&said, dice)
+    };
     let s = dice.pick(&site.setpoints)?;
     let present = frame.good(&s.name)?;
     let near = |dice: &mut Dice, low: f64, high: f64| {

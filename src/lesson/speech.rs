@@ -11,7 +11,7 @@ use crate::twin::Row;
 use crate::units::Finite;
 
 use super::dice::Dice;
-use super::orders::Kind;
+use super::orders::{Kind, Order};
 
 /// Ways of saying it that are tried before a plain one is taken.
 const TRIES: usize = 12;
@@ -21,10 +21,10 @@ const TRIES: usize = 12;
 pub(super) struct Choice<'a> {
     pub(super) facts: &'a Facts,
     pub(super) setpoints: &'a BTreeMap<Name, Finite>,
-    /// The directives in force.
-    pub(super) orders: &'a [Kind],
-    /// The setpoints that a directive kept from where the teacher would have gone.
-    pub(super) bound: &'a [Name],
+    /// The directive in force.
+    pub(super) order: Option<&'a Order>,
+    /// The directive says something of the setpoints themselves.
+    pub(super) bound: bool,
 }
 
 /// A decision whose every claim holds; `None` when none could be said.
@@ -107,26 +107,29 @@ impl Speaker<'_> {
         }
     }
 
-    /// What is seen.
+    /// What is asked, then what is seen.
     fn assessment(&self, dice: &mut Dice) -> Option<String> {
         let mut parts: Vec<String> = Vec::new();
         if let Some(s) = self.tight() {
             parts.push(self.state(s, dice)?);
         }
-        if let Some(load) = self.with_role(Role::ItLoad)
-            && (load.trend != Trend::Steady || dice.often(0.3))
-        {
+        // Short: every word is waited for.
+        if let Some(load) = self.with_role(Role::ItLoad).filter(|l| l.trend != Trend::Steady) {
             parts.push(self.change(load, dice)?);
-            if load.trend != Trend::Steady && dice.often(0.5) {
+            if dice.often(0.5) {
                 parts.reverse();
             }
         }
-        if parts.is_empty() || (parts.len() == 1 && !self.plain && dice.often(0.4)) {
+        if parts.is_empty() {
             let other = [Role::OutdoorWetBulb, Role::CoolingPower, Role::ChipTemp];
             parts
                 .extend(dice.pick(&other).and_then(|r| self.with_role(*r)).and_then(|s| self.state(s, dice)));
         }
-        (!parts.is_empty()).then(|| capital(&parts.join(", ")))
+        let seen = (!parts.is_empty()).then(|| parts.join(", "))?;
+        Some(match self.choice.order {
+            Some(order) => format!("Order: {}; {seen}", order.understood()),
+            None => capital(&seen),
+        })
     }
 
     /// "hall_a_inlet_max 22.0 and steady", with its margin now and then.
@@ -167,11 +170,11 @@ impl Speaker<'_> {
     fn evidence(&self, dice: &mut Dice) -> Vec<Evidence> {
         let mut list: Vec<&SignalFacts> = self.tight().into_iter().collect();
         let load = self.with_role(Role::ItLoad);
-        if let Some(load) = load.filter(|l| l.trend != Trend::Steady || dice.often(0.4)) {
+        if let Some(load) = load.filter(|l| l.trend != Trend::Steady || dice.often(0.2)) {
             list.push(load);
         }
         let more = [Role::CoolingPower, Role::ChipTemp, Role::OutdoorWetBulb, Role::ValvePosition];
-        if list.len() < 2 || dice.often(0.2) {
+        if list.len() < 2 && dice.often(0.5) {
             list.extend(dice.pick(&more).and_then(|r| self.with_role(*r)));
         }
         let mut seen = Vec::new();
@@ -250,7 +253,7 @@ impl Speaker<'_> {
             more.truncate(1);
         } else {
             dice.shuffle(&mut more);
-            more.truncate(if reasons.is_empty() { 2 } else { 1 });
+            more.truncate(if reasons.is_empty() && dice.often(0.3) { 2 } else { 1 });
         }
         reasons.extend(more.into_iter().flatten());
         reasons
@@ -268,8 +271,8 @@ impl Speaker<'_> {
     }
 
     fn order(&self, dice: &mut Dice) -> Option<String> {
-        let kind = self.choice.orders.iter().find(|k| **k != Kind::Noise)?;
-        let relevant = !self.choice.bound.is_empty() || dice.often(0.5);
+        let kind = self.choice.order?.kind;
+        let relevant = self.choice.bound || dice.often(0.5);
         let ways: &[&str] = match kind {
             Kind::Floor | Kind::Ceiling | Kind::Exact | Kind::Range => &[
                 "the operator's bound is kept",

@@ -57,6 +57,22 @@ const ENDS: [&str; 11] = [
     ", thank you",
 ];
 
+/// One of the ways that a pattern stands for: `[a|b|]` is one of these, or nothing.
+pub(super) fn expanded(pattern: &str, dice: &mut Dice) -> String {
+    let mut said = String::new();
+    let mut rest = pattern;
+    while let Some((before, choice, after)) =
+        rest.split_once('[').and_then(|(b, inside)| inside.split_once(']').map(|(c, a)| (b, c, a)))
+    {
+        let ways: Vec<&str> = choice.split('|').collect();
+        said.push_str(before);
+        said.push_str(dice.pick(&ways).copied().unwrap_or_default());
+        rest = after;
+    }
+    said.push_str(rest);
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The phrasing with some words exchanged, and perhaps a beginning and an end. Places such as `{sp}` stay.
 pub(super) fn varied(phrasing: &str, dice: &mut Dice) -> String {
     let words: Vec<String> = phrasing.split(' ').map(|word| exchanged(word, dice)).collect();
@@ -77,6 +93,17 @@ fn exchanged(word: &str, dice: &mut Dice) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_is_one_of_its_ways() {
+        let mut dice = Dice::new(3);
+        let said: std::collections::BTreeSet<String> =
+            (0..60).map(|_| expanded("[keep|leave|] {sp} as [it is|is]", &mut dice)).collect();
+        let all = ["keep {sp} as it is", "keep {sp} as is", "leave {sp} as it is", "leave {sp} as is"];
+        assert_eq!(said.len(), 6, "{said:?}");
+        assert!(all.iter().all(|way| said.contains(*way)), "{said:?}");
+        assert!(said.contains("{sp} as is"), "{said:?}");
+    }
 
     #[test]
     fn words_vary_and_places_stay() {

@@ -39,6 +39,9 @@ pub struct Args {
     of_each: usize,
 }
 
+/// So many of the moments in which a directive changes nothing are no lesson.
+const IDLE_LEFT_OUT: f64 = 0.6;
+
 /// A line of the training data.
 #[derive(Serialize)]
 struct Lesson {
@@ -96,10 +99,12 @@ fn of_world(walk: Walk, most: usize) -> Result<Vec<Lesson>> {
 
 fn lesson(scene: &Scene<'_>, sight: &Sight, dice: &mut Dice) -> Option<Lesson> {
     let order = scene.standing.map(|s| &s.order);
-    let kinds: Vec<_> = order.iter().map(|o| o.kind).collect();
-    let asked = order.map(|o| o.limits(scene.site, scene.frame)).unwrap_or_default();
-    let bound: Vec<Name> = asked.iter().map(|l| l.setpoint.clone()).collect();
-    let choice = Choice { facts: &sight.facts, setpoints: &sight.chosen, orders: &kinds, bound: &bound };
+    // A directive that changes nothing teaches little of what it means.
+    if order.is_some() && dice.often(IDLE_LEFT_OUT) && scene.look(scene.frame, None)?.chosen == sight.chosen {
+        return None;
+    }
+    let bound = order.is_some_and(|o| !o.limits(scene.site, scene.frame).is_empty());
+    let choice = Choice { facts: &sight.facts, setpoints: &sight.chosen, order, bound };
     let decision = speech::explain(choice, dice)?;
     let setpoints = scene.site.setpoints.iter();
     let present: BTreeMap<Name, Finite> =

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 END = "<|im_end|>"
-# Where an answer says what is done: of all its tokens those that no other wording could replace.
-CHOICE = re.compile(r'"setpoints":{[^}]*}')
+# Where an answer says what was asked and what is done: of all its tokens those that no other wording could replace.
+CHOICE = re.compile(r'"setpoints":{[^}]*}|"Order: [^;"]*;|\b([Rr]aise|[Ll]ower|[Hh]old)\b')
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Example:
     # Tokens of the prompt: what comes after is learned.
     prompt: int
     weight: float
-    # The tokens that set the setpoints, from and before.
-    choice: tuple[int, int] = (0, 0)
+    # Places of the tokens that say what is done.
+    choice: np.ndarray
 
 
 def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
@@ -44,13 +44,11 @@ def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
     return examples
 
 
-def chosen(answer: str, offsets: list[tuple[int, int]], shift: int) -> tuple[int, int]:
-    """The tokens of an answer's setpoints, `shift` tokens on; nothing where it has none."""
-    found = CHOICE.search(answer)
-    if not found:
-        return 0, 0
-    inside = [i for i, (start, end) in enumerate(offsets) if start < found.end() and end > found.start()]
-    return shift + inside[0], shift + inside[-1] + 1
+def chosen(answer: str, offsets: list[tuple[int, int]], shift: int) -> np.ndarray:
+    """Places of the tokens that say what is done, `shift` tokens on; none where nothing does."""
+    said = [found.span() for found in CHOICE.finditer(answer)]
+    inside = [i for i, (start, end) in enumerate(offsets) if any(start < b and end > a for a, b in said)]
+    return np.array(inside, dtype=np.int64) + shift
 
 
 def order(examples: list[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -75,5 +73,5 @@ def batch(
         tokens[row, : len(e.tokens)] = torch.from_numpy(e.tokens)
         weights[row, : e.prompt] = prompt_weight * e.weight
         weights[row, e.prompt : len(e.tokens)] = e.weight
-        weights[row, e.choice[0] : e.choice[1]] = choice_weight * e.weight
+        weights[row, torch.from_numpy(e.choice)] = choice_weight * e.weight
     return tokens, weights

@@ -81,23 +81,26 @@ class Files(unittest.TestCase):
         self.assertTrue((self.folder / "parts/loss.svg").exists())
 
 
+NONE = data.np.array([], dtype="int64")
+
+
 class Parts(unittest.TestCase):
     def test_padding_changes_nothing(self) -> None:
         loaded = small()
-        short = data.Example(data.np.array([1, 30, 77, 41], dtype="int32"), 2, 1.0)
-        long = data.Example(data.np.array([1, 9, 9, 9, 50, 60, 70, 80], dtype="int32"), 7, 1.0)
+        short = data.Example(data.np.array([1, 30, 77, 41], dtype="int32"), 2, 1.0, NONE)
+        long = data.Example(data.np.array([1, 9, 9, 9, 50, 60, 70, 80], dtype="int32"), 7, 1.0, NONE)
         alone = loaded.model.loss(*data.batch([short])).item()
         rest = loaded.model.loss(*data.batch([long])).item()
         both = loaded.model.loss(*data.batch([short, long])).item()
         self.assertAlmostEqual(both, (2 * alone + rest) / 3, places=5)
 
-    def test_the_setpoints_of_an_answer_are_found_among_its_tokens(self) -> None:
-        answer = '{"a":"b","setpoints":{"x":8.5},"c":"d"}'
+    def test_what_is_done_is_found_among_the_tokens_of_an_answer(self) -> None:
+        answer = '{"assessment":"Order: few moves; x 8","setpoints":{"x":8.5},"rationale":"Hold, holding."}'
         offsets = [(i, i + 1) for i in range(len(answer))]
-        first, last = data.chosen(answer, offsets, 10)
-        self.assertEqual(answer[first - 10 : last - 10], '"setpoints":{"x":8.5}')
-        self.assertEqual(data.chosen("no setpoints", offsets, 10), (0, 0))
-        example = data.Example(data.np.arange(6, dtype="int32"), 2, 1.0, (3, 5))
+        said = "".join(answer[i - 10] for i in data.chosen(answer, offsets, 10))
+        self.assertEqual(said, '"Order: few moves;"setpoints":{"x":8.5}Hold')
+        self.assertEqual(data.chosen("nothing", offsets, 10).tolist(), [])
+        example = data.Example(data.np.arange(6, dtype="int32"), 2, 1.0, data.np.array([3, 4]))
         self.assertEqual(data.batch([example], 0.0, 4.0)[1].tolist(), [[0.0, 0.0, 1.0, 4.0, 4.0, 1.0]])
 
     def test_the_future_is_not_seen(self) -> None:
@@ -108,7 +111,7 @@ class Parts(unittest.TestCase):
         self.assertTrue(torch.allclose(one, other, atol=1e-5))
 
     def test_every_example_comes_once_in_an_epoch_and_the_seed_decides_when(self) -> None:
-        examples = [data.Example(data.np.zeros(n % 7 + 2, dtype="int32"), 1, 1.0) for n in range(50)]
+        examples = [data.Example(data.np.zeros(n % 7 + 2, dtype="int32"), 1, 1.0, NONE) for n in range(50)]
         first = data.order(examples, 4, 1, 0)
         self.assertEqual(sorted(i for b in first for i in b), list(range(50)))
         self.assertEqual(first, data.order(examples, 4, 1, 0))
