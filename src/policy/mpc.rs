@@ -3,7 +3,7 @@
 //!
 //! The cost is in kilowatts: the predicted facility power (cooling power and what the IT draws more when it
 //! gets warmer; where facility power is not measured, cooling power alone), a share of the cooling power
-//! again, and penalties where a temperature, widened by one standard deviation, comes within a margin of its
+//! again, and penalties where a temperature, widened by half a standard deviation, comes within a margin of its
 //! limits. Moving costs a little, so that nothing chatters. The search moves one setpoint or two at a time,
 //! in strides that shrink to the register's step, along ways that the guard's own pace allows.
 //!
@@ -27,8 +27,10 @@ const ROWS: usize = 6;
 const STRIDES: [f64; 4] = [8.0, 4.0, 2.0, 1.0];
 /// Temperatures are kept this far inside their limits, K; what follows the load at once is kept further.
 const MARGIN_K: f64 = 0.8;
-const LIQUID_MARGIN_K: f64 = 1.5;
+const LIQUID_MARGIN_K: f64 = 2.0;
 const CHIP_MARGIN_K: f64 = 8.0;
+/// And of the standard deviation of what is foreseen, so much further.
+const UNSURE: f64 = 0.5;
 /// A kelvin beyond a margin, as a share of the IT power.
 const PER_K: f64 = 0.03;
 /// The cooling power counts again by this share: it is what the operator of the plant is measured by.
@@ -39,7 +41,7 @@ const SETTLED: f64 = 0.6;
 /// known.
 const CURIOSITY: f64 = 0.5;
 /// A step moved, as a share of the cooling power.
-const PER_STEP: f64 = 0.0004;
+const PER_STEP: f64 = 0.003;
 
 #[derive(Clone, Debug)]
 pub(super) struct Mpc;
@@ -84,7 +86,8 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(index: usize, s: &Setpoint, seen: &Seen<'_>) -> Option<Self> {
+    /// `warm`: the guard lets nothing run warmer now.
+    fn new(index: usize, s: &Setpoint, seen: &Seen<'_>, warm: bool) -> Option<Self> {
         let now = seen.frame.setpoints.get(&s.name).and_then(Sample::good)?;
         let ordered: Vec<_> = seen.limits.iter().filter(|l| l.setpoint == s.name).collect();
         if ordered.iter().any(|l| l.hold) {
@@ -92,6 +95,11 @@ impl Axis {
         }
         let floor = ordered.iter().filter_map(|l| l.floor).fold(s.min, Finite::max);
         let ceiling = ordered.iter().filter_map(|l| l.ceiling).fold(s.max, Finite::min).max(floor);
+        let (floor, ceiling) = match s.cools {
+            Cools::Down if warm => (floor.min(now), ceiling.min(now)),
+            Cools::Up if warm => (floor.max(now), ceiling.max(now)),
+            Cools::Down | Cools::Up => (floor, ceiling),
+        };
         let span = s.max.get() - s.min.get();
         let e = &seen.site.envelope;
         let pace = |pct: Finite| (span * pct.get() / 100.0).min(s.rate_per_min.get() * ROW_MIN);
@@ -162,7 +170,10 @@ impl<'a> Search<'a> {
         let total = |role| {
             site.with_role(role).filter_map(|s| seen.frame.good(&s.name)).map(Finite::get).sum::<f64>()
         };
-        let axes = site.setpoints.iter().enumerate().filter_map(|(i, s)| Axis::new(i, s, seen)).collect();
+        let inlets = site.with_role(Role::ItInlet).filter_map(|s| seen.frame.good(&s.name));
+        let warm = inlets.reduce(Finite::max).is_some_and(|t| t >= site.envelope.no_warming_at);
+        let setpoints = site.setpoints.iter().enumerate();
+        let axes = setpoints.filter_map(|(i, s)| Axis::new(i, s, seen, warm)).collect();
         let (it_kw, cooling_kw) = (total(Role::ItLoad).max(1.0), total(Role::CoolingPower).max(1.0));
         Some(Self { ahead, axes, terms, hold, it_kw, cooling_kw })
     }
@@ -240,7 +251,7 @@ impl<'a> Search<'a> {
 
 /// How far outside, K: the worst of the way, and the rest, a little more than proportional.
 fn beyond(path: &Path, low: f64, high: f64) -> f64 {
-    let out = |value: f64, sigma: f64| (value + sigma - high).max(low - value + sigma).max(0.0);
+    let out = |value: f64, sigma: f64| (value - high).max(low - value).max(-UNSURE * sigma) + UNSURE * sigma;
     let way = path.values.iter().enumerate().map(|(k, v)| out(*v, path.sigma(k))).fold(0.0, f64::max);
     let worst = way.max(out(path.rest, path.sigma(ROWS - 1)));
     worst + worst * worst

@@ -6,7 +6,7 @@ use super::protocol::CacheType;
 
 /// Most prompt tokens computed at once. Smaller batches find more of the cache reusable and need smaller
 /// buffers; larger ones are faster when the cache is cold.
-pub const BATCH: u32 = 256;
+pub const BATCH: u32 = 64;
 
 /// What loading would take, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -45,10 +45,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What the process inherits; the guard's secrets stay behind.
 const INHERITED: [&str; 6] =
     ["PATH", "LD_LIBRARY_PATH", "RUST_LOG", "RUST_BACKTRACE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
-/// How long a thread of the process spins for the others before it sleeps, where the operator has not set
-/// it. Next to other work, OpenMP's default spends the machine on spinning: on two busy cores an answer took
-/// ten times as long and more. This costs an idle machine about a twentieth.
-const WAITING: (&str, &str) = ("GOMP_SPINCOUNT", "200");
+/// How often a thread of the process looks for the others before it sleeps, where the operator has not set it:
+/// for a fraction of a millisecond, longer than others take for their share of a product of matrices. Sleeping
+/// at once takes more than twice as long on a machine that is otherwise idle. Next to other work on every core
+/// spinning is the slower by far; there the measurement at start finds one thread best, which waits for nobody.
+const WAITING: (&str, &str) = ("GOMP_SPINCOUNT", "20000");
 /// llama.cpp that gives up has a debugger write where, for seconds and pages; the restart should not wait for that.
 const NO_DEBUGGER: (&str, &str) = ("GGML_NO_BACKTRACE", "1");
 

@@ -14,7 +14,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::admission::{self, Need};
+use super::admission::{self, BATCH, Need};
 use super::amx;
 use super::lane::{Guard, Lane};
 use super::local::{Engine, Setup};
@@ -213,7 +213,7 @@ fn count_threads(
 
 /// What computed keys and values depend on beside their tokens.
 fn made_with(facts: &Facts, setup: Setup) -> String {
-    format!("{} {} {setup:?} {} threads", facts.sha256, facts.build, facts.threads)
+    format!("{} {} {setup:?} {BATCH} at once {} threads", facts.sha256, facts.build, facts.threads)
 }
 
 fn check_hash(path: &Path, model: &Inspection, expected: Option<&str>) -> Result<(), String> {
