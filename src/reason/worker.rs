@@ -207,7 +207,12 @@ fn count_threads(
     if cores == 1 || facts.sequences > 1 {
         return Ok(Facts { threads: cores, ..facts });
     }
-    let probed = probe::measure(backend, model, cores).map_err(|e| e.to_string())?;
+    // In a thread that ends: OpenMP keeps the helpers of each thread that ever asked for some, and once there are more
+    // of them than cores none of them spins any more.
+    let probed = std::thread::scope(|scope| {
+        let measured = scope.spawn(|| probe::measure(backend, model, cores)).join();
+        measured.map_err(|_| "the measurement of threads broke".to_owned())?.map_err(|e| e.to_string())
+    })?;
     Ok(Facts { threads: probe::best(&probed).unwrap_or(cores), probed, ..facts })
 }
 
