@@ -45,6 +45,9 @@ pub(super) struct Setup {
     pub(super) pace: Pace,
 }
 
+/// Batches in a piece of a prompt's beginning.
+const PREFIX_PIECE: usize = 4;
+
 /// A question's number and what became of it.
 pub(super) type Answer = (u64, Result<Completion, Failure>);
 
@@ -240,7 +243,8 @@ impl<'m> Engine<'m> {
         prefix.extend(vocab.tokenize(request.prefix.as_bytes(), false, true));
         let body = vocab.tokenize(request.body.as_bytes(), false, true);
         let size = BATCH as usize;
-        let (prefix, body) = (prefix.chunks(size), body.chunks(size));
+        // The beginning is the same for all: in few pieces, so that a question that comes beside another finds it whole.
+        let (prefix, body) = (prefix.chunks(PREFIX_PIECE * size), body.chunks(size));
         let count = prefix.len();
         (prefix.chain(body).map(<[_]>::to_vec).collect(), count)
     }

@@ -316,7 +316,7 @@ async fn several_questions_at_once_get_each_its_own_answer() {
     assert!(matches!(answers[4], Err(Failure::Unfinished { .. })), "{:?}", answers[4]);
     assert!(matches!(answers[5], Err(Failure::Schema { .. })), "{:?}", answers[5]);
     let reused = answers[1].as_ref().unwrap().reused_tokens;
-    assert!(reused >= 64, "what is computed of the prefix is copied: {reused}");
+    assert!(reused > 100, "the prefix is computed once and copied: {reused}");
     assert_eq!(reasoner.facts().unwrap().pid, facts.pid);
 }
 

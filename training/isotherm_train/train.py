@@ -185,7 +185,8 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=50, help="steps")
     parser.add_argument("--decay", type=float, default=0.01)
     parser.add_argument("--prompt-weight", type=float, default=0.0, help="what a token of the prompt counts")
-    parser.add_argument("--choice-weight", type=float, default=1.0, help="what a token of the order, the setpoints or a move counts")
+    choices = "what a token of the order, the setpoints or a move counts"
+    parser.add_argument("--choice-weight", type=float, default=1.0, help=choices)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--log-every", type=int, default=10)
