@@ -104,7 +104,7 @@ fn is_water(s: &Setpoint) -> bool {
 impl Order {
     /// What is asked, in the same few words however it was said. A reply begins with them: what is to be
     /// done follows from what was understood, and an operator sees it.
-    pub(super) fn understood(&self) -> String {
+    fn understood(&self) -> String {
         let own = &self.setpoint;
         match self.kind {
             Kind::Floor => format!("floor for {own}"),
@@ -126,6 +126,11 @@ impl Order {
             Kind::OneAtATime => "one move each time".to_owned(),
             Kind::Noise => "nothing for the setpoints".to_owned(),
         }
+    }
+
+    /// How a reply to it begins.
+    pub(super) fn heading(&self) -> String {
+        format!("Order: {}", self.understood())
     }
 
     /// What it allows the setpoints now. Words like "no colder" speak of what is in force, so that what is

@@ -20,7 +20,7 @@ use crate::units::Finite;
 /// Writes examples for training.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// JSON lines of {"prompt", "answer", …}.
+    /// JSON lines of {"prompt", "answer", …} and, for what orders mean, {"turns": [[prompt, answer], …]}.
     out: PathBuf,
     /// Lessons to write.
     #[arg(long, default_value_t = 1000)]
@@ -42,7 +42,28 @@ pub struct Args {
 /// So many of the moments in which a directive changes nothing are no lesson.
 const IDLE_LEFT_OUT: f64 = 0.6;
 
+/// So many of the moments teach what orders mean instead, so many orders each.
+const DRILLS: f64 = 0.1;
+const OF_EACH_DRILL: usize = 10;
+/// Where a prompt's lines of orders begin.
+const ORDER: &str = "\norder: ";
+
 /// A line of the training data.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line {
+    Lesson(Lesson),
+    Drill(Drill),
+}
+
+/// Orders one after the other, each as a prompt ends with it, and how an answer begins: many ways to say the
+/// same take no more tokens than one whole lesson.
+#[derive(Serialize)]
+struct Drill {
+    turns: Vec<[String; 2]>,
+    plant: &'static str,
+}
+
 #[derive(Serialize)]
 struct Lesson {
     prompt: String,
@@ -71,8 +92,13 @@ pub fn run(args: &Args) -> Result<BTreeMap<String, u64>> {
                 serde_json::to_writer(&mut out.0, &lesson)?;
                 out.0.write_all(b"\n")?;
                 out.1 += 1;
-                *out.2.entry(lesson.order.clone()).or_default() += 1;
-                *out.2.entry(lesson.what.to_owned()).or_default() += 1;
+                let kinds = match &lesson {
+                    Line::Lesson(l) => vec![l.order.clone(), l.what.to_owned()],
+                    Line::Drill(_) => vec!["drill".to_owned()],
+                };
+                for kind in kinds {
+                    *out.2.entry(kind).or_default() += 1;
+                }
             }
         }
     };
@@ -86,15 +112,36 @@ pub fn run(args: &Args) -> Result<BTreeMap<String, u64>> {
     Ok(kinds)
 }
 
-fn of_world(walk: Walk, most: usize) -> Result<Vec<Lesson>> {
+fn of_world(walk: Walk, most: usize) -> Result<Vec<Line>> {
     let mut lessons = Vec::new();
     super::walk(walk, &mut |scene, sight, dice| {
         if lessons.len() < most {
-            lessons.extend(lesson(scene, sight, dice));
+            let drills = !walk.held_out && dice.often(DRILLS);
+            lessons.extend(if drills {
+                drill(scene, dice).map(Line::Drill)
+            } else {
+                lesson(scene, sight, dice).map(Line::Lesson)
+            });
         }
         Ok(None)
     })?;
     Ok(lessons)
+}
+
+fn drill(scene: &Scene<'_>, dice: &mut Dice) -> Option<Drill> {
+    let mut turns = Vec::new();
+    for _ in 0..OF_EACH_DRILL {
+        let standing = super::give(scene.site, scene.frame, scene.frame.time, false, dice);
+        let Some(standing) = standing else { continue };
+        let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
+        let Some((_, shown)) = sight.prompt.body.rsplit_once(ORDER) else { continue };
+        let turn = if turns.is_empty() { "" } else { "<|im_end|>\n" };
+        turns.push([
+            format!("{turn}<|im_start|>user{ORDER}{shown}"),
+            format!(r#"{{"assessment":"{};"#, standing.order.heading()),
+        ]);
+    }
+    (!turns.is_empty()).then(|| Drill { turns, plant: scene.site.plant.as_str() })
 }
 
 fn lesson(scene: &Scene<'_>, sight: &Sight, dice: &mut Dice) -> Option<Lesson> {

@@ -277,12 +277,19 @@ impl Rig {
 
     /// Waits until the log has what is looked for.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        soon(what, async {
-            while !holds(self) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await;
+        soon(what, self.holding(holds)).await;
+    }
+
+    /// What a model of the lowest priority does: it gets only what other tests leave of the machine.
+    pub(crate) async fn until_at_last(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let held = tokio::time::timeout(Duration::from_mins(4), self.holding(holds)).await;
+        assert!(held.is_ok(), "timed out: {what}: {}", self.log());
+    }
+
+    async fn holding(&self, holds: impl Fn(&Self) -> bool) {
+        while !holds(self) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The process of the model, while there is one.

@@ -45,7 +45,7 @@ fn event(rig: &Rig, event: &str) -> Value {
 
 /// Frames until so many decisions of the candidate are recorded; slowly, since nobody waits for it.
 async fn until_compared(rig: &mut Rig, count: usize) {
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if rig.bodies("candidate").len() >= count {
             return;
         }
@@ -262,7 +262,7 @@ async fn a_candidate_has_a_process_of_its_own() {
     refused(&rig, &["propose", "--model", path, "--sha256", "00"], "expected SHA-256 00, found").await;
 
     accepted(&rig, &["propose", "--model", path]).await;
-    until_event(&rig, "upgrade_shadow").await;
+    rig.until_at_last("it is tried", |r| r.events().iter().any(|e| e == "upgrade_shadow")).await;
     let beside = |rig: &Rig| rig.reasoners().into_iter().find(|pid| *pid != deciding);
     for _ in 0..400 {
         if rig.events().iter().any(|e| e == "upgrade_abandoned") {
@@ -278,13 +278,14 @@ async fn a_candidate_has_a_process_of_its_own() {
     rig.until("its process is gone", |r| r.reasoners() == [deciding]).await;
 
     accepted(&rig, &["propose", "--model", path]).await;
-    rig.until("it is loaded", |r| r.events().iter().filter(|e| *e == "upgrade_shadow").count() == 2).await;
+    let twice = |r: &Rig| r.events().iter().filter(|e| *e == "upgrade_shadow").count() == 2;
+    rig.until_at_last("it is loaded", twice).await;
     let candidate = beside(&rig).unwrap();
     assert_eq!((nice(deciding), nice(candidate)), (0, 19));
     let compared = rig.bodies("candidate").len();
     until_compared(&mut rig, compared + 2).await;
     accepted(&rig, &["accept", "--early"]).await;
-    for _ in 0..600 {
+    for _ in 0..2000 {
         // Decisions go on while it is loaded.
         rig.frames(1).await;
         if rig.events().iter().any(|e| e == "upgrade_accepted") {

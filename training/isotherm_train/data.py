@@ -18,8 +18,8 @@ CHOICE = re.compile(r'"setpoints":{[^}]*}|"Order: [^;"]*;|\b([Rr]aise|[Ll]ower|[
 @dataclass(frozen=True)
 class Example:
     tokens: np.ndarray
-    # Tokens of the prompt: what comes after is learned.
-    prompt: int
+    # Which tokens are of an answer, and learned.
+    learned: np.ndarray
     weight: float
     # Places of the tokens that say what is done.
     choice: np.ndarray
@@ -27,21 +27,37 @@ class Example:
 
 def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
     """Reads lines of {"prompt", "answer", "weight"?}. Prompt and answer become tokens apart, as they do when
-    the model is asked; the answer ends with the end of its turn. Lines of {"text", "weight"?} are learned
-    from beginning to end."""
+    the model is asked; the answer ends with the end of its turn. Lines of {"turns": [[prompt, answer], ...]} are
+    several in a row, with all markup in their prompts. Lines of {"text"} are learned from beginning to end."""
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    prompts = tokenizer.encode_batch([line.get("prompt", "") for line in lines])
-    answers = tokenizer.encode_batch([line["text"] if "text" in line else line["answer"] + END for line in lines])
-    examples = []
-    for number, (line, prompt, answer) in enumerate(zip(lines, prompts, answers), 1):
-        tokens = np.array(prompt.ids + answer.ids, dtype=np.int32)
-        if len(tokens) > longest:
-            raise ValueError(f"{path}:{number}: {len(tokens)} tokens, and the limit is {longest}")
-        choice = chosen(line.get("answer", ""), answer.offsets, len(prompt.ids))
-        examples.append(Example(tokens, len(prompt.ids), float(line.get("weight", 1.0)), choice))
+    examples = [example(line, tokenizer) for line in lines]
+    for number, found in enumerate(examples, 1):
+        if len(found.tokens) > longest:
+            raise ValueError(f"{path}:{number}: {len(found.tokens)} tokens, and the limit is {longest}")
     if not examples:
         raise ValueError(f"{path}: no examples")
     return examples
+
+
+def example(line: dict, tokenizer: Tokenizer) -> Example:
+    if "text" in line:
+        turns = [["", line["text"]]]
+    elif "turns" in line:
+        turns = line["turns"]
+    else:
+        turns = [[line["prompt"], line["answer"] + END]]
+    tokens: list[int] = []
+    learned: list[bool] = []
+    choice: list[np.ndarray] = []
+    for prompt, answer in turns:
+        before, after = tokenizer.encode(prompt), tokenizer.encode(answer)
+        tokens += before.ids
+        if "text" not in line:
+            choice.append(chosen(answer, after.offsets, len(tokens)))
+        tokens += after.ids
+        learned += [False] * len(before.ids) + [True] * len(after.ids)
+    places = np.concatenate([np.zeros(0, dtype=np.int64), *choice])
+    return Example(np.array(tokens, dtype=np.int32), np.array(learned), float(line.get("weight", 1.0)), places)
 
 
 def chosen(answer: str, offsets: list[tuple[int, int]], shift: int) -> np.ndarray:
@@ -71,7 +87,7 @@ def batch(
     weights = torch.zeros(len(examples), longest)
     for row, e in enumerate(examples):
         tokens[row, : len(e.tokens)] = torch.from_numpy(e.tokens)
-        weights[row, : e.prompt] = prompt_weight * e.weight
-        weights[row, e.prompt : len(e.tokens)] = e.weight
+        learned = torch.from_numpy(e.learned)
+        weights[row, : len(e.tokens)] = e.weight * torch.where(learned, 1.0, prompt_weight)
         weights[row, torch.from_numpy(e.choice)] = choice_weight * e.weight
     return tokens, weights

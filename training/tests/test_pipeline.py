@@ -84,11 +84,16 @@ class Files(unittest.TestCase):
 NONE = data.np.array([], dtype="int64")
 
 
+def learned(prompt: int, tokens: int):
+    """All but the prompt."""
+    return data.np.arange(tokens) >= prompt
+
+
 class Parts(unittest.TestCase):
     def test_padding_changes_nothing(self) -> None:
         loaded = small()
-        short = data.Example(data.np.array([1, 30, 77, 41], dtype="int32"), 2, 1.0, NONE)
-        long = data.Example(data.np.array([1, 9, 9, 9, 50, 60, 70, 80], dtype="int32"), 7, 1.0, NONE)
+        short = data.Example(data.np.array([1, 30, 77, 41], dtype="int32"), learned(2, 4), 1.0, NONE)
+        long = data.Example(data.np.array([1, 9, 9, 9, 50, 60, 70, 80], dtype="int32"), learned(7, 8), 1.0, NONE)
         alone = loaded.model.loss(*data.batch([short])).item()
         rest = loaded.model.loss(*data.batch([long])).item()
         both = loaded.model.loss(*data.batch([short, long])).item()
@@ -100,8 +105,17 @@ class Parts(unittest.TestCase):
         said = "".join(answer[i - 10] for i in data.chosen(answer, offsets, 10))
         self.assertEqual(said, '"Order: few moves;"setpoints":{"x":8.5}Hold')
         self.assertEqual(data.chosen("nothing", offsets, 10).tolist(), [])
-        example = data.Example(data.np.arange(6, dtype="int32"), 2, 1.0, data.np.array([3, 4]))
+        example = data.Example(data.np.arange(6, dtype="int32"), learned(2, 6), 1.0, data.np.array([3, 4]))
         self.assertEqual(data.batch([example], 0.0, 4.0)[1].tolist(), [[0.0, 0.0, 1.0, 4.0, 4.0, 1.0]])
+
+    def test_every_turn_has_a_prompt_that_is_not_learned(self) -> None:
+        tokenizer = small().vocabulary.tokenizer()
+        line = {"turns": [["12", '{"assessment":"Order: hello;'], ["12", "1"]]}
+        found = data.example(line, tokenizer)
+        parts = [(len(tokenizer.encode(p).ids), len(tokenizer.encode(a).ids)) for p, a in line["turns"]]
+        wanted = [is_answer for p, a in parts for is_answer in [False] * p + [True] * a]
+        self.assertEqual(found.learned.tolist(), wanted)
+        self.assertTrue(len(found.choice) and found.learned[found.choice].all())
 
     def test_the_future_is_not_seen(self) -> None:
         loaded = small()
@@ -111,7 +125,7 @@ class Parts(unittest.TestCase):
         self.assertTrue(torch.allclose(one, other, atol=1e-5))
 
     def test_every_example_comes_once_in_an_epoch_and_the_seed_decides_when(self) -> None:
-        examples = [data.Example(data.np.zeros(n % 7 + 2, dtype="int32"), 1, 1.0, NONE) for n in range(50)]
+        examples = [data.Example(data.np.zeros(n % 7 + 2, dtype="int32"), learned(1, n % 7 + 2), 1.0, NONE) for n in range(50)]
         first = data.order(examples, 4, 1, 0)
         self.assertEqual(sorted(i for b in first for i in b), list(range(50)))
         self.assertEqual(first, data.order(examples, 4, 1, 0))
