@@ -197,8 +197,9 @@ impl Rig {
     pub(crate) async fn until_reasoner_is_ready(&self) -> rustix::process::Pid {
         let loading = async {
             loop {
-                let alive = |pid: &rustix::process::Pid| rustix::process::test_kill_process(*pid).is_ok();
-                if let Some(pid) = self.last_ready().filter(alive) {
+                // The log is older than the agent: one that an earlier one had may not be collected yet.
+                let own = |pid: &rustix::process::Pid| self.reasoners().contains(pid);
+                if let Some(pid) = self.last_ready().filter(own) {
                     return pid;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;

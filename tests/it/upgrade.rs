@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::agent::{Rig, Say, honest};
 use crate::memory::{local, nothing_was_missed, small_model};
 use crate::outages::{DECISION, HEARTBEAT, verifies_by_replay};
+use crate::peers::soon;
 
 async fn upgrade(rig: &Rig, args: &[&str]) -> (i32, String) {
     let all =
@@ -313,7 +314,16 @@ async fn a_candidate_has_a_process_of_its_own() {
     rig.frames(2 * DECISION).await;
     accepted(&rig, &["revert"]).await;
     let back = rig.until_reasoner_is_ready().await;
-    let state: Value = serde_json::from_str(&rig.http("/api/state").await).unwrap();
+    let told = async {
+        loop {
+            let state: Value = serde_json::from_str(&rig.http("/api/state").await).unwrap();
+            if !state["model"].is_null() {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let state = soon("the view follows the process", told).await;
     assert_eq!(state["model"]["pid"], back.as_raw_nonzero().get());
     assert_eq!(state["model"]["sha256"], sha256("from"));
     rig.stop().await;
