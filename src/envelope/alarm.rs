@@ -76,6 +76,15 @@ pub(super) fn worst(site: &Site, frame: &Frame, role: Role) -> Option<Finite> {
     site.with_role(role).filter_map(|s| frame.signals.get(&s.name).and_then(worst_high)).max()
 }
 
+/// Whether nothing may run warmer now: the worst valid inlet is at or above `no_warming_at`, or nothing says how
+/// warm the air or the liquid is that the equipment takes in.
+#[must_use]
+pub fn no_warming(site: &Site, frame: &Frame) -> bool {
+    let unseen = |role| site.with_role(role).next().is_some() && worst(site, frame, role).is_none();
+    let blind = [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen);
+    blind || worst(site, frame, Role::ItInlet).is_some_and(|t| t >= site.envelope.no_warming_at)
+}
+
 /// The highest a sample may be; `None` when it is not believed at all. A sensor that is not believed is no
 /// emergency while a fellow of its role is; when none is left for a while, being blind is.
 pub(super) fn worst_high(sample: &Sample) -> Option<Finite> {

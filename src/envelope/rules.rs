@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::alarm::worst;
+use super::alarm::{no_warming, worst};
 use super::guard::{Case, Predicted};
 use super::memory::Slot;
 use super::seen::{dew_floor, flow_low, freeze, short_cycle};
@@ -42,7 +42,6 @@ pub(super) struct Facts<'a> {
     emergency: bool,
     /// Nothing may move, and why.
     freeze: Option<(Rule, String)>,
-    /// The worst valid inlet is at or above `no_warming_at`, or nothing says how warm it is.
     no_warming: bool,
     /// Liquid may not be colder than this; `None`: the dew point is not known.
     dew_floor: Option<Finite>,
@@ -66,16 +65,12 @@ impl<'a> Facts<'a> {
             touched.push(note(Rule::Emergency, why));
         }
         let worst = |role| worst(site, case.frame, role);
-        // Air and liquid that the equipment takes in: with none of a kind believed, it may be too warm.
-        let unseen = |role| site.with_role(role).next().is_some() && worst(role).is_none();
-        let blind = [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen);
-        let warm = worst(Role::ItInlet).is_some_and(|t| t >= site.envelope.no_warming_at);
         Self {
             site,
             now,
             emergency,
             freeze,
-            no_warming: blind || warm,
+            no_warming: no_warming(site, case.frame),
             dew_floor: dew_floor(site, case.frame),
             facility_supply: worst(Role::FacilitySupply),
             flow_low: flow_low(site, case),

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Policy, Seen};
+use crate::envelope::no_warming;
 use crate::frame::{Frame, Sample};
 use crate::site::{Cools, Name, Role, Setpoint, Site};
 use crate::twin::{Lookahead, Path, Trajectory};
@@ -170,8 +171,7 @@ impl<'a> Search<'a> {
         let total = |role| {
             site.with_role(role).filter_map(|s| seen.frame.good(&s.name)).map(Finite::get).sum::<f64>()
         };
-        let inlets = site.with_role(Role::ItInlet).filter_map(|s| seen.frame.good(&s.name));
-        let warm = inlets.reduce(Finite::max).is_some_and(|t| t >= site.envelope.no_warming_at);
+        let warm = no_warming(site, seen.frame);
         let setpoints = site.setpoints.iter().enumerate();
         let axes = setpoints.filter_map(|(i, s)| Axis::new(i, s, seen, warm)).collect();
         let (it_kw, cooling_kw) = (total(Role::ItLoad).max(1.0), total(Role::CoolingPower).max(1.0));
