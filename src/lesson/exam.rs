@@ -39,6 +39,9 @@ pub struct Args {
     /// The first world.
     #[arg(long, default_value_t = FIRST_SEED)]
     seed: u64,
+    /// Number format of the cache.
+    #[arg(long, value_enum, default_value_t)]
+    cache: site::CacheType,
     /// Print every reply that is wrong in some way, to stderr.
     #[arg(long)]
     failures: bool,
@@ -104,7 +107,7 @@ struct Examiner {
 /// Asks about `count` scenes.
 pub fn run(args: &Args) -> Result<Marks> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let model = site::Model { path: Some(args.path.clone()), ..site::Model::default() };
+    let model = site::Model { path: Some(args.path.clone()), cache: args.cache, ..site::Model::default() };
     let backend = {
         let _inside = runtime.enter();
         Backend::start(&model, std::env::current_exe()?)?

@@ -125,12 +125,13 @@ pub enum Backend {
 }
 
 /// Number format of the model's cache.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum CacheType {
     #[default]
     F16,
     /// Half the size.
+    #[value(name = "q8_0")]
     Q8_0,
 }
 

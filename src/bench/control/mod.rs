@@ -22,7 +22,7 @@ use isotherm_sim::scenario::ScenarioError;
 use crate::policy::rl::{self, RlError};
 use crate::prompt::PromptError;
 use crate::reason::{Failure, StartError};
-use crate::site::{Backend, Law, Site, SiteError};
+use crate::site::{Backend, CacheType, Law, Site, SiteError};
 use asker::Model;
 use cases::Case;
 pub use metrics::{Estimate, Metrics};
@@ -62,6 +62,9 @@ pub struct Args {
     /// GGUF model of the controller `llm`.
     #[arg(long, default_value = "models/isotherm.gguf")]
     model: PathBuf,
+    /// Number format of its cache.
+    #[arg(long, value_enum, default_value_t)]
+    cache: CacheType,
     /// Folder with policies of the controller `rl`, PLANT.json; those built in when absent.
     #[arg(long)]
     policies: Option<PathBuf>,
@@ -194,6 +197,7 @@ impl Job {
         if self.law == Law::Llm {
             site.model.path = Some(args.model.clone());
             site.model.sha256 = None;
+            site.model.cache = args.cache;
         } else {
             site.model.backend = Backend::None;
         }
