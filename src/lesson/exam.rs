@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
+use super::kept::kept;
 use super::orders::{Kind, Order};
 use super::{Scene, Sight, Walk};
 use crate::decision::{self, Decision};
@@ -79,6 +80,8 @@ pub struct Marks {
     pub as_teacher: Tally,
     /// Directives kept by the setpoints proposed, without the guard.
     pub directives_kept: Tally,
+    /// Under a directive, the very setpoints of the teacher.
+    pub directives_as_teacher: Tally,
     pub directives: BTreeMap<String, Tally>,
     /// Without the directive, the choice that the teacher makes without it, where the two differ.
     pub withdrawn_forgotten: Tally,
@@ -222,25 +225,17 @@ impl Examiner {
     }
 
     fn order(&mut self, scene: &Scene<'_>, sight: &Sight, order: &Order, reply: &Decision) {
-        let asked = order.limits(scene.site, scene.frame);
-        let kept = if asked.is_empty() {
-            // A preference: what it comes to is what the teacher makes of it.
-            reply.setpoints == sight.chosen
-        } else {
-            asked.iter().all(|l| {
-                let Some(to) = reply.setpoints.get(&l.setpoint) else { return false };
-                let held = !l.hold || scene.frame.good(&l.setpoint) == Some(*to);
-                held && l.floor.is_none_or(|f| *to >= f) && l.ceiling.is_none_or(|c| *to <= c)
-            })
-        };
+        let kept = kept(scene, sight, order, &reply.setpoints);
         if order.kind == Kind::Noise {
             self.marks.noise_ignored.count(kept);
         } else {
             self.marks.directives_kept.count(kept);
+            self.marks.directives_as_teacher.count(reply.setpoints == sight.chosen);
             self.marks.directives.entry(format!("{:?}", order.kind)).or_default().count(kept);
         }
         if !kept {
-            self.show(sight, &format!("not kept: {} -> {:?}", order.text, reply.setpoints));
+            let set = serde_json::to_string(&reply.setpoints).unwrap_or_default();
+            self.show(sight, &format!("not kept: {} -> {set}\n{}", order.text, reply.assessment));
         }
     }
 
@@ -309,6 +304,7 @@ impl std::fmt::Display for Marks {
         for (kind, tally) in &self.directives {
             line(f, &format!("  {kind}"), tally)?;
         }
+        line(f, "  as the teacher", &self.directives_as_teacher)?;
         line(f, "forgotten once withdrawn", &self.withdrawn_forgotten)?;
         line(f, "noise and injection ignored", &self.noise_ignored)?;
         line(f, "action changes with what is cited", &self.changed_by_cited)?;

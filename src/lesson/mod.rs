@@ -9,6 +9,8 @@
 mod dice;
 #[cfg(feature = "llama")]
 pub mod exam;
+#[cfg(feature = "llama")]
+mod kept;
 mod orders;
 mod phrasings;
 mod speech;

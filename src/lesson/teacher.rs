@@ -12,10 +12,10 @@ use crate::twin::Outlook;
 use crate::units::Finite;
 
 /// With a margin under this, K, a limit is near enough to move although stability is preferred.
-const STABILITY_K: f64 = 1.0;
+pub(super) const STABILITY_K: f64 = 1.0;
 /// The margin kept where extra margin is asked for, and where load is announced.
-const EXTRA_K: f64 = 2.0;
-const RESERVE_K: f64 = 4.0;
+pub(super) const EXTRA_K: f64 = 2.0;
+pub(super) const RESERVE_K: f64 = 4.0;
 
 /// Every setpoint, on its steps; `None` where one cannot be seen.
 pub(super) fn choose(
@@ -67,7 +67,7 @@ fn wish(kind: Option<Kind>, outlook: &Outlook, margin: Option<Finite>) -> BTreeM
 }
 
 /// The least margin, where it is one to an upper limit: what the prompt's `margin` line shows.
-fn margin_to_the_top(facts: &Facts) -> Option<Finite> {
+pub(super) fn margin_to_the_top(facts: &Facts) -> Option<Finite> {
     facts.tightest().filter(|(_, bound, _)| bound.side == Side::High).map(|(.., m)| m)
 }
 

@@ -1,0 +1,105 @@
+//! Whether setpoints do what a directive asks for, judged by what they come to. Most directives bound setpoints,
+//! and a bound is kept or not. Those that ask for a manner can be kept in more than one way: what the teacher
+//! would set is one of them.
+
+use std::collections::BTreeMap;
+
+use super::orders::{Kind, Order};
+use super::teacher::{EXTRA_K, RESERVE_K, STABILITY_K, margin_to_the_top};
+use super::{Scene, Sight};
+use crate::site::{Cools, Name};
+use crate::units::Finite;
+
+/// `to` are all setpoints, without the guard's help.
+pub(super) fn kept(scene: &Scene<'_>, sight: &Sight, order: &Order, to: &BTreeMap<Name, Finite>) -> bool {
+    let asked = order.limits(scene.site, scene.frame);
+    if !asked.is_empty() {
+        return asked.iter().all(|l| {
+            let Some(to) = to.get(&l.setpoint) else { return false };
+            let held = !l.hold || scene.frame.good(&l.setpoint) == Some(*to);
+            held && l.floor.is_none_or(|f| *to >= f) && l.ceiling.is_none_or(|c| *to <= c)
+        });
+    }
+    let Moves { warmer, colder } = Moves::count(scene, to);
+    let under = |k: f64| margin_to_the_top(&sight.facts).is_some_and(|m| m.get() < k);
+    let ways = match order.kind {
+        Kind::OneAtATime => warmer + colder <= 1,
+        Kind::Stability => warmer == 0 && (colder == 0 || under(STABILITY_K)),
+        Kind::ExtraMargin => warmer == 0 && (colder > 0 || !under(EXTRA_K)),
+        Kind::Prepare => warmer == 0 && (colder > 0 || !under(RESERVE_K)),
+        _ => false,
+    };
+    ways || *to == sight.chosen
+}
+
+/// Setpoints that move, by what they do.
+struct Moves {
+    warmer: usize,
+    colder: usize,
+}
+
+impl Moves {
+    fn count(scene: &Scene<'_>, to: &BTreeMap<Name, Finite>) -> Self {
+        let mut moves = Self { warmer: 0, colder: 0 };
+        for s in &scene.site.setpoints {
+            let (Some(now), Some(to)) = (scene.frame.good(&s.name), to.get(&s.name).copied()) else {
+                continue;
+            };
+            if to == now {
+                continue;
+            }
+            if (to > now) == (s.cools == Cools::Up) {
+                moves.colder += 1;
+            } else {
+                moves.warmer += 1;
+            }
+        }
+        moves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Walk, walk};
+    use super::*;
+
+    /// All setpoints a step colder, or warmer, or where they are.
+    fn stepped(scene: &Scene<'_>, by: f64) -> BTreeMap<Name, Finite> {
+        let setpoints = scene.site.setpoints.iter();
+        let moved = setpoints.filter_map(|s| {
+            let way = if s.cools == Cools::Up { by } else { -by };
+            Some((s.name.clone(), scene.frame.good(&s.name)?.plus(way * s.step.get())))
+        });
+        moved.collect()
+    }
+
+    #[test]
+    fn a_manner_can_be_kept_in_more_than_one_way_and_not_in_any() {
+        let mut seen = BTreeMap::<Kind, u32>::new();
+        for seed in 1..40 {
+            walk(Walk { seed, hours: 3.0, held_out: false }, &mut |scene, sight, _| {
+                let Some(order) = scene.standing.map(|s| &s.order) else { return Ok(None) };
+                *seen.entry(order.kind).or_default() += 1;
+                let by = |steps| kept(scene, sight, order, &stepped(scene, steps));
+                let several = scene.site.setpoints.len() > 1;
+                assert!(kept(scene, sight, order, &sight.chosen), "what the teacher sets: {order:?}");
+                match order.kind {
+                    Kind::ExtraMargin | Kind::Prepare => assert!(by(1.0), "colder: {order:?}"),
+                    Kind::Stability => assert!(by(0.0), "at rest: {order:?}"),
+                    Kind::OneAtATime => assert!(by(0.0) && (!several || !by(1.0)), "{order:?}"),
+                    Kind::HoldAll | Kind::Test => assert!(by(0.0) && !by(1.0) && !by(-1.0)),
+                    Kind::NoColder => assert!(by(0.0) && by(-1.0) && !by(1.0)),
+                    Kind::NoWarmer => assert!(by(0.0) && by(1.0) && !by(-1.0)),
+                    _ => {}
+                }
+                if matches!(order.kind, Kind::ExtraMargin | Kind::Prepare | Kind::Stability) {
+                    let warmer = stepped(scene, -1.0);
+                    assert!(warmer == sight.chosen || !by(-1.0), "warmer: {order:?}");
+                }
+                Ok(None)
+            })
+            .unwrap();
+        }
+        assert!(seen.len() > 12, "{seen:?}");
+    }
+}
