@@ -27,7 +27,21 @@ pub(super) fn kept(scene: &Scene<'_>, sight: &Sight, order: &Order, to: &BTreeMa
         Kind::Stability => warmer == 0 && (colder == 0 || under(STABILITY_K)),
         Kind::ExtraMargin => warmer == 0 && (colder > 0 || !under(EXTRA_K)),
         Kind::Prepare => warmer == 0 && (colder > 0 || !under(RESERVE_K)),
-        _ => false,
+        // Whatever has bounds was judged by them; what is left is the teacher's to say.
+        Kind::Floor
+        | Kind::Ceiling
+        | Kind::Exact
+        | Kind::Range
+        | Kind::HoldOne
+        | Kind::HoldAll
+        | Kind::NoColder
+        | Kind::NoWarmer
+        | Kind::Quiet
+        | Kind::Economy
+        | Kind::Maintenance
+        | Kind::Test
+        | Kind::DesignValues
+        | Kind::Noise => false,
     };
     ways || *to == sight.chosen
 }
@@ -90,7 +104,16 @@ mod tests {
                     Kind::HoldAll | Kind::Test => assert!(by(0.0) && !by(1.0) && !by(-1.0)),
                     Kind::NoColder => assert!(by(0.0) && by(-1.0) && !by(1.0)),
                     Kind::NoWarmer => assert!(by(0.0) && by(1.0) && !by(-1.0)),
-                    _ => {}
+                    Kind::Floor
+                    | Kind::Ceiling
+                    | Kind::Exact
+                    | Kind::Range
+                    | Kind::HoldOne
+                    | Kind::Quiet
+                    | Kind::Economy
+                    | Kind::Maintenance
+                    | Kind::DesignValues
+                    | Kind::Noise => {}
                 }
                 if matches!(order.kind, Kind::ExtraMargin | Kind::Prepare | Kind::Stability) {
                     let warmer = stepped(scene, -1.0);
