@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use super::moves::Moves;
 use super::orders::{Kind, Order};
 use super::teacher::{EXTRA_K, RESERVE_K, STABILITY_K, margin_to_the_top};
 use super::{Scene, Sight};
-use crate::site::{Cools, Name};
+use crate::site::Name;
 use crate::units::Finite;
 
 /// `to` are all setpoints, without the guard's help.
@@ -20,7 +21,7 @@ pub(super) fn kept(scene: &Scene<'_>, sight: &Sight, order: &Order, to: &BTreeMa
             held && l.floor.is_none_or(|f| *to >= f) && l.ceiling.is_none_or(|c| *to <= c)
         });
     }
-    let Moves { warmer, colder } = Moves::count(scene, to);
+    let Moves { warmer, colder } = Moves::count(scene.site, scene.frame, to);
     let under = |k: f64| margin_to_the_top(&sight.facts).is_some_and(|m| m.get() < k);
     let ways = match order.kind {
         Kind::OneAtATime => warmer + colder <= 1,
@@ -46,36 +47,11 @@ pub(super) fn kept(scene: &Scene<'_>, sight: &Sight, order: &Order, to: &BTreeMa
     ways || *to == sight.chosen
 }
 
-/// Setpoints that move, by what they do.
-struct Moves {
-    warmer: usize,
-    colder: usize,
-}
-
-impl Moves {
-    fn count(scene: &Scene<'_>, to: &BTreeMap<Name, Finite>) -> Self {
-        let mut moves = Self { warmer: 0, colder: 0 };
-        for s in &scene.site.setpoints {
-            let (Some(now), Some(to)) = (scene.frame.good(&s.name), to.get(&s.name).copied()) else {
-                continue;
-            };
-            if to == now {
-                continue;
-            }
-            if (to > now) == (s.cools == Cools::Up) {
-                moves.colder += 1;
-            } else {
-                moves.warmer += 1;
-            }
-        }
-        moves
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Walk, walk};
     use super::*;
+    use crate::site::Cools;
 
     /// All setpoints a step colder, or warmer, or where they are.
     fn stepped(scene: &Scene<'_>, by: f64) -> BTreeMap<Name, Finite> {

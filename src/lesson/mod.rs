@@ -11,6 +11,7 @@ mod dice;
 pub mod exam;
 #[cfg(feature = "llama")]
 mod kept;
+mod moves;
 mod orders;
 mod phrasings;
 mod speech;

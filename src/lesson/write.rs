@@ -10,12 +10,12 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::dice::Dice;
+use super::moves::Moves;
 use super::speech::{self, Choice};
 use super::{Scene, Sight, Walk};
 use crate::decision::Decision;
 use crate::facts::Facts;
-use crate::site::{Cools, Name, Site};
-use crate::units::Finite;
+use crate::site::Site;
 
 /// Writes examples for training.
 #[derive(Debug, clap::Args)]
@@ -153,25 +153,17 @@ fn lesson(scene: &Scene<'_>, sight: &Sight, dice: &mut Dice) -> Option<Lesson> {
     let bound = order.is_some_and(|o| !o.limits(scene.site, scene.frame).is_empty());
     let choice = Choice { facts: &sight.facts, setpoints: &sight.chosen, order, bound };
     let decision = speech::explain(choice, dice)?;
-    let setpoints = scene.site.setpoints.iter();
-    let present: BTreeMap<Name, Finite> =
-        setpoints.filter_map(|s| Some((s.name.clone(), scene.frame.good(&s.name)?))).collect();
     Some(Lesson {
         prompt: format!("{}{}", sight.prompt.prefix, sight.prompt.body),
         answer: written(scene.site, &sight.facts, &decision),
         order: order.map_or_else(|| "none".to_owned(), |o| format!("{:?}", o.kind)),
-        what: direction(scene.site, &present, &sight.chosen),
+        what: direction(&Moves::count(scene.site, scene.frame, &sight.chosen)),
         plant: scene.site.plant.as_str(),
     })
 }
 
-fn direction(site: &Site, present: &BTreeMap<Name, Finite>, chosen: &BTreeMap<Name, Finite>) -> &'static str {
-    let cools = site.setpoints.iter().filter_map(|s| {
-        let (now, to) = (present.get(&s.name)?, chosen.get(&s.name)?);
-        (now != to).then_some((to > now) == (s.cools == Cools::Up))
-    });
-    let all: Vec<bool> = cools.collect();
-    match (all.iter().any(|c| *c), all.iter().any(|c| !c)) {
+fn direction(moves: &Moves) -> &'static str {
+    match (moves.colder > 0, moves.warmer > 0) {
         (true, true) => "mixed",
         (true, false) => "cool",
         (false, true) => "save",
