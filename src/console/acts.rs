@@ -41,7 +41,7 @@ pub(super) async fn act(
         Ok(person) => person,
         Err(denied) => return denied.into_response(),
     };
-    if let Err(why) = person.role.may(&wanted.what, shared.site.mode) {
+    if let Err(why) = person.role.may(&wanted.what, shared.setup().site.mode) {
         return refused(StatusCode::FORBIDDEN, why);
     }
     if wanted.why.trim().is_empty() || wanted.why.chars().count() > MAX_WHY {
@@ -83,7 +83,7 @@ pub(super) async fn preview(
     let Ok(now) = serde_json::from_value::<Timestamp>(time) else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent has no time yet");
     };
-    match directive::understand(&shared.site, now, "", &draft.text, draft.until) {
+    match directive::understand(&shared.setup().site, now, "", &draft.text, draft.until) {
         Ok(d) => Json(json!({ "text": d.text, "until": d.until, "limits": d.limits,
             "enforced": !d.limits.is_empty(), "meaning": d.meaning() }))
         .into_response(),

@@ -26,7 +26,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use access::Access;
@@ -39,7 +39,6 @@ use crate::audit::Log;
 use crate::control::Setup;
 use crate::service::View;
 use crate::service::socket::Call;
-use crate::site::Site;
 
 /// The page needs nothing but what this server sends, and nobody may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -49,9 +48,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Clone)]
 struct Shared {
-    site: Arc<Site>,
-    /// Template and hash.
-    prompt: Arc<Value>,
+    /// Site and prompts in force.
+    setup: watch::Receiver<Arc<Setup>>,
     view: watch::Receiver<View>,
     audit: PathBuf,
     followed: Arc<Followed>,
@@ -60,6 +58,12 @@ struct Shared {
     /// One long look at the log at a time.
     reading: Arc<Semaphore>,
     calls: mpsc::Sender<Call>,
+}
+
+impl Shared {
+    fn setup(&self) -> Arc<Setup> {
+        self.setup.borrow().clone()
+    }
 }
 
 /// Why there is no console.
@@ -75,10 +79,11 @@ pub enum ConsoleError {
 
 /// Starts serving in the background; `console.listen = "off"` serves nothing. Returns the address.
 pub async fn serve(
-    setup: &Setup,
+    in_force: watch::Receiver<Arc<Setup>>,
     view: watch::Receiver<View>,
     calls: mpsc::Sender<Call>,
 ) -> Result<Option<SocketAddr>, ConsoleError> {
+    let setup = in_force.borrow().clone();
     let site = &setup.site;
     if site.console.listen == "off" {
         return Ok(None);
@@ -87,15 +92,13 @@ pub async fn serve(
     let taken = |source| ConsoleError::Listen { address: site.console.listen.clone(), source };
     let listener = tokio::net::TcpListener::bind(&site.console.listen).await.map_err(taken)?;
     let address = listener.local_addr().map_err(taken)?;
-    let prompt = json!({ "template": setup.prompts.template(), "sha256": setup.prompts.sha256() });
     let shared = Shared {
-        prompt: Arc::new(prompt),
         followed: Arc::new(Followed::new(tape::Columns::new(site))),
         access: Arc::new(Access::new(site)?),
         replays: Arc::default(),
         reading: Arc::new(Semaphore::new(1)),
         audit: site.audit.path.clone(),
-        site: Arc::new(site.clone()),
+        setup: in_force,
         view: view.clone(),
         calls,
     };

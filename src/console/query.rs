@@ -58,9 +58,10 @@ pub(super) async fn headroom(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// What does not change while the agent runs: names, units, limits, rules.
+/// What hardly changes while the agent runs: names, units, limits, rules. `setup_revision` of the state tells when.
 pub(super) async fn site(State(shared): State<Shared>) -> Json<Value> {
-    let site = &shared.site;
+    let setup = shared.setup();
+    let site = &setup.site;
     let rules: Vec<Value> =
         Rule::ALL.iter().map(|r| json!({ "name": r, "for_safety": r.is_for_safety() })).collect();
     let columns = &shared.followed.columns;
@@ -86,7 +87,7 @@ pub(super) async fn site(State(shared): State<Shared>) -> Json<Value> {
         "model": { "backend": site.model.backend, "context": site.model.context,
             "history_tokens": site.model.history_tokens, "name": site.model.name,
             "file": site.model.path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy()) },
-        "prompt": *shared.prompt,
+        "prompt": { "template": setup.prompts.template(), "sha256": setup.prompts.sha256() },
         "rules": rules,
         "columns": columns.names,
         "directive_max_chars": directive::MAX_CHARS,
@@ -139,10 +140,10 @@ pub(super) async fn series(State(shared): State<Shared>, Query(window): Query<Wi
     let to = window.to.map_or(newest, Timestamp::as_second);
     let from = window.from.map_or(oldest, Timestamp::as_second).max(oldest.min(to));
     let points = window.points.unwrap_or(600).clamp(2, 5000) as usize;
-    let course = tape.course(&chosen, from, to, points, shared.site.sample.as_secs());
+    let course = tape.course(&chosen, from, to, points, shared.setup().site.sample.as_secs());
     drop(tape);
     if window.format == Some(Format::Csv) {
-        let disposition = format!("attachment; filename=\"{}-{from}-{to}.csv\"", shared.site.name);
+        let disposition = format!("attachment; filename=\"{}-{from}-{to}.csv\"", shared.setup().site.name);
         let headers = [
             (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
             (header::CONTENT_DISPOSITION, disposition),

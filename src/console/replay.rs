@@ -92,12 +92,12 @@ impl Shelf {
 }
 
 pub(super) async fn sources(State(shared): State<Shared>) -> Json<Value> {
-    let folder = shared.site.console.recordings.clone();
+    let folder = shared.setup().site.console.recordings.clone();
     let shelf = tokio::task::spawn_blocking(move || Shelf::of(folder.as_deref())).await.unwrap_or_default();
     let span = shared.followed.tape.read().unwrap_or_else(PoisonError::into_inner).span();
     Json(json!({ "log": span.map(|(oldest, newest)| json!({ "oldest": oldest, "newest": newest })),
         "recordings": shelf.recordings, "settings": shelf.settings,
-        "folder": shared.site.console.recordings.is_some() }))
+        "folder": shared.setup().site.console.recordings.is_some() }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -118,7 +118,8 @@ fn source(shared: &Shared, name: &str) -> Option<PathBuf> {
     if name == OWN {
         return Some(shared.audit.clone());
     }
-    let folder = shared.site.console.recordings.as_deref();
+    let setup = shared.setup();
+    let folder = setup.site.console.recordings.as_deref();
     let known = folder.filter(|f| Shelf::of(Some(f)).recordings.iter().any(|r| r == name));
     known.map(|folder| folder.join(name))
 }
@@ -148,9 +149,9 @@ pub(super) async fn course(State(shared): State<Shared>, Query(played): Query<Pl
         let read = if is_log(&path) {
             of_log(&path, period, columns)
         } else {
-            of_trace(&path, period, &copy.site, columns)
+            of_trace(&path, period, &copy.setup().site, columns)
         };
-        read.map(|read| read.shown(columns, points, copy.site.sample.as_secs()))
+        read.map(|read| read.shown(columns, points, copy.setup().site.sample.as_secs()))
     });
     match read.await {
         Ok(Ok(value)) => Json(value).into_response(),
@@ -258,7 +259,8 @@ pub(super) async fn begin(
     let Some(path) = source(&shared, &wanted.source) else { return no_source(&wanted.source) };
     let mut arguments = Arguments::new(&path, &shared.audit, &wanted);
     if let Some(name) = &wanted.with {
-        let folder = shared.site.console.recordings.as_deref();
+        let setup = shared.setup();
+        let folder = setup.site.console.recordings.as_deref();
         let known = folder.filter(|f| Shelf::of(Some(f)).settings.contains(name));
         let Some(folder) = known else {
             let why = format!("with: there is no {name:?}; /api/replay/sources lists the settings");

@@ -44,9 +44,16 @@ const LEARNS_S: i64 = 3000;
 const CADENCE_S: i64 = 300;
 
 /// Directives that take more lessons to be understood, and the share of directives that are one of them anyhow.
-const HARDER: [Kind; 5] =
-    [Kind::HoldOne, Kind::Stability, Kind::ExtraMargin, Kind::Prepare, Kind::OneAtATime];
-const HARDER_SHARE: f64 = 0.35;
+const HARDER: [Kind; 7] = [
+    Kind::HoldOne,
+    Kind::NoColder,
+    Kind::NoWarmer,
+    Kind::Stability,
+    Kind::ExtraMargin,
+    Kind::Prepare,
+    Kind::OneAtATime,
+];
+const HARDER_SHARE: f64 = 0.25;
 
 /// A directive in force.
 #[derive(Debug)]

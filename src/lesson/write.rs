@@ -1,4 +1,7 @@
 //! Lessons as lines of JSON, for training.
+//!
+//! A line is one moment under several orders: most of a prompt is the same whatever is ordered, and what an
+//! order changes is learned best where nothing else differs.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,7 +15,7 @@ use serde::Serialize;
 use super::dice::Dice;
 use super::moves::Moves;
 use super::speech::{self, Choice};
-use super::{Scene, Sight, Walk};
+use super::{Scene, Sight, Standing, Walk};
 use crate::decision::Decision;
 use crate::facts::Facts;
 use crate::site::Site;
@@ -20,7 +23,7 @@ use crate::site::Site;
 /// Writes examples for training.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// JSON lines of {"prompt", "answer", …} and, for what orders mean, {"turns": [[prompt, answer], …]}.
+    /// JSON lines of {"prompt", "branches": [{"prompt", "answer", …}, …]}.
     out: PathBuf,
     /// Lessons to write.
     #[arg(long, default_value_t = 1000)]
@@ -39,40 +42,35 @@ pub struct Args {
     of_each: usize,
 }
 
-/// So many of the moments in which a directive changes nothing are no lesson.
+/// So many orders that change nothing are no lesson: they teach little of what they mean.
 const IDLE_LEFT_OUT: f64 = 0.6;
 
-/// So many of the moments teach what orders mean instead, so many orders each.
-const DRILLS: f64 = 0.1;
-const OF_EACH_DRILL: usize = 10;
-/// Where a prompt's lines of orders begin.
-const ORDER: &str = "\norder: ";
+/// Orders of a moment at most, whose whole answer is learned, and of which only what was understood is: that
+/// takes few tokens.
+const WHOLE: usize = 3;
+const UNDERSTOOD: usize = 16;
 
-/// A line of the training data.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Line {
-    Lesson(Lesson),
-    Drill(Drill),
-}
-
-/// Orders one after the other, each as a prompt ends with it, and how an answer begins: many ways to say the
-/// same take no more tokens than one whole lesson.
-#[derive(Serialize)]
-struct Drill {
-    turns: Vec<[String; 2]>,
-    plant: &'static str,
-}
+/// What ends an answer.
+const END: &str = "<|im_end|>";
 
 #[derive(Serialize)]
 struct Lesson {
+    /// What all branches have before them.
+    prompt: String,
+    branches: Vec<Branch>,
+    plant: &'static str,
+}
+
+/// The moment under one order, or none.
+#[derive(Serialize)]
+struct Branch {
+    /// The rest of the prompt.
     prompt: String,
     answer: String,
     /// The kind of the directive in force, `none` without.
     order: String,
-    /// `save`, `cool`, `mixed` or `hold`.
+    /// `save`, `cool`, `mixed` or `hold`; `understood` where the answer goes no further.
     what: &'static str,
-    plant: &'static str,
 }
 
 /// Lessons written, by order and by what was done.
@@ -92,12 +90,9 @@ pub fn run(args: &Args) -> Result<BTreeMap<String, u64>> {
                 serde_json::to_writer(&mut out.0, &lesson)?;
                 out.0.write_all(b"\n")?;
                 out.1 += 1;
-                let kinds = match &lesson {
-                    Line::Lesson(l) => vec![l.order.clone(), l.what.to_owned()],
-                    Line::Drill(_) => vec!["drill".to_owned()],
-                };
-                for kind in kinds {
-                    *out.2.entry(kind).or_default() += 1;
+                for branch in lesson.branches {
+                    *out.2.entry(branch.order).or_default() += 1;
+                    *out.2.entry(branch.what.to_owned()).or_default() += 1;
                 }
             }
         }
@@ -112,54 +107,91 @@ pub fn run(args: &Args) -> Result<BTreeMap<String, u64>> {
     Ok(kinds)
 }
 
-fn of_world(walk: Walk, most: usize) -> Result<Vec<Line>> {
+fn of_world(walk: Walk, most: usize) -> Result<Vec<Lesson>> {
     let mut lessons = Vec::new();
     super::walk(walk, &mut |scene, sight, dice| {
         if lessons.len() < most {
-            let drills = !walk.held_out && dice.often(DRILLS);
-            lessons.extend(if drills {
-                drill(scene, dice).map(Line::Drill)
-            } else {
-                lesson(scene, sight, dice).map(Line::Lesson)
-            });
+            let mut here = Here { scene, held_out: walk.held_out, dice };
+            lessons.extend(here.alone(sight));
+            lessons.extend(here.under_many());
         }
         Ok(None)
     })?;
     Ok(lessons)
 }
 
-fn drill(scene: &Scene<'_>, dice: &mut Dice) -> Option<Drill> {
-    let mut turns = Vec::new();
-    for _ in 0..OF_EACH_DRILL {
-        let standing = super::give(scene.site, scene.frame, scene.frame.time, false, dice);
-        let Some(standing) = standing else { continue };
-        let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
-        let Some((_, shown)) = sight.prompt.body.rsplit_once(ORDER) else { continue };
-        let turn = if turns.is_empty() { "" } else { "<|im_end|>\n" };
-        turns.push([
-            format!("{turn}<|im_start|>user{ORDER}{shown}"),
-            format!(r#"{{"assessment":"{};"#, standing.order.heading()),
-        ]);
-    }
-    (!turns.is_empty()).then(|| Drill { turns, plant: scene.site.plant.as_str() })
+/// A moment of which lessons are made.
+struct Here<'a, 'b> {
+    scene: &'a Scene<'b>,
+    held_out: bool,
+    dice: &'a mut Dice,
 }
 
-fn lesson(scene: &Scene<'_>, sight: &Sight, dice: &mut Dice) -> Option<Lesson> {
-    let order = scene.standing.map(|s| &s.order);
-    // A directive that changes nothing teaches little of what it means.
-    if order.is_some() && dice.often(IDLE_LEFT_OUT) && scene.look(scene.frame, None)?.chosen == sight.chosen {
-        return None;
+impl Here<'_, '_> {
+    /// The order in force, where the optimizer knows of what it asks: it changes more than its own line.
+    fn alone(&mut self, sight: &Sight) -> Option<Lesson> {
+        let standing = self.scene.standing.filter(|s| !s.directive.limits.is_empty())?;
+        let (prompt, rest) = parted(sight)?;
+        let branch = self.branch(Some(standing), sight, rest)?;
+        Some(self.lesson(prompt, vec![branch]))
     }
-    let bound = order.is_some_and(|o| !o.limits(scene.site, scene.frame).is_empty());
-    let choice = Choice { facts: &sight.facts, setpoints: &sight.chosen, order, bound };
-    let decision = speech::explain(choice, dice)?;
-    Some(Lesson {
-        prompt: format!("{}{}", sight.prompt.prefix, sight.prompt.body),
-        answer: written(scene.site, &sight.facts, &decision),
-        order: order.map_or_else(|| "none".to_owned(), |o| format!("{:?}", o.kind)),
-        what: direction(&Moves::count(scene.site, scene.frame, &sight.chosen)),
-        plant: scene.site.plant.as_str(),
-    })
+
+    /// No order, and several, one beside the other.
+    fn under_many(&mut self) -> Option<Lesson> {
+        let scene = self.scene;
+        let free = scene.look(scene.frame, None)?;
+        let (prompt, rest) = parted(&free)?;
+        let mut branches: Vec<Branch> = self.branch(None, &free, rest).into_iter().collect();
+        for n in 0..WHOLE + UNDERSTOOD {
+            let standing = super::give(scene.site, scene.frame, scene.frame.time, self.held_out, self.dice);
+            let Some(standing) = standing else { continue };
+            let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
+            // An order that the optimizer knows of may change what comes before it.
+            let Some((_, rest)) = parted(&sight).filter(|(before, _)| *before == prompt) else { continue };
+            if n >= WHOLE {
+                branches.push(understood(&standing, rest));
+            } else if sight.chosen != free.chosen || !self.dice.often(IDLE_LEFT_OUT) {
+                branches.extend(self.branch(Some(&standing), &sight, rest));
+            }
+        }
+        (!branches.is_empty()).then(|| self.lesson(prompt, branches))
+    }
+
+    fn lesson(&self, prompt: String, branches: Vec<Branch>) -> Lesson {
+        Lesson { prompt, branches, plant: self.scene.site.plant.as_str() }
+    }
+
+    fn branch(&mut self, standing: Option<&Standing>, sight: &Sight, rest: String) -> Option<Branch> {
+        let Scene { site, frame, .. } = self.scene;
+        let order = standing.map(|s| &s.order);
+        let bound = order.is_some_and(|o| !o.limits(site, frame).is_empty());
+        let choice = Choice { facts: &sight.facts, setpoints: &sight.chosen, order, bound };
+        let decision = speech::explain(choice, self.dice)?;
+        Some(Branch {
+            prompt: rest,
+            answer: format!("{}{END}", written(site, &sight.facts, &decision)),
+            order: order.map_or_else(|| "none".to_owned(), |o| format!("{:?}", o.kind)),
+            what: direction(&Moves::count(site, frame, &sight.chosen)),
+        })
+    }
+}
+
+/// How an answer begins.
+fn understood(standing: &Standing, rest: String) -> Branch {
+    Branch {
+        prompt: rest,
+        answer: format!(r#"{{"assessment":"{};"#, standing.order.heading()),
+        order: format!("{:?}", standing.order.kind),
+        what: "understood",
+    }
+}
+
+/// A prompt up to what orders change, and the rest.
+fn parted(sight: &Sight) -> Option<(String, String)> {
+    let body = &sight.prompt.body;
+    let at = body.find("\norder: ").or_else(|| body.rfind("\nset "))? + 1;
+    let (before, rest) = body.split_at_checked(at)?;
+    Some((format!("{}{before}", sight.prompt.prefix), rest.to_owned()))
 }
 
 fn direction(moves: &Moves) -> &'static str {

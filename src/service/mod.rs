@@ -140,7 +140,8 @@ async fn operate(
     let socket_path = site.console.control_socket.clone();
     socket::listen(&socket_path, calls_tx.clone(), view.clone())
         .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
-    crate::console::serve(&setup, view.clone(), calls_tx).await?;
+    let (in_force, followed) = watch::channel(setup.clone());
+    crate::console::serve(followed, view.clone(), calls_tx).await?;
 
     // It makes a client that must not be made on this thread.
     let traced = setup.clone();
@@ -149,18 +150,8 @@ async fn operate(
         .map_err(|e| ServiceError::Telemetry(e.to_string()))?
         .map_err(ServiceError::Telemetry)?;
     let edge = sparkplug::node::start(site, view.clone())?;
-    let mut shell = Shell::new(
-        setup.clone(),
-        store,
-        bus,
-        mqtt,
-        engines,
-        kept,
-        watch,
-        view_tx,
-        options.simulated,
-        telemetry,
-    );
+    let mut shell =
+        Shell::new(in_force, store, bus, mqtt, engines, kept, watch, view_tx, options.simulated, telemetry);
     // A run without a site file has nothing to read again, and ends when its terminal does.
     let mut hang_up = options.site_file.as_ref().map(|path| (path.clone(), hang_ups()));
     shell.begin(upgrade_void).await;

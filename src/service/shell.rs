@@ -40,6 +40,9 @@ const FAILED_POLLS_TO_LOSE_PLANT: u32 = 2;
 
 pub(super) struct Shell {
     setup: Arc<Setup>,
+    /// The same, for others, and how often it has changed.
+    in_force: watch::Sender<Arc<Setup>>,
+    setup_revision: u64,
     controller: Controller,
     store: Store,
     /// The log cannot be written: the plant is released and nothing is decided until it can.
@@ -72,7 +75,7 @@ pub(super) struct Shell {
 impl Shell {
     #[allow(clippy::too_many_arguments, reason = "the shell is made once, from all connections there are")]
     pub(super) fn new(
-        setup: Arc<Setup>,
+        in_force: watch::Sender<Arc<Setup>>,
         store: Store,
         bus: Option<Bus>,
         mqtt: Option<MqttHandle>,
@@ -84,6 +87,7 @@ impl Shell {
         telemetry: Option<Telemetry>,
     ) -> Self {
         let first = store.next_seq().unwrap_or(1);
+        let setup = in_force.borrow().clone();
         let site = &setup.site;
         Self {
             controller: Controller::new(setup.clone(), first),
@@ -91,6 +95,8 @@ impl Shell {
             poller: bus.clone().map(|b| Poller::new(&setup.site, b)),
             writer: bus.map(|bus| Writer::new(bus, &setup.site)),
             setup,
+            in_force,
+            setup_revision: 0,
             store,
             audit_lost: false,
             mqtt,

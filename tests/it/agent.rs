@@ -378,6 +378,14 @@ impl Rig {
         soon("the agent ends", agent.wait()).await.unwrap()
     }
 
+    /// Writes something else into the site file.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let path = self.dir.path().join("site.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
     /// SIGHUP.
     pub(crate) fn hang_up(&self) {
         let pid = i32::try_from(self.agent.as_ref().unwrap().id().unwrap()).unwrap();

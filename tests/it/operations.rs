@@ -16,13 +16,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn edit(rig: &Rig, from: &str, to: &str) {
-    let path = rig.dir.path().join("site.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains(from), "{from}");
-    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
-}
-
 /// New limits are in force without control being given up for a moment; a bad file, or one that changes more
 /// than limits, changes nothing. All of it is in the log, and the log replays.
 #[tokio::test]
@@ -34,7 +27,7 @@ async fn limits_are_reloaded_while_the_plant_is_held() {
     assert_eq!(rig.register(0).await, 1);
 
     rig.model.now_says(honest(7.5, "Hold"));
-    edit(&rig, "max = 16", "max = 7.5");
+    rig.edit("max = 16", "max = 7.5");
     rig.hang_up();
     rig.until("the reload is recorded", |r| r.events().iter().any(|e| e == "reload")).await;
     rig.frames(8).await;
@@ -49,7 +42,7 @@ async fn limits_are_reloaded_while_the_plant_is_held() {
         ("max = 5\n", "max = 7.5\n", "the limits are as they were"),
         ("cadence = \"1min\"", "cadence = \"2min\"", "needs a restart: cadence"),
     ] {
-        edit(&rig, from, to);
+        rig.edit(from, to);
         let before = rig.events().iter().filter(|e| *e == "reload_refused").count();
         rig.hang_up();
         rig.until("the refusal is recorded", |r| {

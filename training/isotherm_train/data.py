@@ -12,7 +12,7 @@ from torch import Tensor
 
 END = "<|im_end|>"
 # Where an answer says what was asked and what is done: of all its tokens those that no other wording could replace.
-CHOICE = re.compile(r'"setpoints":{[^}]*}|"Order: [^;"]*;|\b([Rr]aise|[Ll]ower|[Hh]old)\b')
+CHOICE = re.compile(r'"setpoints":{[^}]*}|"Order: [^;"]*;|\b([Rr]aise|[Ll]ower|[Hh]old)\b( [\w.-]+)?')
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,15 @@ class Example:
     weight: float
     # Places of the tokens that say what is done.
     choice: np.ndarray
+    # Which branch a token is of; 0 for what all branches have before them.
+    branch: np.ndarray
 
 
 def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
     """Reads lines of {"prompt", "answer", "weight"?}. Prompt and answer become tokens apart, as they do when
-    the model is asked; the answer ends with the end of its turn. Lines of {"turns": [[prompt, answer], ...]} are
-    several in a row, with all markup in their prompts. Lines of {"text"} are learned from beginning to end."""
+    the model is asked; the answer ends with the end of its turn. Lines of {"prompt", "branches": [{"prompt",
+    "answer"}, ...]} go on in several ways, none of which sees another, with all markup in them. Lines of {"text"}
+    are learned from beginning to end."""
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     examples = [example(line, tokenizer) for line in lines]
     for number, found in enumerate(examples, 1):
@@ -40,24 +43,26 @@ def load(path: Path, tokenizer: Tokenizer, longest: int) -> list[Example]:
 
 
 def example(line: dict, tokenizer: Tokenizer) -> Example:
-    if "text" in line:
-        turns = [["", line["text"]]]
-    elif "turns" in line:
-        turns = line["turns"]
+    if "branches" in line:
+        parts = [(line["prompt"], "", 0)]
+        parts += [(b["prompt"], b["answer"], number) for number, b in enumerate(line["branches"], 1)]
     else:
-        turns = [[line["prompt"], line["answer"] + END]]
+        parts = [("", line["text"], 0)] if "text" in line else [(line["prompt"], line["answer"] + END, 0)]
     tokens: list[int] = []
     learned: list[bool] = []
+    branch: list[int] = []
     choice: list[np.ndarray] = []
-    for prompt, answer in turns:
+    for prompt, answer, number in parts:
         before, after = tokenizer.encode(prompt), tokenizer.encode(answer)
         tokens += before.ids
         if "text" not in line:
             choice.append(chosen(answer, after.offsets, len(tokens)))
         tokens += after.ids
         learned += [False] * len(before.ids) + [True] * len(after.ids)
+        branch += [number] * (len(before.ids) + len(after.ids))
     places = np.concatenate([np.zeros(0, dtype=np.int64), *choice])
-    return Example(np.array(tokens, dtype=np.int32), np.array(learned), float(line.get("weight", 1.0)), places)
+    weight = float(line.get("weight", 1.0))
+    return Example(np.array(tokens, dtype=np.int32), np.array(learned), weight, places, np.array(branch))
 
 
 def chosen(answer: str, offsets: list[tuple[int, int]], shift: int) -> np.ndarray:
@@ -68,26 +73,23 @@ def chosen(answer: str, offsets: list[tuple[int, int]], shift: int) -> np.ndarra
 
 
 def order(examples: list[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Batches of one pass. Neighbours in length share a batch, to pad little; batches come in random order."""
-    random = np.random.default_rng((seed, epoch))
-    shuffled = random.permutation(len(examples))
-    batches = []
-    for start in range(0, len(shuffled), size * 32):
-        window = sorted(shuffled[start : start + size * 32].tolist(), key=lambda i: len(examples[i].tokens))
-        batches += [window[i : i + size] for i in range(0, len(window), size)]
-    return [batches[i] for i in random.permutation(len(batches))]
+    """Batches of one pass."""
+    shuffled = np.random.default_rng((seed, epoch)).permutation(len(examples)).tolist()
+    return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
 
 
 def batch(
     examples: list[Example], prompt_weight: float = 0.0, choice_weight: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Tokens padded on the right, and what predicting each of them counts."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens padded on the right, what predicting each of them counts, and which branch each is of."""
     longest = max(len(e.tokens) for e in examples)
     tokens = torch.zeros(len(examples), longest, dtype=torch.long)
     weights = torch.zeros(len(examples), longest)
+    branches = torch.zeros(len(examples), longest, dtype=torch.long)
     for row, e in enumerate(examples):
         tokens[row, : len(e.tokens)] = torch.from_numpy(e.tokens)
         learned = torch.from_numpy(e.learned)
         weights[row, : len(e.tokens)] = e.weight * torch.where(learned, 1.0, prompt_weight)
         weights[row, torch.from_numpy(e.choice)] = choice_weight * e.weight
-    return tokens, weights
+        branches[row, : len(e.tokens)] = torch.from_numpy(e.branch)
+    return tokens, weights, branches

@@ -1,16 +1,23 @@
 """The student as llama.cpp's dense `deepseek2` computes it, and the grouped-query original it comes from.
 
 Sequences are padded on the right. Attention is causal, so no token sees the padding behind it, and the loss
-skips it: no mask is needed, and the fast kernel without one can be used.
+skips it. A sequence may go on in several branches, none of which sees another.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .shape import Grouped, Latent, Shape
+
+
+def half_precision() -> torch.autocast:
+    """bf16, where the processor computes with it; elsewhere it would be several times slower than f32."""
+    has = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.autocast("cpu", torch.bfloat16, enabled=has)
 
 
 class RmsNorm(nn.Module):
@@ -24,6 +31,42 @@ class RmsNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What each token sees, and where it stands: after as many as it sees."""
+
+    places: Tensor
+    # For each sequence how long its parts are: what all branches have before them, then each of them. None
+    # without branches.
+    parts: list[list[int]] | None
+
+    @staticmethod
+    def of(tokens: Tensor, branches: Tensor | None) -> "Sight":
+        """branches: batch, tokens; 0 for what all branches have before them, and for padding."""
+        places = torch.arange(tokens.shape[1])
+        if branches is None or not branches.any():
+            return Sight(places, None)
+        parts = [torch.unique_consecutive(row, return_counts=True)[1].tolist() for row in branches]
+        rows = [[torch.arange(shared)] + [torch.arange(shared, shared + n) for n in own] for shared, *own in parts]
+        return Sight(torch.stack([torch.cat(row) for row in rows]), parts)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if self.parts is None:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return torch.stack([attend_apart(*row) for row in zip(q, k, v, self.parts)])
+
+
+def attend_apart(q: Tensor, k: Tensor, v: Tensor, parts: list[int]) -> Tensor:
+    """q, k, v: heads, tokens, dims. A mask over all branches together would be five times the work."""
+    (q, *own_q), (k, *own_k), (v, *own_v) = (x.split(parts, 1) for x in (q, k, v))
+    seen = [F.scaled_dot_product_attention(q, k, v, is_causal=True)]
+    for its_q, its_k, its_v in zip(own_q, own_k, own_v):
+        its_k, its_v = torch.cat((k, its_k), 1), torch.cat((v, its_v), 1)
+        mask = torch.ones(its_q.shape[1], its_k.shape[1], dtype=torch.bool).tril(k.shape[1])
+        seen.append(F.scaled_dot_product_attention(its_q, its_k, its_v, mask))
+    return torch.cat(seen, 1)
+
+
 class Rope(nn.Module):
     """Turns neighbouring pairs: pair i of a token at position p by p * base^(-2i/dims)."""
 
@@ -33,10 +76,11 @@ class Rope(nn.Module):
         self.register_buffer("cos", angle.cos().float(), persistent=False)
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
         """x: batch, heads, tokens, dims. Computed in f32: half precision would blur positions."""
-        tokens = x.shape[-2]
-        cos, sin = self.cos[:tokens], self.sin[:tokens]
+        cos, sin = self.cos[places], self.sin[places]
+        if places.ndim > 1:
+            cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
         even, odd = x[..., 0::2].float(), x[..., 1::2].float()
         return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2).to(x.dtype)
 
@@ -66,13 +110,13 @@ class GroupedAttention(nn.Module):
         self.v = linear(shape.hidden, shape.kv_heads * shape.head_dims)
         self.output = linear(shape.heads * shape.head_dims, shape.hidden)
 
-    def forward(self, x: Tensor) -> Tensor:
-        q = self.rope(split_heads(self.q(x), self.heads))
-        k = self.rope(split_heads(self.k(x), self.kv_heads))
+    def forward(self, x: Tensor, sight: Sight) -> Tensor:
+        q = self.rope(split_heads(self.q(x), self.heads), sight.places)
+        k = self.rope(split_heads(self.k(x), self.kv_heads), sight.places)
         v = split_heads(self.v(x), self.kv_heads)
         group = self.heads // self.kv_heads
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-        return self.output(join_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
+        return self.output(join_heads(sight.attend(q, k, v)))
 
 
 class LatentAttention(nn.Module):
@@ -93,17 +137,17 @@ class LatentAttention(nn.Module):
         power = compressed.float().square().mean(-1, keepdim=True)
         return (compressed * torch.rsqrt(power / eps + 1.0)).to(compressed.dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, sight: Sight) -> Tensor:
         s = self.shape
         q_nope, q_rope = split_heads(self.q(x), s.heads).split((s.nope_dims, s.rope_dims), -1)
         compressed, k_rope = self.kv_a(x).split((s.rank, s.rope_dims), -1)
         latent = self.latent(compressed)
         k_nope = split_heads(F.linear(latent, self.k_b), s.heads)
         v = split_heads(F.linear(latent, self.v_b), s.heads)
-        k_rope = self.rope(k_rope.unsqueeze(1)).expand(-1, s.heads, -1, -1)
-        q = torch.cat((q_nope, self.rope(q_rope)), -1)
+        k_rope = self.rope(k_rope.unsqueeze(1), sight.places).expand(-1, s.heads, -1, -1)
+        q = torch.cat((q_nope, self.rope(q_rope, sight.places)), -1)
         k = torch.cat((k_nope, k_rope), -1)
-        return self.output(join_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
+        return self.output(join_heads(sight.attend(q, k, v)))
 
 
 class Block(nn.Module):
@@ -120,8 +164,8 @@ class Block(nn.Module):
         x = self.ffn_norm(x)
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.attn_norm(x))
+    def forward(self, x: Tensor, sight: Sight) -> Tensor:
+        x = x + self.attention(self.attn_norm(x), sight)
         return x + self.feed_forward(x)
 
 
@@ -143,11 +187,12 @@ class Model(nn.Module):
         self.blocks = nn.ModuleList(Block(shape, a) for a in attention)
         self.norm = RmsNorm(shape.hidden, shape.norm_eps)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
+    def hidden(self, tokens: Tensor, branches: Tensor | None = None) -> Tensor:
         """batch, tokens -> the last layer's output, normed."""
+        sight = Sight.of(tokens, branches)
         x = self.embedding(tokens)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, sight)
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -156,11 +201,12 @@ class Model(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         return self.logits(self.hidden(tokens))
 
-    def loss(self, tokens: Tensor, weights: Tensor) -> Tensor:
+    def loss(self, tokens: Tensor, weights: Tensor, branches: Tensor | None = None) -> Tensor:
         """Cross-entropy per unit of weight. `weights[b, t]` is what predicting `tokens[b, t]` counts: 0 for the
         prompt and the padding, for which no logits are made."""
         wanted = weights[:, 1:] > 0
-        logits = self.logits(self.hidden(tokens[:, :-1])[wanted])
+        seen = branches[:, :-1] if branches is not None else None
+        logits = self.logits(self.hidden(tokens[:, :-1], seen)[wanted])
         losses = F.cross_entropy(logits.float(), tokens[:, 1:][wanted], reduction="none")
         chosen = weights[:, 1:][wanted]
         return (losses * chosen).sum() / chosen.sum()

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 
 from .gguf_io import Loaded
-from .mla import Model
+from .mla import Model, half_precision
 
 
 def layers(loaded: Loaded, keep: list[int]) -> Loaded:
@@ -48,7 +48,7 @@ def least_needed(loaded: Loaded, keep: int, tokens: Tensor, at_once: int = 4) ->
 
     def loss(kept: list[int]) -> float:
         loaded.model.blocks = ModuleList(blocks[i] for i in kept)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             return loaded.model.loss(tokens, ones).item()
 
     while len(left) > keep:

@@ -30,9 +30,9 @@ def latents(model: mla.Model, examples: list[data.Example], size: int) -> list[T
     count = 0
     for start in range(0, len(examples), size):
         chosen = examples[start : start + size]
-        tokens, _ = data.batch(chosen)
+        tokens, _, branches = data.batch(chosen)
         seen.clear()
-        model.hidden(tokens)
+        model.hidden(tokens, branches)
         for row, e in enumerate(chosen):
             count += len(e.tokens)
             for layer, out in enumerate(seen):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from . import data, gguf_io, plot
+from . import data, gguf_io, mla, plot
 
 
 @dataclass
@@ -49,9 +49,9 @@ def held_out(model, examples: list[data.Example], size: int) -> dict[str, float]
     model.eval()
     loss = weight = right = 0.0
     for start in range(0, len(examples), size):
-        tokens, weights = data.batch(examples[start : start + size])
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = model.hidden(tokens[:, :-1])
+        tokens, weights, branches = data.batch(examples[start : start + size])
+        with mla.half_precision():
+            hidden = model.hidden(tokens[:, :-1], branches[:, :-1])
             wanted = weights[:, 1:] > 0
             logits = model.logits(hidden[wanted]).float()
         target = tokens[:, 1:][wanted]
@@ -124,18 +124,23 @@ class Run:
         print(entry, flush=True)
 
     def step(self, chosen: list[data.Example]) -> dict[str, float]:
-        tokens, weights = data.batch(chosen, self.args.prompt_weight, self.args.choice_weight)
         rate = learning_rate(self.args.rate, self.done(), self.progress.step, self.args.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = self.model.loss(tokens, weights)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # One after the other: what all of them need at once would not fit into a processor's cache.
+        batches = [data.batch([e], self.args.prompt_weight, self.args.choice_weight) for e in chosen]
+        counts = sum(weights.sum().item() for _, weights, _ in batches)
+        total = 0.0
+        for tokens, weights, branches in batches:
+            with mla.half_precision():
+                loss = self.model.loss(tokens, weights, branches) * (weights.sum() / counts)
+            loss.backward()
+            total += loss.item()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.progress.tokens += sum(len(e.tokens) for e in chosen)
-        return {"loss": loss.item(), "gradient": norm.item(), "rate": rate}
+        return {"loss": total, "gradient": norm.item(), "rate": rate}
 
     def run(self) -> None:
         args, progress = self.args, self.progress
@@ -173,14 +178,14 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trains a latent model on prompts and answers.")
     parser.add_argument("start", type=Path, help="latent GGUF to start from")
-    parser.add_argument("examples", type=Path, help='lines of {"prompt", "answer", "weight"?}')
+    parser.add_argument("examples", type=Path, help="JSON lines, see data.py")
     parser.add_argument("folder", type=Path, help="where checkpoint, log and model go")
     parser.add_argument("--held-out", type=Path, help="examples that are only measured")
     parser.add_argument("--held-out-count", type=int, default=64)
     parser.add_argument("--steps", type=int, help="steps in all")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of this call")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--longest", type=int, default=1536, help="most tokens of an example")
+    parser.add_argument("--longest", type=int, default=4096, help="most tokens of an example, with all its branches")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=50, help="steps")
     parser.add_argument("--decay", type=float, default=0.01)

@@ -81,41 +81,49 @@ class Files(unittest.TestCase):
         self.assertTrue((self.folder / "parts/loss.svg").exists())
 
 
-NONE = data.np.array([], dtype="int64")
-
-
-def learned(prompt: int, tokens: int):
-    """All but the prompt."""
-    return data.np.arange(tokens) >= prompt
+def plain(ids: list[int], prompt: int, choice: list[int] = []) -> data.Example:
+    """Of one branch; all but the prompt is learned."""
+    places = data.np.arange(len(ids))
+    chosen = data.np.array(choice, dtype="int64")
+    return data.Example(data.np.array(ids, dtype="int32"), places >= prompt, 1.0, chosen, 0 * places)
 
 
 class Parts(unittest.TestCase):
     def test_padding_changes_nothing(self) -> None:
         loaded = small()
-        short = data.Example(data.np.array([1, 30, 77, 41], dtype="int32"), learned(2, 4), 1.0, NONE)
-        long = data.Example(data.np.array([1, 9, 9, 9, 50, 60, 70, 80], dtype="int32"), learned(7, 8), 1.0, NONE)
+        short = plain([1, 30, 77, 41], 2)
+        long = plain([1, 9, 9, 9, 50, 60, 70, 80], 7)
         alone = loaded.model.loss(*data.batch([short])).item()
         rest = loaded.model.loss(*data.batch([long])).item()
         both = loaded.model.loss(*data.batch([short, long])).item()
         self.assertAlmostEqual(both, (2 * alone + rest) / 3, places=5)
 
     def test_what_is_done_is_found_among_the_tokens_of_an_answer(self) -> None:
-        answer = '{"assessment":"Order: few moves; x 8","setpoints":{"x":8.5},"rationale":"Hold, holding."}'
+        answer = '{"assessment":"Order: few moves; x 8","setpoints":{"x":8.5},"rationale":"Hold x_y, holding."}'
         offsets = [(i, i + 1) for i in range(len(answer))]
         said = "".join(answer[i - 10] for i in data.chosen(answer, offsets, 10))
-        self.assertEqual(said, '"Order: few moves;"setpoints":{"x":8.5}Hold')
+        self.assertEqual(said, '"Order: few moves;"setpoints":{"x":8.5}Hold x_y')
         self.assertEqual(data.chosen("nothing", offsets, 10).tolist(), [])
-        example = data.Example(data.np.arange(6, dtype="int32"), learned(2, 6), 1.0, data.np.array([3, 4]))
+        example = plain(list(range(6)), 2, [3, 4])
         self.assertEqual(data.batch([example], 0.0, 4.0)[1].tolist(), [[0.0, 0.0, 1.0, 4.0, 4.0, 1.0]])
 
-    def test_every_turn_has_a_prompt_that_is_not_learned(self) -> None:
-        tokenizer = small().vocabulary.tokenizer()
-        line = {"turns": [["12", '{"assessment":"Order: hello;'], ["12", "1"]]}
+    def test_branches_are_learned_as_if_each_were_alone(self) -> None:
+        loaded = small()
+        tokenizer = loaded.vocabulary.tokenizer()
+        branches = [("5", "60"), ("1 9", '{"assessment":"Order: hello;'), ("2", "1")]
+        line = {"prompt": "12 3", "branches": [{"prompt": p, "answer": a} for p, a in branches]}
         found = data.example(line, tokenizer)
-        parts = [(len(tokenizer.encode(p).ids), len(tokenizer.encode(a).ids)) for p, a in line["turns"]]
-        wanted = [is_answer for p, a in parts for is_answer in [False] * p + [True] * a]
-        self.assertEqual(found.learned.tolist(), wanted)
         self.assertTrue(len(found.choice) and found.learned[found.choice].all())
+        together = loaded.model.loss(*data.batch([found])).item()
+
+        before = tokenizer.encode("12 3").ids
+        alone = []
+        for prompt, answer in branches:
+            prompt = before + tokenizer.encode(prompt).ids
+            answer = tokenizer.encode(answer).ids
+            loss = loaded.model.loss(*data.batch([plain(prompt + answer, len(prompt))])).item()
+            alone.append((loss * len(answer), len(answer)))
+        self.assertAlmostEqual(together, sum(a for a, _ in alone) / sum(n for _, n in alone), places=5)
 
     def test_the_future_is_not_seen(self) -> None:
         loaded = small()
@@ -125,7 +133,7 @@ class Parts(unittest.TestCase):
         self.assertTrue(torch.allclose(one, other, atol=1e-5))
 
     def test_every_example_comes_once_in_an_epoch_and_the_seed_decides_when(self) -> None:
-        examples = [data.Example(data.np.zeros(n % 7 + 2, dtype="int32"), learned(1, n % 7 + 2), 1.0, NONE) for n in range(50)]
+        examples = [plain([0] * (n % 7 + 2), 1) for n in range(50)]
         first = data.order(examples, 4, 1, 0)
         self.assertEqual(sorted(i for b in first for i in b), list(range(50)))
         self.assertEqual(first, data.order(examples, 4, 1, 0))

@@ -138,7 +138,7 @@ pub fn run(args: &Args) -> Result<Report, BenchError> {
         let Some(job) = due.get(index) else { return Ok(()) };
         let site = job.site(args)?;
         let scenario = job.case.scenario(rig::band(&site)?)?;
-        let (metrics, points) = Rig::new(site, scenario, job.seed, None, &model)?.run(args.hours)?;
+        let course = Rig::new(site, scenario, job.seed, None, &model)?.run(args.hours)?;
         let line = Line {
             key: job.key.clone(),
             plant: job.case.plant.to_owned(),
@@ -146,13 +146,14 @@ pub fn run(args: &Args) -> Result<Report, BenchError> {
             controller: job.law,
             seed: job.seed,
             hours: args.hours,
-            metrics,
+            metrics: course.metrics,
+            interventions_by: course.interventions_by,
         };
         bar.inc(1);
         let mut store = store.lock().map_err(|_| BenchError::Panic)?;
         // One seed's course is enough to look at.
         if job.seed == 1 {
-            store.keep_series(job.case.scenario, job.law, &points)?;
+            store.keep_series(job.case.scenario, job.law, &course.points)?;
         }
         store.append(line)
     })?;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::metrics::{COLUMNS, Estimate, Metrics};
 use super::store::Line;
+use crate::envelope::Rule;
 use crate::site::Law;
 
 /// All results.
@@ -28,6 +29,8 @@ pub struct Row {
     /// By column: `{mean, ci95}`, or null where no run has the number.
     #[serde(flatten)]
     pub columns: Map<String, Value>,
+    /// Of all seeds together: decisions that each rule of the guard changed for safety.
+    pub interventions_by: BTreeMap<Rule, u64>,
 }
 
 /// A controller against `fixed`, over the scenarios of some plants: for each seed the mean over scenarios of
@@ -72,6 +75,7 @@ impl Report {
             seeds: lines.len(),
             hours: lines.first().map_or(0.0, |l| l.hours),
             columns: COLUMNS.iter().map(|(name, of)| ((*name).to_owned(), estimate(&lines, *of))).collect(),
+            interventions_by: by_rule(&lines),
         });
         Self { rows: rows.collect(), summary: summaries(lines) }
     }
@@ -159,6 +163,14 @@ fn show(estimate: Option<Estimate>, digits: usize) -> String {
 fn estimate(lines: &[&Line], of: fn(&Metrics) -> Option<f64>) -> Value {
     let values: Vec<f64> = lines.iter().filter_map(|l| of(&l.metrics)).collect();
     Estimate::of(&values).map_or(Value::Null, |e| json!(e))
+}
+
+fn by_rule(lines: &[&Line]) -> BTreeMap<Rule, u64> {
+    let mut all = BTreeMap::new();
+    for (rule, count) in lines.iter().flat_map(|l| &l.interventions_by) {
+        *all.entry(*rule).or_default() += count;
+    }
+    all
 }
 
 fn summaries(lines: &[&Line]) -> Vec<Summary> {

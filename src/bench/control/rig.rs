@@ -3,7 +3,7 @@
 //! Everything between the sensors and the registers is what the service runs: assembler, controller, twin,
 //! guard, words, read-back, heartbeat, take-over and release. Only sockets and the log on disk are left out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use isotherm_sim::{Plant, Scenario};
@@ -34,6 +34,13 @@ const POINT_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// Polls in a row that must fail before the plant counts as lost, as in the service.
 const FAILED_POLLS: u32 = 2;
 
+/// What a run came to.
+pub(super) struct Course {
+    pub(super) metrics: Metrics,
+    pub(super) interventions_by: BTreeMap<Rule, u64>,
+    pub(super) points: Vec<Point>,
+}
+
 /// A plant under control.
 pub(in crate::bench) struct Rig<'a> {
     plant: Plant,
@@ -43,6 +50,7 @@ pub(in crate::bench) struct Rig<'a> {
     asker: &'a dyn Answers,
     watch: Watch,
     stats: Stats,
+    interventions_by: BTreeMap<Rule, u64>,
     decide_ms: Vec<f64>,
     watched: Vec<f64>,
     points: Vec<Point>,
@@ -96,6 +104,7 @@ impl<'a> Rig<'a> {
             setup,
             asker,
             stats: Stats::default(),
+            interventions_by: BTreeMap::new(),
             decide_ms: Vec::new(),
             watched: Vec::new(),
             points: Vec::new(),
@@ -154,7 +163,7 @@ impl<'a> Rig<'a> {
     }
 
     /// Runs for so many hours, then releases the plant.
-    pub(super) fn run(mut self, hours: f64) -> Result<(Metrics, Vec<Point>), BenchError> {
+    pub(super) fn run(mut self, hours: f64) -> Result<Course, BenchError> {
         while self.plant.hours() < hours - 1e-6 {
             self.sample()?;
         }
@@ -245,6 +254,12 @@ impl<'a> Rig<'a> {
     fn note(&mut self, d: DecisionRecord, millis: f64, decided: &mut Option<Decided>) {
         let condensation =
             d.verdict.touched.iter().any(|t| t.rule == Rule::Condensation && t.setpoint.is_some());
+        if d.verdict.intervened {
+            let by: BTreeSet<Rule> = d.verdict.touched.iter().map(|t| t.rule).collect();
+            for rule in by.into_iter().filter(|r| r.is_for_safety()) {
+                *self.interventions_by.entry(rule).or_default() += 1;
+            }
+        }
         self.forced = d.verdict.emergency || condensation;
         if matches!(d.cause, Cause::Cadence | Cause::Change) {
             self.decide_ms.push(millis);
@@ -277,7 +292,7 @@ impl<'a> Rig<'a> {
         }
     }
 
-    fn finish(mut self) -> (Metrics, Vec<Point>) {
+    fn finish(mut self) -> Course {
         let t = self.plant.totals();
         self.decide_ms.sort_unstable_by(f64::total_cmp);
         let count = |n: u64| n as f64;
@@ -305,6 +320,6 @@ impl<'a> Rig<'a> {
             failed_writes: count(self.stats.failed_writes),
             hard_limit_violations: count(self.watch.violations),
         };
-        (metrics, self.points)
+        Course { metrics, interventions_by: self.interventions_by, points: self.points }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BenchError;
 use super::metrics::{Metrics, Point};
+use crate::envelope::Rule;
 use crate::site::Law;
 
 /// One run's results.
@@ -22,6 +23,9 @@ pub(super) struct Line {
     pub(super) hours: f64,
     #[serde(flatten)]
     pub(super) metrics: Metrics,
+    /// Decisions that each rule of the guard changed for safety.
+    #[serde(default)]
+    pub(super) interventions_by: BTreeMap<Rule, u64>,
 }
 
 /// A folder, or nothing but memory.

@@ -73,7 +73,9 @@ function listen(after) {
     if (frames.length) for (const f of [...frameListeners]) f(frames);
   });
   stream.addEventListener("state", e => {
+    const before = store.state.setup_revision;
     store.state = JSON.parse(e.data); store.receivedAt = performance.now(); store.online = true;
+    if (store.state.setup_revision !== before) known().then(() => changed("session")).catch(() => {});
     changed("state");
   });
 }
@@ -85,16 +87,22 @@ addEventListener("pageshow", e => { if (e.persisted) begin(); });
 const frameListeners = new Set();
 export const onFrames = f => { frameListeners.add(f); return () => frameListeners.delete(f); };
 
+/** Names, limits, rules: they change with a reload or an upgrade. */
+async function known() {
+  store.site = await api("/api/site");
+  setZone(store.site.time_zone);
+}
+
 /** Loads what there is and goes on from there. */
 export async function begin() {
   try {
     store.session = await api("/api/session");
     if (store.session.login && !store.session.user) { changed("session"); return; }
-    store.site = await api("/api/site");
-    setZone(store.site.time_zone);
-    await fill();
+    // In this order: a site that changes in between is asked for again.
     store.state = await api("/api/state");
     store.receivedAt = performance.now();
+    await known();
+    await fill();
     const newest = store.records.at(-1)?.seq;
     listen(newest);
     changed("session");

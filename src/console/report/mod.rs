@@ -65,7 +65,7 @@ impl Span {
 pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Asked>) -> Response {
     let newest =
         shared.view.borrow().get("time").and_then(|t| serde_json::from_value::<Timestamp>(t.clone()).ok());
-    let zone = shared.site.zone();
+    let zone = shared.setup().site.zone();
     let span = match Span::new(&asked, newest.map(|t| zone.to_datetime(t).date()), &zone) {
         Ok(span) => span,
         Err((status, why)) => return refused(status, why),
@@ -76,7 +76,8 @@ pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Ask
     let copy = shared.clone();
     from_log(&shared, move |log: &Log| {
         let Span { first, from, to, .. } = span;
-        let site = &copy.site;
+        let setup = copy.setup();
+        let site = &setup.site;
         let columns = &copy.followed.columns;
         let mut whole = Sums::new(site, columns);
         let mut days = Days { date: first, sums: Sums::new(site, columns), lines: Vec::new() };

@@ -23,12 +23,20 @@ impl Shell {
             }
         };
         self.step(self.control_time(), Input::Reload { detail, site }).await;
-        // Not so when it could not be recorded.
-        if !Arc::ptr_eq(&self.setup, self.controller.setup()) {
-            self.setup = self.controller.setup().clone();
-            self.assembler.go_by(&self.setup.site);
-        }
+        self.follow_setup();
         self.publish_view();
+    }
+
+    /// What the controller goes by, here and on the console. It is what it was where a change could not be
+    /// recorded.
+    pub(super) fn follow_setup(&mut self) {
+        if Arc::ptr_eq(&self.setup, self.controller.setup()) {
+            return;
+        }
+        self.setup = self.controller.setup().clone();
+        self.assembler.go_by(&self.setup.site);
+        self.in_force.send_replace(self.setup.clone());
+        self.setup_revision += 1;
     }
 }
 

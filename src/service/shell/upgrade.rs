@@ -52,7 +52,7 @@ impl Shell {
         if self.kept_revision == self.controller.upgrades_revision() {
             return;
         }
-        self.setup = self.controller.setup().clone();
+        self.follow_setup();
         self.kept.lineage = self.controller.lineage().cloned();
         self.kept.trial = self.controller.trial().cloned();
         match self.kept.write(&Kept::path(&self.setup.site)) {

@@ -6,6 +6,7 @@ impl Shell {
     pub(super) fn publish_view(&self) {
         self.view.send_replace(serde_json::json!({
             "site": self.setup.site.name,
+            "setup_revision": self.setup_revision,
             "simulated": self.simulated,
             "time": self.control_time(),
             "mode": self.controller.mode(),

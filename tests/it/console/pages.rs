@@ -67,6 +67,23 @@ async fn every_view_opens_without_errors_and_is_accessible() {
     browser.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_shows_new_limits_as_soon_as_they_are_in_force() {
+    let test = "console reload";
+    let Some(browser) = Browser::start(test).await else { return };
+    let Some(mut rig) = Rig::start(test, |t| t).await else { return };
+    rig.model.now_says(honest(7.5, "Raise"));
+    rig.frames(DECISION).await;
+    browser.look("light", 1440, 1000).await;
+    browser.open(&address(&rig).await).await;
+    browser.reads("to 16.0").await;
+    rig.edit("max = 16", "max = 7.5");
+    rig.hang_up();
+    browser.reads("to 7.5").await;
+    assert_eq!(browser.errors().await, [""; 0]);
+    browser.close().await;
+}
+
 async fn log_in(browser: &Browser, name: &str) {
     browser.press("Log in").await;
     browser.fill("dialog [name=name]", name).await;
