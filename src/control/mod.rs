@@ -20,10 +20,12 @@ mod candidate;
 mod charge;
 mod decide;
 mod effects;
+mod messages;
 mod operate;
 pub mod record;
 mod reload;
 mod upgrade;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,139 +37,28 @@ pub use alarm::Alarm;
 use charge::Charge;
 pub(crate) use decide::foresee;
 use effects::Effects;
+pub use messages::{Answer, Effect, Input, Link};
 pub use record::{Body, RunHeader};
 use record::{Cause, Event, EventRecord, FrameRecord, StopRecord};
 
-use crate::actuate::Outcome;
-use crate::audit::Archived;
 use crate::directive::Directive;
-use crate::envelope::{Guard, Memory, Proposal, ProposedBy, Rule, SafeAction};
+use crate::envelope::{Guard, Memory, Proposal, ProposedBy, Rule};
 use crate::facts::Facts;
 use crate::fallback::Fallback;
 use crate::frame::Frame;
 use crate::history::History;
-use crate::memory::{Change, Rung};
+use crate::memory::Rung;
 use crate::policy::{self, Policy};
 use crate::prompt::{Prompt, Prompts};
-use crate::reason::{Completion, Failure, Request};
-use crate::resolution::{Due, Pace, Pacer};
+use crate::reason::Completion;
+use crate::resolution::{Due, Pacer};
 use crate::site::{Mode, Name, Site};
 use crate::twin::Twin;
 use crate::units::Finite;
-use crate::upgrade::{Found, Upgrade};
 use upgrade::Upgrades;
 pub use upgrade::{Phase, Staging};
 
-/// What reaches the controller.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Input {
-    Frame(Frame),
-    Reply {
-        ask: u64,
-        result: Result<Completion, Failure>,
-    },
-    Outcome {
-        intent: u64,
-        outcome: Outcome,
-    },
-    Act(Act),
-    /// A candidate for an upgrade, and what its files were found to be or what speaks against it.
-    Proposed {
-        act: Act,
-        found: Result<Box<Found>, String>,
-    },
-    /// The candidate is loaded, as its reasoner says.
-    CandidateReady(serde_json::Value),
-    /// The candidate, or the accepted version, does not come up; or what an earlier run left of one cannot be used.
-    CandidateLost {
-        why: String,
-    },
-    /// The accepted version is loaded and can take over.
-    Installed(serde_json::Value),
-    /// A trial that an earlier run began.
-    Resumed(Box<Upgrade>),
-    Link {
-        link: Link,
-        up: bool,
-        why: String,
-    },
-    /// Intents of an earlier run that have no outcome in the log.
-    Orphans(Vec<u64>),
-    /// The reasoner has to do with less memory, or may have more again.
-    Memory(Change),
-    /// The site file was read anew: `site` has other limits than the one in force, or is `None` where what was
-    /// read cannot be taken over. The detail says what changes, or why nothing does.
-    Reload {
-        detail: String,
-        site: Option<Box<Site>>,
-    },
-    /// Old records are in an archive that has been verified, and may leave the log.
-    Archived(Archived),
-    /// The run is to end: release.
-    Stop {
-        why: String,
-    },
-    /// Nothing is under way any more.
-    Stopped {
-        why: String,
-    },
-}
-
-/// A connection whose loss changes what may be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Link {
-    /// The devices that hold the setpoints.
-    Plant,
-    /// The source of the frames.
-    Source,
-}
-
-impl Link {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plant => "plant",
-            Self::Source => "source",
-        }
-    }
-}
-
-/// What is to be done, in order.
-#[derive(Debug)]
-pub enum Effect {
-    /// Append to the audit log.
-    Record(Body),
-    Ask {
-        ask: u64,
-        request: Box<Request>,
-    },
-    /// The same of the candidate, after all that was asked for so far; its answer comes as [`Input::Reply`] too.
-    AskCandidate {
-        ask: u64,
-        request: Box<Request>,
-    },
-    /// What is to become of the processes that hold the models.
-    Stage(Staging),
-    /// Make all records so far durable, then write; report back as [`Input::Outcome`] for `intent`.
-    Write {
-        intent: u64,
-        action: SafeAction,
-    },
-    /// A heartbeat: its record is the frame's. A failure shows as a lost link, not as an outcome.
-    Heartbeat {
-        action: SafeAction,
-    },
-    /// The answer to the operator whose act was just handled.
-    Answer(Answer),
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct Answer {
-    pub accepted: bool,
-    pub answer: String,
-}
-
-/// What does not change while a run lasts.
+/// What a run goes by, until a reload or an upgrade.
 #[derive(Debug)]
 pub struct Setup {
     pub site: Site,
@@ -329,79 +220,6 @@ impl Controller {
         self.raise_alarms(now, self.next_seq, &list);
         self.next_seq = seq;
         list
-    }
-
-    /// Whether an ask is under way: its frame's control time has not ended yet.
-    #[must_use]
-    pub fn is_thinking(&self) -> bool {
-        self.pending.is_some()
-    }
-
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    #[must_use]
-    pub fn in_charge(&self) -> bool {
-        self.charge == Charge::Held
-    }
-
-    #[must_use]
-    pub fn next_decision(&self) -> Option<Timestamp> {
-        self.pacer.next()
-    }
-
-    #[must_use]
-    pub fn pace(&self) -> Pace {
-        self.pacer.pace()
-    }
-
-    /// The action that waits for an operator: its decision's record and when it expires.
-    #[must_use]
-    pub fn advice(&self) -> Option<(u64, Timestamp)> {
-        self.advice.as_ref().map(|a| (a.decision, a.expires))
-    }
-
-    /// The number of the question that is under way.
-    #[must_use]
-    pub fn pending_ask(&self) -> Option<u64> {
-        self.pending.as_ref().map(|p| p.ask)
-    }
-
-    #[must_use]
-    pub fn in_emergency(&self) -> bool {
-        self.emergency
-    }
-
-    #[must_use]
-    pub fn rung(&self) -> Rung {
-        self.rung
-    }
-
-    #[must_use]
-    pub fn directives(&self) -> &[Directive] {
-        &self.directives
-    }
-
-    /// Setpoints that operators hold: at what value, and until when.
-    pub fn overrides(&self) -> impl Iterator<Item = (&Name, Finite, Option<Timestamp>)> {
-        self.overrides.iter().map(|(name, o)| (name, o.value, o.until))
-    }
-
-    #[must_use]
-    pub fn frame(&self) -> Option<&Frame> {
-        self.frame.as_ref()
-    }
-
-    /// What hands the plant back when nothing can be recorded any more.
-    #[must_use]
-    pub fn release_action(&self) -> SafeAction {
-        if matches!(self.charge, Charge::Released { .. }) {
-            SafeAction::default()
-        } else {
-            self.guard.release()
-        }
     }
 
     fn on_frame(&mut self, now: Timestamp, frame: Frame, fx: &mut Effects<'_>) {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::memory::{Emergency, Memory};
 use crate::frame::{Frame, Quality, Sample};
-use crate::site::{Envelope, Role, Site};
+use crate::site::{Envelope, Role, Setpoint, Site};
 use crate::units::Finite;
 
 /// A role without a believable value for this long is an emergency: nobody sees the equipment any more.
@@ -83,6 +83,14 @@ pub fn no_warming(site: &Site, frame: &Frame) -> bool {
     let unseen = |role| site.with_role(role).next().is_some() && worst(site, frame, role).is_none();
     let blind = [Role::ItInlet, Role::LiquidSupply, Role::Bath].into_iter().any(unseen);
     blind || worst(site, frame, Role::ItInlet).is_some_and(|t| t >= site.envelope.no_warming_at)
+}
+
+/// The coldest that a liquid supply may be asked for: what the exchanger can hold above the warmest that the facility
+/// water may be. `None` where the site has no such distance, or nothing says how warm that water is.
+#[must_use]
+pub fn coldest_supply(site: &Site, frame: &Frame, s: &Setpoint) -> Option<Finite> {
+    let approach = site.envelope.min_approach.filter(|_| s.role == Some(Role::LiquidSupply))?;
+    Some(worst(site, frame, Role::FacilitySupply)?.plus(approach.get().get()))
 }
 
 /// The highest a sample may be; `None` when it is not believed at all. A sensor that is not believed is no

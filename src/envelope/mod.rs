@@ -47,7 +47,7 @@ mod verdict;
 mod window;
 
 pub use action::{SafeAction, SafeWrite, Target, Words};
-pub use alarm::no_warming;
+pub use alarm::{coldest_supply, no_warming};
 pub use guard::{Case, Foresight, Guard, Predicted};
 pub use limit::Limit;
 pub use margin::Margin;

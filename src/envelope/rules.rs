@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::alarm::{no_warming, worst};
+use super::alarm::{coldest_supply, no_warming};
 use super::guard::{Case, Predicted};
 use super::memory::Slot;
 use super::seen::{dew_floor, flow_low, freeze, short_cycle};
@@ -45,7 +45,6 @@ pub(super) struct Facts<'a> {
     no_warming: bool,
     /// Liquid may not be colder than this; `None`: the dew point is not known.
     dew_floor: Option<Finite>,
-    facility_supply: Option<Finite>,
     /// Some flow or pressure may be below its minimum.
     flow_low: bool,
     short_cycle: bool,
@@ -64,7 +63,6 @@ impl<'a> Facts<'a> {
         if let Some(why) = case.memory.emergency() {
             touched.push(note(Rule::Emergency, why));
         }
-        let worst = |role| worst(site, case.frame, role);
         Self {
             site,
             now,
@@ -72,7 +70,6 @@ impl<'a> Facts<'a> {
             freeze,
             no_warming: no_warming(site, case.frame),
             dew_floor: dew_floor(site, case.frame),
-            facility_supply: worst(Role::FacilitySupply),
             flow_low: flow_low(site, case),
             short_cycle: short_cycle(site, case, now),
             trial: false,
@@ -98,7 +95,6 @@ impl<'a> Facts<'a> {
         window: &mut Window,
         touched: &mut Vec<Touch>,
     ) -> bool {
-        let e = &self.site.envelope;
         let (all_low, all_high) = (s.min, s.max);
         let mut rule = |window: &mut Window, rule, low, high, why: &str| {
             window.narrow(rule, &s.name, low, high, why, touched);
@@ -130,10 +126,8 @@ impl<'a> Facts<'a> {
             let (low, high) = (current.plus(-pace.down), current.plus(pace.up));
             rule(window, Rule::Pace, low, high, "on its way, a step at a time");
         }
-        if let (Some(approach), Some(facility), Some(Role::LiquidSupply)) =
-            (e.min_approach, self.facility_supply, s.role)
-        {
-            let floor = facility.plus(approach.get().get()).min(current.max(window.low));
+        if let Some(floor) = coldest_supply(self.site, case.frame, s) {
+            let floor = floor.min(current.max(window.low));
             rule(
                 window,
                 Rule::Approach,

@@ -214,3 +214,30 @@ fn act(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::coldest_supply;
+
+    #[test]
+    fn nothing_is_offered_that_the_exchanger_cannot_hold() {
+        let mut bound = 0;
+        for seed in 1..30 {
+            walk(Walk { seed, hours: 3.0, held_out: false }, &mut |scene, sight, _| {
+                for row in &sight.facts.outlook.rows {
+                    for (name, to) in &row.moves {
+                        let s = scene.site.setpoint(name).unwrap();
+                        let now = scene.frame.good(name).unwrap();
+                        let Some(coldest) = coldest_supply(scene.site, scene.frame, s) else { continue };
+                        assert!(*to >= coldest.min(now), "{name} from {now} to {to}, coldest {coldest}");
+                        bound += u32::from(coldest >= now);
+                    }
+                }
+                Ok(None)
+            })
+            .unwrap();
+        }
+        assert!(bound > 0, "no scene came near the bound");
+    }
+}

@@ -18,7 +18,7 @@ use std::fmt::Debug;
 
 use jiff::Timestamp;
 
-use crate::envelope::Limit;
+use crate::envelope::{Limit, coldest_supply};
 use crate::fallback::Fallback;
 use crate::frame::Frame;
 use crate::site::{Cools, Law, Name, Setpoint, Site};
@@ -68,7 +68,9 @@ pub fn choices(seen: &Seen<'_>) -> Outlook {
     let colder = |s: &Setpoint| {
         let step = s.step.max(s.deadband).get();
         let by = if s.cools == Cools::Down { -step } else { step };
-        let to = seen.frame.good(&s.name)?.plus(by);
+        let now = seen.frame.good(&s.name)?;
+        let to = now.plus(by);
+        let to = coldest(seen, s).map_or(to, |coldest| to.max(coldest.min(now)));
         on_a_step((s.name.clone(), to))
     };
     let colder = || seen.site.setpoints.iter().filter_map(colder).filter(differs).collect();
@@ -78,6 +80,13 @@ pub fn choices(seen: &Seen<'_>) -> Outlook {
     let mut outlook = seen.twin.outlook(seen.frame, candidates);
     outlook.best = plan.and_then(|plan| outlook.rows.iter().position(|r| r.moves == plan));
     outlook
+}
+
+/// The coldest step of a liquid supply that the guard lets pass, if there is such a bound.
+fn coldest(seen: &Seen<'_>, s: &Setpoint) -> Option<Finite> {
+    let coldest = coldest_supply(seen.site, seen.frame, s)?;
+    let steps = ((coldest.get() - s.min.get()) / s.step.get() - 1e-9).ceil();
+    Some(s.min.plus(steps * s.step.get()).rounded(3))
 }
 
 /// The policy that a site has chosen; `None` where the language model decides.

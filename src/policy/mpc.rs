@@ -95,6 +95,7 @@ impl Axis {
             return None;
         }
         let floor = ordered.iter().filter_map(|l| l.floor).fold(s.min, Finite::max);
+        let floor = super::coldest(seen, s).map_or(floor, |coldest| floor.max(coldest.min(now)));
         let ceiling = ordered.iter().filter_map(|l| l.ceiling).fold(s.max, Finite::min).max(floor);
         let (floor, ceiling) = match s.cools {
             Cools::Down if warm => (floor.min(now), ceiling.min(now)),

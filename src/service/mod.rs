@@ -3,6 +3,7 @@
 
 #[cfg(feature = "parquet")]
 mod archive;
+mod broken;
 mod engines;
 mod memory;
 mod notify;
@@ -93,7 +94,7 @@ pub async fn run(
         Err(broken) => {
             let why = format!("the control loop broke: {broken}");
             tracing::error!(%why, "releasing the plant");
-            shell::release_after_panic(&copy, &why).await;
+            broken::release(&copy, &why).await;
             Err(ServiceError::Broken(why))
         }
     }

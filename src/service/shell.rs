@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jobs::Headrooms;
-use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 
 use super::engines::Engines;
@@ -22,17 +21,16 @@ use super::stats::Stats;
 use super::telemetry::Telemetry;
 use super::{View, header, lives_on_mqtt, source_link};
 use crate::actuate::{Outcome, Writer};
-use crate::audit::{Archived, Kind, Store};
+use crate::audit::{Archived, Store};
 use crate::clock::{self, Stopwatch};
-use crate::control::record::{Event, EventRecord};
-use crate::control::{Answer, Body, Controller, Effect, Input, Link, Setup, What};
-use crate::envelope::{Guard, SafeAction};
+use crate::control::{Answer, Controller, Effect, Input, Link, Setup, What};
+use crate::envelope::SafeAction;
 use crate::frame::Assembler;
 use crate::ingest::modbus::{Bus, Poller};
 use crate::ingest::mqtt::{MqttHandle, SourceEvent};
 use crate::memory::Reading;
 use crate::reason::{Completion, Failure};
-use crate::site::{Clock, Site};
+use crate::site::Clock;
 use crate::upgrade::Kept;
 
 /// Polls in a row that must fail before the plant counts as lost: one lost reply is not an outage.
@@ -450,28 +448,5 @@ impl Shell {
             tracing::warn!(error = %e, "telemetry");
         }
         self.stats
-    }
-}
-
-/// Hands the plant back with connections of its own: those of the broken loop are gone.
-pub(super) async fn release_after_panic(site: &Site, why: &str) {
-    let action = Guard::new(site).release();
-    let action_shown = serde_json::to_value(&action).ok();
-    let event = EventRecord { action: action_shown, ..EventRecord::new(Event::Broken, why) };
-    let body = Body::Event(event);
-    let recorded = Store::open(&site.audit, clock::now()).and_then(|mut store| {
-        if let Ok(raw) = RawValue::from_string(body.to_json()) {
-            store.append(clock::now(), Kind::Event, &raw)?;
-        }
-        store.close()
-    });
-    if let Err(error) = recorded {
-        tracing::error!(%error, "the release is not in the audit log");
-    }
-    let outcome = Writer::new(Bus::open(site), site).apply(&action).await;
-    if outcome.release_needed {
-        tracing::error!(trouble = %outcome.trouble(), "not released; the plant's watchdog on the heartbeat takes over");
-    } else {
-        tracing::warn!("released");
     }
 }

@@ -225,17 +225,23 @@ fn temperature(b: &mut Build, role: Role, layout: &Layout) {
     } else {
         ((1.0, 2.0), WEAK)
     };
-    b.add(Feature::Load, rise, if of_supply { 0.0 } else { 1.0 }, lags);
+    // What leaves a bath has taken up all the heat, and a pump's speed is the flow that takes it.
+    let carried = matches!(role, Role::Bath | Role::LiquidReturn) && layout.of(Part::Speed).next().is_some();
+    let straight = if carried { (0.1 * rise.0, 0.25 * rise.0) } else { rise };
+    b.add(Feature::Load, straight, if of_supply { 0.0 } else { 1.0 }, lags);
     if beside {
         return b.add(Feature::Ambient, (0.0, 1.0), 0.0, WEAK);
     }
     for part in [Part::Pressure, Part::Speed] {
         for i in layout.of(part) {
             // A pressure behind valves that hold a temperature changes little.
-            let share = if part == Part::Speed { 0.5 } else { 0.05 };
-            let mean = if of_supply { 0.0 } else { rise.0 * share };
-            let sd = if of_supply { 0.2 } else { 0.2 * rise.0 };
-            b.add(Feature::HeatPerFlow(i, part), (mean, sd), 1.0, WEAK);
+            let (share, sd) = match part {
+                Part::Speed if carried => (0.9, 0.5),
+                Part::Speed => (0.5, 0.2),
+                Part::Pressure | Part::Supply | Part::Water => (0.05, 0.2),
+            };
+            let effect = if of_supply { (0.0, 0.2) } else { (rise.0 * share, rise.0 * sd) };
+            b.add(Feature::HeatPerFlow(i, part), effect, 1.0, if carried { lags } else { WEAK });
         }
     }
 }

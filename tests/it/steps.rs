@@ -13,6 +13,8 @@ use tokio::process::{Child, Command};
 use crate::peers::soon;
 
 const AIR: &str = include_str!("../../sites/air.toml");
+const LIQUID: &str = include_str!("../../sites/liquid.toml");
+const IMMERSION: &str = include_str!("../../sites/immersion.toml");
 
 /// Where the plant shows the setpoint in force.
 const ACTIVE: [(&str, u16); 2] = [("chws_sp", 3), ("crah_supply_sp", 4)];
@@ -25,12 +27,16 @@ struct Plant {
 impl Plant {
     /// The quiet air plant. `lockstep`: as fast as the test goes; else so many times real time.
     async fn start(speed: Option<f64>, edit: impl Fn(String) -> String) -> Self {
-        let mut options = serve::Options::new(Scenario::named("air").unwrap());
+        Self::of("air", AIR, speed, edit).await
+    }
+
+    async fn of(plant: &str, site: &str, speed: Option<f64>, edit: impl Fn(String) -> String) -> Self {
+        let mut options = serve::Options::new(Scenario::named(plant).unwrap());
         options.speed = speed.map_or(Speed::Max, Speed::Times);
-        options.lockstep = speed.is_none().then(|| "isotherm/demo-air/ack".to_owned());
+        options.lockstep = speed.is_none().then(|| format!("isotherm/demo-{plant}/ack"));
         let plant = serve::start(options).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let mut text = AIR
+        let mut text = site
             .replace("port = 1883", &format!("port = {}", plant.mqtt_port))
             .replace("port = 1502", &format!("port = {}", plant.modbus_port));
         let model = text.find("[model]").unwrap();
@@ -161,6 +167,26 @@ async fn the_twin_starts_from_what_step_tests_found() {
     // A recording is never written over.
     let (code, _, err) = plant.check(&args).await;
     assert!(code == 2 && err.contains("steps.jsonl") && err.contains("--record"), "{err}");
+}
+
+/// The other plants: a supply's step comes back out of what it cools, within the hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn liquid_and_immersion_plants_answer_as_physics_says() {
+    for (plant, site, setpoint, signal) in [
+        ("liquid", LIQUID, "cdu_supply_sp", "cdu_supply"),
+        ("immersion", IMMERSION, "fluid_supply_sp", "bath_a_temp"),
+    ] {
+        let plant = Plant::of(plant, site, None, |t| t).await;
+        let args = ["--steps", "2", "--hold", "40min", "--consent", setpoint];
+        let (code, protocol, err) = plant.check(&args).await;
+        assert_eq!(code, 0, "{err}{protocol:#}");
+        let answers = protocol["answers"].as_array().unwrap();
+        let a = answers.iter().find(|a| a["setpoint"] == setpoint && a["signal"] == signal).unwrap();
+        assert_eq!(a["seen"], "clearly", "{a:#}");
+        let gain = a["gain"]["value"].as_f64().unwrap();
+        assert!((gain - 1.0).abs() < 0.35, "{a:#}");
+        assert_eq!(plant.register(0).await, 0, "released");
+    }
 }
 
 /// Ctrl-C with a setpoint away: it is put back, control is released, and both are in the log.
