@@ -81,7 +81,18 @@ else:
     for wanted in (nodes, everything):
         client.subscribe(wanted, psp.QoS.AT_LEAST_ONCE, on_message)
 
-client.connect("127.0.0.1", port=port, keepalive=2, blocking=False, callback=lambda _: say({"connected": True}))
+# Connected is whoever hears itself: the broker has then seen every subscription before this one.
+probe = psp.Topic(message_type=psp.MessageType.NCMD, group_id=group, edge_node_id="probe")
+client.subscribe(probe, psp.QoS.AT_LEAST_ONCE, lambda *_: say({"connected": True}))
+
+
+def connected(_):
+    empty = psp.NCmd(timestamp=psp.get_current_timestamp(), metrics=())
+    client.publish(psp.Message(topic=probe, payload=empty, qos=psp.QoS.AT_LEAST_ONCE, retain=False))
+
+
+# A busy machine may let it wait for long; a killed process is dead at once all the same.
+client.connect("127.0.0.1", port=port, keepalive=60, blocking=False, callback=connected)
 for line in sys.stdin:
     order = json.loads(line)
     stamp = psp.get_current_timestamp()
