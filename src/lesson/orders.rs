@@ -192,9 +192,7 @@ pub(super) fn give(
     let s = dice.pick(&site.setpoints)?;
     let present = frame.good(&s.name)?;
     let near = |dice: &mut Dice, low: f64, high: f64| {
-        let at = ((present.get() - s.min.get()) / s.step.get()).round();
-        let steps = dice.between(low, high).round();
-        s.min.plus((at + steps) * s.step.get()).rounded(3).max(s.min).min(s.max)
+        s.at_step(s.steps_to(present).round() + dice.between(low, high).round())
     };
     let (value, second) = match kind {
         Kind::Floor => (near(dice, -4.0, 3.0), present),

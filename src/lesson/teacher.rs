@@ -34,8 +34,7 @@ pub(super) fn choose(
         let present = frame.good(&s.name)?;
         let to = wish.get(&s.name).copied().unwrap_or(present);
         let to = bounded(&asked, &s.name, present, to);
-        let steps = ((to.get() - s.min.get()) / s.step.get()).round();
-        let mut to = s.min.plus(steps * s.step.get()).rounded(3).max(s.min).min(s.max);
+        let mut to = s.nearest_step(to);
         if (to.get() - present.get()).abs() > 1e-9 {
             moved += 1;
             if kind == Some(Kind::OneAtATime) && moved > 1 {

@@ -58,9 +58,7 @@ pub fn choices(seen: &Seen<'_>) -> Outlook {
     // On the steps that the model can choose from.
     let on_a_step = |(name, to): (Name, Finite)| {
         let s = seen.site.setpoint(&name)?;
-        let steps = ((to.get() - s.min.get()) / s.step.get()).round();
-        let to = s.min.plus(steps * s.step.get()).rounded(3).max(s.min).min(s.max);
-        Some((name, to))
+        Some((name, s.nearest_step(to)))
     };
     let plan: Option<BTreeMap<Name, Finite>> = mpc::Mpc
         .propose(seen.frame.time, seen)
@@ -85,8 +83,7 @@ pub fn choices(seen: &Seen<'_>) -> Outlook {
 /// The coldest step of a liquid supply that the guard lets pass, if there is such a bound.
 fn coldest(seen: &Seen<'_>, s: &Setpoint) -> Option<Finite> {
     let coldest = coldest_supply(seen.site, seen.frame, s)?;
-    let steps = ((coldest.get() - s.min.get()) / s.step.get() - 1e-9).ceil();
-    Some(s.min.plus(steps * s.step.get()).rounded(3))
+    Some(s.at_step((s.steps_to(coldest) - 1e-9).ceil()))
 }
 
 /// The policy that a site has chosen; `None` where the language model decides.

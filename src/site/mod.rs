@@ -2,6 +2,7 @@
 //! the limits of both. Reading and checking the file is in [`load`]; a [`Site`] in hand has passed it.
 
 mod console;
+mod grid;
 mod limits;
 mod load;
 mod name;
