@@ -3,10 +3,17 @@
 
 mod check;
 mod console;
+mod envelope;
 mod operations;
+mod peers;
 mod registers;
 mod resolution;
+mod settings;
+mod spot;
+#[cfg(test)]
+mod tests;
 mod twin;
+mod within;
 mod workload;
 
 use std::fmt;

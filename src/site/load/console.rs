@@ -1,12 +1,24 @@
 //! Nothing reaches past this machine until somebody has to say who they are, where nobody can listen.
 
 use super::check::Checker;
+use super::peers::is_host;
 use crate::site::{Network, Site};
 
 impl Checker<'_> {
     pub(super) fn console(&mut self, site: &Site) {
         let console = &site.console;
-        let beyond = !console.is_loopback() && console.listen != "off";
+        let is_on = console.listen != "off";
+        if is_on && !is_address(&console.listen) {
+            self.top(
+                "console.listen",
+                format!(
+                    "expected an address and a port such as \"127.0.0.1:8455\", or \"off\", got {:?}",
+                    console.listen
+                ),
+            );
+            return;
+        }
+        let beyond = !console.is_loopback() && is_on;
         if beyond && console.users.is_none() && console.proxy.is_none() {
             self.top(
                 "console.listen",
@@ -41,4 +53,11 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// `HOST:PORT`, an IPv6 address in brackets.
+fn is_address(listen: &str) -> bool {
+    let Some((host, port)) = listen.rsplit_once(':') else { return false };
+    let bare_v6 = host.contains(':') && !host.starts_with('[');
+    is_host(host) && !bare_v6 && port.parse::<u16>().is_ok()
 }

@@ -1,5 +1,7 @@
 //! What those who run the service have set.
 
+use std::path::{Component, Path};
+
 use super::check::Checker;
 use crate::site::Site;
 
@@ -8,6 +10,7 @@ const LEAST_KEPT_DAYS: u32 = 35;
 
 impl Checker<'_> {
     pub(super) fn operations(&mut self, site: &Site) {
+        self.paths(site);
         let audit = &site.audit;
         if audit.archive.is_some() != audit.keep_days.is_some() {
             self.top(
@@ -24,9 +27,59 @@ impl Checker<'_> {
         if cfg!(not(feature = "parquet")) && audit.archive.is_some() {
             self.top("audit.archive", "this program was built without Parquet");
         }
-        let is_http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
         if site.telemetry.otlp.as_ref().is_some_and(|url| !is_http(url)) {
             self.top("telemetry.otlp", "expected a URL such as \"http://127.0.0.1:4318\"");
         }
     }
+    /// Paths that are there, and a log that is a file of its own.
+    fn paths(&mut self, site: &Site) {
+        let Site { audit, model, console, rl, .. } = site;
+        let may_be_absent = [
+            ("audit.checkpoint_file", &audit.checkpoint_file),
+            ("audit.archive", &audit.archive),
+            ("model.path", &model.path),
+            ("model.prompts", &model.prompts),
+            ("model.kept", &model.kept),
+            ("console.users", &console.users),
+            ("console.recordings", &console.recordings),
+            ("rl.policy", &rl.policy),
+        ];
+        let given = may_be_absent.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        let always = [
+            ("audit.path", &audit.path),
+            ("audit.key", &audit.key),
+            ("console.control_socket", &console.control_socket),
+        ];
+        for (key, path) in always.into_iter().chain(given) {
+            if path.as_os_str().is_empty() {
+                self.top(key, "expected a path, got \"\"");
+            }
+        }
+        // SQLite would keep such a log in memory.
+        if audit.path.to_str().is_some_and(|p| p.starts_with(':')) {
+            self.top("audit.path", "expected the path of a file on disk");
+        }
+        let taken =
+            [("audit.key", Some(&audit.key)), ("audit.checkpoint_file", audit.checkpoint_file.as_ref())];
+        for (key, path) in taken {
+            if path.is_some_and(|p| is_same(p, &audit.path)) {
+                self.top(key, "is audit.path too: expected a file of its own");
+            }
+        }
+    }
+}
+
+pub(super) fn is_http(url: &String) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
+}
+
+/// The same file however it is written, as far as can be told without looking.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let plain = |p: &Path| {
+        p.components()
+            .filter(|c| *c != Component::CurDir)
+            .map(|c| c.as_os_str().to_owned())
+            .collect::<Vec<_>>()
+    };
+    plain(a) == plain(b)
 }

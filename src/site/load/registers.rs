@@ -3,27 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::check::Checker;
+use super::spot::Spot;
 use crate::register;
 use crate::site::Site;
 use crate::site::source::{Point, Table, WordType};
 use crate::units::{Finite, Unit};
 
 impl Checker<'_> {
-    pub(super) fn point(&mut self, site: &Site, name: &str, field: &str, p: &Point, unit: Unit) {
+    pub(super) fn point(&mut self, site: &Site, of: &Spot, p: &Point, unit: Unit) {
         if site.device(&p.device).is_none() {
             let known = site.devices.iter().map(|d| d.name.as_str()).collect::<Vec<_>>().join(", ");
-            self.at(
-                name,
-                format!("{field}.device"),
-                format!("no [[device]] named \"{}\" (there are: {known})", p.device),
-            );
+            self.say(of.at("device"), format!("no [[device]] named \"{}\" (there are: {known})", p.device));
         }
         if let Some(device) = site.device(&p.device)
             && device.wire_address(p.address).is_none()
         {
-            self.at(
-                name,
-                format!("{field}.address"),
+            self.say(
+                of.at("address"),
                 format!(
                     "is {}, but the addresses of device \"{}\" start at {} (address_base)",
                     p.address, p.device, device.address_base
@@ -31,43 +27,44 @@ impl Checker<'_> {
             );
         }
         if p.scale == Finite::ZERO {
-            self.at(name, format!("{field}.scale"), "expected anything but 0");
+            self.say(of.at("scale"), "expected anything but 0");
         }
         let bits = matches!(p.table, Table::Coil | Table::Discrete);
         if bits != (p.word_type == WordType::Bit) {
-            self.at(
-                name,
-                format!("{field}.type"),
+            self.say(
+                of.at("type"),
                 "\"bit\" goes with the tables coil and discrete, the other types with holding and input",
             );
         }
-        self.convertible(name, &format!("{field}.unit"), p.unit, unit);
+        self.convertible(of.at("unit"), p.unit, unit);
     }
 
-    pub(super) fn convertible(&mut self, name: &str, field: &str, wire: Option<Unit>, unit: Unit) {
+    pub(super) fn convertible(&mut self, of: Spot, wire: Option<Unit>, unit: Unit) {
         if let Some(wire) = wire
             && wire.convert(Finite::ZERO, unit).is_none()
         {
-            self.at(name, field.to_owned(), format!("{wire} cannot be expressed in {unit}"));
+            self.say(of, format!("{wire} cannot be expressed in {unit}"));
         }
     }
 
     /// Two written points must not share a register, and no point may cut another in half.
     pub(super) fn registers(&mut self, site: &Site) {
-        let mut written: BTreeMap<(&str, u16), String> = BTreeMap::new();
-        let setpoints = site.setpoints.iter().map(|s| (s.name.as_str().to_owned(), &s.register));
+        let mut written: BTreeMap<(&str, u16), &str> = BTreeMap::new();
         let link = [("link.enable", &site.link.enable), ("link.heartbeat", &site.link.heartbeat)];
-        let links = link.iter().filter_map(|(n, p)| p.as_ref().map(|p| ((*n).to_owned(), p)));
-        for (name, point) in setpoints.chain(links) {
+        let setpoints =
+            site.setpoints.iter().enumerate().map(|(i, s)| {
+                (s.name.as_str(), Spot::entry("setpoint", i, &s.name).at("register"), &s.register)
+            });
+        let links = link.iter().filter_map(|(key, p)| p.as_ref().map(|p| (*key, Spot::key(key), p)));
+        for (name, of, point) in setpoints.chain(links) {
             for word in 0..point.word_type.registers() {
                 let Some(address) = point.address.checked_add(word) else {
-                    self.at(&name, format!("{name}: register.address"), "the value runs past register 65535");
+                    self.say(of.at("address"), "the value runs past register 65535");
                     break;
                 };
-                if let Some(other) = written.insert((point.device.as_str(), address), name.clone()) {
-                    self.at(
-                        &name,
-                        format!("\"{name}\": register"),
+                if let Some(other) = written.insert((point.device.as_str(), address), name) {
+                    self.say(
+                        of,
                         format!("overlaps \"{other}\" at address {address} of device \"{}\": each written value needs its own register", point.device),
                     );
                     break;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::check::Checker;
+use super::spot::Spot;
 use crate::site::{Site, Source};
 use crate::units::Finite;
 
@@ -24,20 +25,19 @@ impl Checker<'_> {
             }
         }
         let mut seen = BTreeSet::new();
-        for place in &w.places {
-            let field = |key: &str| format!("workload.place \"{}\"{key}", place.name);
+        for (i, place) in w.places.iter().enumerate() {
+            let of = Spot::entry("workload.place", i, &place.name);
             if !seen.insert(place.name.as_str()) {
-                self.at(place.name.as_str(), field(""), "is defined twice");
+                self.say(of.clone(), "is defined twice");
             }
             if place.capacity_kw <= Finite::ZERO {
-                self.at(place.name.as_str(), field(": capacity_kw"), "expected more than 0 kW");
+                self.say(of.at("capacity_kw"), "expected more than 0 kW");
             }
         }
-        for signal in &site.signals {
+        for (i, signal) in site.signals.iter().enumerate() {
             if let Some(place) = signal.place.as_ref().filter(|p| !seen.contains(p.as_str())) {
-                self.at(
-                    signal.name.as_str(),
-                    format!("signal \"{}\": place", signal.name),
+                self.say(
+                    Spot::entry("signal", i, &signal.name).at("place"),
                     format!("there is no [[workload.place]] named \"{place}\""),
                 );
             }
