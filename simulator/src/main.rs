@@ -1,12 +1,14 @@
 //! `isotherm-sim`: a simulated data centre behind MQTT and Modbus TCP.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use isotherm_sim::scenario::ScenarioError;
 use isotherm_sim::serve::{self, Broker, Login, Options, Speed};
-use isotherm_sim::supervision::CommandError;
 use isotherm_sim::{Plant, Scenario, plot, trace};
 
 #[derive(Parser)]
@@ -32,11 +34,11 @@ enum Command {
     Trace {
         #[command(flatten)]
         run: Batch,
-        /// Where to: FILE.csv or FILE.parquet
-        #[arg(long)]
+        /// Where to, a new file: FILE.csv or FILE.parquet
+        #[arg(long, value_parser = new_table)]
         out: PathBuf,
-        /// Draw it, too
-        #[arg(long, value_name = "FILE.svg")]
+        /// Draw it, too, into a new file
+        #[arg(long, value_name = "FILE.svg", value_parser = new_picture)]
         plot: Option<PathBuf>,
     },
 }
@@ -47,7 +49,7 @@ struct Batch {
     #[arg(long, default_value = "air")]
     scenario: String,
     /// Simulated hours
-    #[arg(long, default_value_t = 24.0)]
+    #[arg(long, default_value_t = 24.0, value_parser = hours, allow_negative_numbers = true)]
     hours: f64,
     /// Seed of weather, workload and sensors
     #[arg(long, default_value_t = 1)]
@@ -91,8 +93,30 @@ struct Serve {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Stop after so many simulated hours
-    #[arg(long)]
+    #[arg(long, value_parser = hours, allow_negative_numbers = true)]
     hours: Option<f64>,
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    let hours = text.parse().ok().filter(|h: &f64| *h > 0.0 && h.is_finite());
+    hours.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+fn new_table(text: &str) -> Result<PathBuf, String> {
+    new_file(text, &["csv", "parquet"])
+}
+
+fn new_picture(text: &str) -> Result<PathBuf, String> {
+    new_file(text, &["svg"])
+}
+
+/// Found out before hours are simulated for nothing.
+fn new_file(text: &str, endings: &[&str]) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending)) {
+        return Err(format!("expected a name ending in .{}", endings.join(" or .")));
+    }
+    if path.exists() { Err("is there already; give a new file".to_owned()) } else { Ok(path.to_owned()) }
 }
 
 fn speed(text: &str) -> Result<Speed, String> {
@@ -123,15 +147,26 @@ impl Serve {
             Err(error) if !error.is::<ScenarioError>() => return Err(error.context(Unreachable)),
             started => started?,
         };
-        println!("SIMULATION: no real equipment is behind these ports");
-        println!("MQTT port {}, Modbus TCP port {}", running.mqtt_port, running.modbus_port);
+        print(format_args!(
+            "SIMULATION: no real equipment is behind these ports\nMQTT port {}, Modbus TCP port {}\n",
+            running.mqtt_port, running.modbus_port
+        ))?;
         tokio::select! {
             () = running.finished() => {}
             interrupt = tokio::signal::ctrl_c() => interrupt?,
         }
         running.stop();
-        print!("{}", running.totals());
-        Ok(())
+        print(format_args!("{}", running.totals()))
+    }
+}
+
+/// `print!`, where stdout may be closed or full.
+fn print(text: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("cannot print"),
     }
 }
 
@@ -161,7 +196,7 @@ impl Batch {
     }
 }
 
-/// Exit codes: 0 good, 1 failed, 2 usage or scenario wrong, 3 a broker or port could not be had.
+/// Exit codes: 0 good, 2 usage, a scenario or a file wrong, 3 a broker or port could not be had.
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -170,18 +205,16 @@ async fn main() -> ExitCode {
                 .unwrap_or_else(|_| "warn,rumqttd=off".into()),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(
+            std::io::IsTerminal::is_terminal(&std::io::stderr())
+                && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        )
         .init();
     match run(Cli::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("isotherm-sim: {error:#}");
-            if error.is::<ScenarioError>() || error.is::<CommandError>() {
-                ExitCode::from(2)
-            } else if error.is::<Unreachable>() {
-                ExitCode::from(3)
-            } else {
-                ExitCode::FAILURE
-            }
+            ExitCode::from(if error.is::<Unreachable>() { 3 } else { 2 })
         }
     }
 }
@@ -201,9 +234,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
             }
             let totals = plant.totals();
             if json {
-                println!("{}", serde_json::to_string_pretty(&totals)?);
+                print(format_args!("{}\n", serde_json::to_string_pretty(&totals)?))?;
             } else {
-                print!("{totals}");
+                print(format_args!("{totals}"))?;
             }
         }
         Command::Trace { run, out, plot } => {

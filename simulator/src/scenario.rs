@@ -95,10 +95,12 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// A scenario file if `name` ends in `.toml`, else a shipped scenario.
+    /// A shipped scenario, or a scenario file.
     pub fn named(name: &str) -> Result<Self, ScenarioError> {
         let path = Path::new(name);
-        if path.extension().is_some_and(|e| e == "toml") { Self::load(path) } else { Self::shipped(name) }
+        let ships = SHIPPED.iter().any(|(shipped, _)| *shipped == name);
+        let is_file = path.is_file() || path.extension().is_some_and(|e| e == "toml");
+        if is_file && !ships { Self::load(path) } else { Self::shipped(name) }
     }
 
     /// A shipped scenario by name.
