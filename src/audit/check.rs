@@ -109,6 +109,7 @@ impl Checker {
     pub(super) fn against(&mut self, all: impl IntoIterator<Item = Checkpoint>) {
         for checkpoint in all {
             if checkpoint.store == self.store {
+                self.report.compared += 1;
                 self.signed_by_key("given", checkpoint);
             } else {
                 self.problem(Problem {

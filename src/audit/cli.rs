@@ -101,7 +101,7 @@ struct Show {
 
 #[derive(Debug, ClapArgs)]
 struct Export {
-    /// The folder to write to; it is made, and nothing in it is overwritten
+    /// The folder to write to: a new one, which is made, or an empty one
     dir: PathBuf,
     #[command(flatten)]
     source: Source,
@@ -144,6 +144,10 @@ enum Failure {
     Site(#[from] SiteError),
     #[error("--key {given:?} is neither a readable file with the 64 hex digits of a public key, nor those")]
     Key { given: String },
+    #[error(
+        "--against: none of the {given} checkpoints is of a record that is in the log: give newer ones, or the archive with --archive"
+    )]
+    Uncompared { given: usize },
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
 }
@@ -190,12 +194,16 @@ fn run_verify(args: &Verify, out: &mut impl Write) -> Result<bool, Failure> {
         Some(file) => read_checkpoints(Path::new(file))?,
     };
     let public_key = args.key.as_deref().map(public_key).transpose()?;
+    let given = against.len();
     let options = Options { against, public_key, archive: args.archive.clone() };
     let report = verify(&path, &options)?;
+    if report.ok && given > 0 && report.compared == 0 {
+        return Err(Failure::Uncompared { given });
+    }
     if args.json {
         json(out, &report)?;
     } else {
-        describe(out, &path, &report)?;
+        describe(out, &path, given, &report)?;
     }
     Ok(report.ok)
 }
@@ -205,7 +213,7 @@ fn public_key(given: &str) -> Result<PublicKey, Failure> {
     text.trim().parse().map_err(|_| Failure::Key { given: given.to_owned() })
 }
 
-fn describe(out: &mut impl Write, path: &Path, report: &Report) -> io::Result<()> {
+fn describe(out: &mut impl Write, path: &Path, given: usize, report: &Report) -> io::Result<()> {
     let range = match (report.first, report.last) {
         (Some(first), Some(last)) => format!(" ({first} to {last})"),
         _ => String::new(),
@@ -218,6 +226,9 @@ fn describe(out: &mut impl Write, path: &Path, report: &Report) -> io::Result<()
         report.checkpoints,
         report.unsigned
     )?;
+    if given > 0 {
+        writeln!(out, "compared with {} of {given} checkpoints kept elsewhere", report.compared)?;
+    }
     if let Some(to) = report.archived {
         writeln!(out, "records 1 to {to} are archived: give their folder with --archive to check them too")?;
     }

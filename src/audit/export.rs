@@ -74,20 +74,37 @@ impl From<Line> for Row {
     }
 }
 
-/// Writes a log into a folder, which is made; files that are there already are never overwritten.
+/// Writes a log into a folder, which is made, or is empty. What was begun and cannot be ended is taken away:
+/// half an export would look like one.
 pub fn export(path: &Path, dir: &Path, formats: &[Format]) -> Result<Exported, AuditError> {
     let log = Log::open(path)?;
     // Records and checkpoints of one moment, also from a live log.
     let _snapshot = log.snapshot()?;
+    let is_new = !dir.exists();
     fs::create_dir_all(dir).map_err(io(dir))?;
-    let identity = log.identity()?;
+    if fs::read_dir(dir).map_err(io(dir))?.next().is_some() {
+        return Err(AuditError::NotEmpty { path: dir.to_owned() });
+    }
     let mut done = Exported { records: 0, files: Vec::new() };
+    if let Err(e) = write_all(&log, dir, formats, &mut done) {
+        // That it failed matters more than what may be left of it.
+        done.files.iter().for_each(|file| fs::remove_file(file).unwrap_or_default());
+        if is_new {
+            fs::remove_dir(dir).unwrap_or_default();
+        }
+        return Err(e);
+    }
+    Ok(done)
+}
+
+fn write_all(log: &Log, dir: &Path, formats: &[Format], done: &mut Exported) -> Result<(), AuditError> {
+    let identity = log.identity()?;
     let mut write = |name, write: &dyn Fn(&Path, File) -> Result<u64, AuditError>| {
         let path = dir.join(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io(&path))?;
+        done.files.push(path.clone());
         let records = write(&path, file)?;
         done.records = done.records.max(records);
-        done.files.push(path);
         Ok::<(), AuditError>(())
     };
     write(PUBLIC_KEY, &|path, mut file| {
@@ -101,14 +118,14 @@ pub fn export(path: &Path, dir: &Path, formats: &[Format]) -> Result<Exported, A
             Format::Jsonl => {
                 write(RECORDS, &|path, file| lines(path, file, log.records(0).map(|r| r.map(Line::from))))?;
             }
-            Format::Csv => write("records.csv", &|path, file| csv(path, file, &log))?,
+            Format::Csv => write("records.csv", &|path, file| csv(path, file, log))?,
             #[cfg(feature = "parquet")]
             Format::Parquet => {
                 write("records.parquet", &|path, file| super::parquet::write(path, file, log.records(0)))?;
             }
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> AuditError + Copy {

@@ -192,6 +192,10 @@ pub enum AuditError {
     NoRecord { path: PathBuf, seq: u64 },
     #[error("{path}:{line}: is not a checkpoint: {why}", path = path.display())]
     NotACheckpoint { path: PathBuf, line: usize, why: String },
+    #[error("{path}: has no {expected}", path = path.display())]
+    Lacks { path: PathBuf, expected: &'static str },
+    #[error("{path}: is not empty: give a new folder", path = path.display())]
+    NotEmpty { path: PathBuf },
     #[error("{path}: is not the file that was archived: {why}", path = path.display())]
     Archive { path: PathBuf, why: String },
     #[error("{path}: cannot write or read the Parquet file: {why}", path = path.display())]

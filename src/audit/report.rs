@@ -18,6 +18,8 @@ pub struct Report {
     /// Seq of the last record.
     pub last: Option<i64>,
     pub checkpoints: u64,
+    /// Checkpoints kept elsewhere that the records were compared with.
+    pub compared: u64,
     /// Records up to this one are in an archive, which was not looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archived: Option<u64>,
@@ -84,6 +86,7 @@ impl Report {
             first: None,
             last: None,
             checkpoints: 0,
+            compared: 0,
             archived: None,
             unsigned: 0,
             store: None,

@@ -1,7 +1,7 @@
 //! Feeds a log, or an export of one, to the checker.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -55,6 +55,10 @@ fn archive_rows(options: &Options) -> Result<Option<Archive>, AuditError> {
     use super::archive::{proofs, records};
     let Some(dir) = options.archive.clone() else { return Ok(None) };
     let proofs = proofs(&dir)?;
+    if proofs.is_empty() {
+        let expected = "archived records: expected records-FROM-TO.json and .parquet";
+        return Err(AuditError::Lacks { path: dir, expected });
+    }
     let checkpoints = proofs.iter().map(|p| p.checkpoint.clone()).collect();
     let rows = proofs.into_iter().flat_map(move |proof| match records(&dir, &proof) {
         Ok(records) => {
@@ -199,7 +203,13 @@ fn rows(db: &Connection, checker: &mut Checker) -> Result<(), (Option<i64>, rusq
 }
 
 fn verify_export(dir: &Path, options: &Options) -> Result<Report, AuditError> {
-    let identity = fs::read_to_string(dir.join(IDENTITY)).map_err(|source| unreadable(dir, source))?;
+    let identity = fs::read_to_string(dir.join(IDENTITY)).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => AuditError::Lacks {
+            path: dir.to_owned(),
+            expected: "identity.json: it is a folder, but not an export; give the log itself",
+        },
+        _ => unreadable(dir, source),
+    })?;
     let identity: Identity = match serde_json::from_str(&identity) {
         Ok(identity) => identity,
         Err(e) => return Ok(Report::unreadable(no_identity(format!("{IDENTITY}: {e}")))),
@@ -245,7 +255,7 @@ pub fn read_checkpoints(path: &Path) -> Result<Vec<Checkpoint>, AuditError> {
 
 pub(super) fn parse_checkpoints(text: &str, path: &Path) -> Result<Vec<Checkpoint>, AuditError> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
+    let checkpoints: Vec<Checkpoint> = lines
         .map(|(number, line)| {
             serde_json::from_str(line).map_err(|e| AuditError::NotACheckpoint {
                 path: PathBuf::from(path),
@@ -253,5 +263,11 @@ pub(super) fn parse_checkpoints(text: &str, path: &Path) -> Result<Vec<Checkpoin
                 why: e.to_string(),
             })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    if checkpoints.is_empty() {
+        let expected =
+            "checkpoint: expected JSON lines, as the agent appends them to [audit] checkpoint_file";
+        return Err(AuditError::Lacks { path: path.to_owned(), expected });
+    }
+    Ok(checkpoints)
 }

@@ -103,3 +103,26 @@ fn wrong_usage_is_refused() {
     }
     assert_eq!(audit(&["list", "--site", "/nowhere/site.toml"]).0, 2);
 }
+
+/// Checking against nothing is no check.
+#[test]
+fn what_a_log_is_checked_against_must_be_something() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = closed_log(dir.path(), 40);
+    let (log, out) = (text(&log), dir.path().join("out"));
+    assert_eq!(json(&["export", text(&out), "--path", log]).0, 0);
+    let checkpoints = out.join("checkpoints.jsonl");
+    let against = ["verify", "--path", log, "--against", text(&checkpoints)];
+    let (code, report) = json(&against);
+    assert_eq!((code, &report["compared"]), (0, &json!(5)));
+    assert!(audit(&against).1.contains("compared with 5 of 5 checkpoints kept elsewhere"));
+    assert_eq!(json(&["verify", "--path", log]).1["compared"], 0);
+
+    let (nothing, folder) = (dir.path().join("empty.jsonl"), dir.path().join("empty"));
+    fs::write(&nothing, "\n").unwrap();
+    fs::create_dir(&folder).unwrap();
+    assert_eq!(audit(&["verify", "--path", log, "--against", text(&nothing)]), (2, String::new()));
+    #[cfg(feature = "parquet")]
+    assert_eq!(audit(&["verify", "--path", log, "--archive", text(&folder)]), (2, String::new()));
+    assert_eq!(audit(&["verify", "--path", text(&folder)]), (2, String::new()));
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use isotherm::audit::{AuditError, Format, Kind, Options, What, export, summary, verify};
 
+use super::tamper::raw;
 use super::{assert_verifies, closed_log, records, verified};
 
 fn exported(dir: &Path, formats: &[Format]) -> (std::path::PathBuf, std::path::PathBuf) {
@@ -121,6 +122,23 @@ fn nothing_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let (path, out) = exported(dir.path(), &[Format::Jsonl]);
     let before = fs::read(out.join("records.jsonl")).unwrap();
-    assert!(matches!(export(&path, &out, &[Format::Jsonl]), Err(AuditError::Io { .. })));
+    assert!(matches!(export(&path, &out, &[Format::Jsonl]), Err(AuditError::NotEmpty { .. })));
     assert_eq!(fs::read(out.join("records.jsonl")).unwrap(), before);
+}
+
+/// A log that cannot be read to its end leaves no half of an export, and can be tried again.
+#[test]
+fn an_export_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = closed_log(dir.path(), 33);
+    raw(&path, |db| {
+        db.execute_batch("UPDATE record SET time = 'noon' WHERE seq = 30").unwrap();
+    });
+    let (new, empty) = (dir.path().join("new"), dir.path().join("empty"));
+    fs::create_dir(&empty).unwrap();
+    for out in [&new, &new, &empty, &empty] {
+        assert!(matches!(export(&path, out, &[Format::Jsonl]), Err(AuditError::Malformed { .. })));
+    }
+    assert!(!new.exists());
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
 }
