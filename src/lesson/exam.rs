@@ -35,7 +35,7 @@ pub struct Args {
     /// The GGUF file.
     path: PathBuf,
     /// Scenes to ask about.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// The first world.
     #[arg(long, default_value_t = FIRST_SEED)]
@@ -46,6 +46,7 @@ pub struct Args {
     /// Print every reply that is wrong in some way, to stderr.
     #[arg(long)]
     failures: bool,
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }

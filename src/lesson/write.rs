@@ -23,10 +23,10 @@ use crate::site::Site;
 /// Writes examples for training.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// JSON lines of {"prompt", "branches": [{"prompt", "answer", …}, …]}.
+    /// A new file, of JSON lines {"prompt", "branches": [{"prompt", "answer", …}, …]}.
     out: PathBuf,
     /// Lessons to write.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// The first world; each world has the next seed.
     #[arg(long, default_value_t = 1)]
@@ -34,12 +34,12 @@ pub struct Args {
     /// Phrasings of directives that training never sees.
     #[arg(long)]
     held_out: bool,
-    /// Hours of each world.
-    #[arg(long, default_value_t = 10.0)]
+    /// Hours of each world; in the first the twin learns, and there are no lessons.
+    #[arg(long, default_value_t = 10.0, value_parser = hours, allow_negative_numbers = true)]
     hours: f64,
     /// Lessons of each world at most.
-    #[arg(long, default_value_t = 24)]
-    of_each: usize,
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    of_each: u32,
 }
 
 /// So many orders that change nothing are no lesson: they teach little of what they mean.
@@ -73,15 +73,21 @@ struct Branch {
     what: &'static str,
 }
 
+fn hours(text: &str) -> Result<f64, String> {
+    crate::bench::more_than(1.0, text)
+}
+
 /// Lessons written, by order and by what was done.
 pub fn run(args: &Args) -> Result<BTreeMap<String, u64>> {
-    let file = std::fs::File::create(&args.out).with_context(|| args.out.display().to_string())?;
+    let file = std::fs::File::create_new(&args.out)
+        .with_context(|| format!("{}: cannot make this file; give a new one", args.out.display()))?;
     let out = Mutex::new((std::io::BufWriter::new(file), 0u64, BTreeMap::<String, u64>::new()));
     let next = AtomicU64::new(args.seed);
     let work = || -> Result<()> {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            let lessons = of_world(Walk { seed, hours: args.hours, held_out: args.held_out }, args.of_each)?;
+            let lessons =
+                of_world(Walk { seed, hours: args.hours, held_out: args.held_out }, args.of_each as usize)?;
             let mut out = out.lock().map_err(|_| anyhow!("a worker broke"))?;
             for lesson in lessons {
                 if out.1 >= args.count {

@@ -33,12 +33,12 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     plants: Vec<String>,
     /// Seeds from --first-seed on. The bench uses 1 to 5: the default does not touch them.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     #[arg(long, default_value_t = 101)]
     first_seed: u64,
     /// Simulated hours of a run.
-    #[arg(long, default_value_t = 24.0)]
+    #[arg(long, default_value_t = 24.0, value_parser = crate::bench::hours, allow_negative_numbers = true)]
     hours: f64,
     /// Runs at a time; all cores when absent.
     #[arg(long)]
@@ -160,9 +160,6 @@ impl Table {
 
 /// Writes the log; returns its rows.
 pub fn run(args: &Args) -> Result<usize, BenchError> {
-    if !(args.hours > 0.0 && args.hours.is_finite()) {
-        return Err(BenchError::Usage(format!("--hours: expected more than 0, got {}", args.hours)));
-    }
     let cases = cases::select(&args.plants, &args.scenarios)?;
     let seeds = args.first_seed..args.first_seed + args.seeds;
     let mut runs = Vec::new();

@@ -45,13 +45,13 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     plants: Vec<String>,
     /// How many seeds; each has its own weather, work and sensor errors. 5, or 2 with --quick.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first of them. Results are of seeds from 1 on; what is tuned is tuned on others.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
     /// Simulated hours of a run.
-    #[arg(long, default_value_t = 24.0)]
+    #[arg(long, default_value_t = 24.0, value_parser = crate::bench::hours, allow_negative_numbers = true)]
     hours: f64,
     /// Runs at a time; all cores when absent, and 8 where a model decides: it answers that many at once.
     #[arg(long)]
@@ -68,6 +68,7 @@ pub struct Args {
     /// Folder with policies of the controller `rl`, PLANT.json; those built in when absent.
     #[arg(long)]
     policies: Option<PathBuf>,
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -123,9 +124,6 @@ struct Job {
 
 /// Runs what is asked for and not there yet, and reports all of it.
 pub fn run(args: &Args) -> Result<Report, BenchError> {
-    if !(args.hours > 0.0 && args.hours.is_finite()) {
-        return Err(BenchError::Usage(format!("--hours: expected more than 0, got {}", args.hours)));
-    }
     let store = Store::open(args.out.as_deref())?;
     let jobs = jobs(args)?;
     let due: Vec<&Job> = jobs.iter().filter(|j| store.line(&j.key).is_none()).collect();

@@ -51,6 +51,7 @@ pub struct Args {
     /// Threads; as many as a measurement finds best when absent.
     #[arg(long, default_value_t = 0)]
     threads: u32,
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -29,7 +29,7 @@ pub use report::{Report, Row, Summary};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many seeds; each has its own times of events, weather and sensor errors.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of them. The bounds of `[resolution]` were chosen on seeds from 101 on.
     #[arg(long, default_value_t = 1)]
@@ -37,6 +37,7 @@ pub struct Args {
     /// Draws an example here, SVG.
     #[arg(long)]
     plot: Option<PathBuf>,
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }

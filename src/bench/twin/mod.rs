@@ -39,14 +39,15 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     scenarios: Vec<String>,
     /// How many seeds.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of them. The twin's first guesses were chosen on seeds 4 to 6.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
     /// Simulated hours of a run; the first two are not scored.
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, default_value_t = 12.0, value_parser = hours, allow_negative_numbers = true)]
     hours: f64,
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -54,6 +55,8 @@ pub struct Args {
 /// Telemetry before anything is scored.
 const LEARN_H: f64 = 2.0;
 const EVERY_MIN: i64 = 5;
+/// The longest that the twin is asked about: a shorter run would leave columns empty.
+const LONGEST_H: f64 = 0.5;
 /// How much parameters are changed.
 const CHANGE: f64 = 0.3;
 
@@ -77,6 +80,10 @@ struct Job {
     parameters: Parameters,
     behaviour: Behaviour,
     seed: u64,
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    super::more_than(LEARN_H + LONGEST_H, text)
 }
 
 pub fn run(args: &Args) -> Result<Report, BenchError> {

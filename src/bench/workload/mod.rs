@@ -23,11 +23,12 @@ use crate::site::{Backend, Law, Site};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many seeds.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
