@@ -33,6 +33,7 @@ pub(super) enum BenchCommand {
 
 #[derive(Args)]
 pub(super) struct Json {
+    /// Print as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -58,8 +59,7 @@ pub(super) fn run(command: &BenchCommand) -> Done {
         #[cfg(feature = "demo")]
         BenchCommand::Log(args) => {
             let rows = bench::control::log::run(args).map_err(usage)?;
-            println!("{rows} rows");
-            return Ok(());
+            return println!("{rows} rows");
         }
         #[cfg(feature = "demo")]
         BenchCommand::Resolution(args) => {
@@ -82,7 +82,7 @@ pub(super) fn run(command: &BenchCommand) -> Done {
         return print_json(&value);
     }
     for (key, value) in value.as_object().into_iter().flatten() {
-        println!("{key:<24} {value}");
+        println!("{key:<24} {value}")?;
     }
     Ok(())
 }
@@ -93,6 +93,5 @@ fn print_table(report: &impl serde::Serialize, json: bool, table: &str) -> Done 
     if json {
         return print_json(report);
     }
-    print!("{table}");
-    Ok(())
+    print!("{table}")
 }

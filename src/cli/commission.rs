@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, requires = "steps", default_value = "30min")]
     hold: SignedDuration,
     /// The step tests stop when a temperature comes nearer than this to a limit, K.
-    #[arg(long, requires = "steps", default_value_t = 0.5, value_parser = margin)]
+    #[arg(long, requires = "steps", default_value_t = 0.5, value_parser = margin, allow_negative_numbers = true)]
     margin: f64,
     /// The step tests take no longer than this.
     #[arg(long, requires = "steps", default_value = "8h")]
@@ -45,6 +45,7 @@ pub(super) struct Args {
     /// Who carries it out and consents; recorded.
     #[arg(long, env = "USER", default_value = "")]
     who: String,
+    /// Print as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -63,12 +64,12 @@ pub(super) fn first_site(args: &init::Args) -> Done {
             made.signals,
             made.setpoints,
             made.registers
-        );
+        )?;
         for topic in &made.other_topics {
-            println!("no number on topic {topic}");
+            println!("no number on topic {topic}")?;
         }
         for problem in &made.to_fill {
-            println!("to fill in: {problem}");
+            println!("to fill in: {problem}")?;
         }
     }
     if made.to_fill.is_empty() { Ok(()) } else { Err(Failed::Found) }
@@ -86,11 +87,11 @@ pub(super) fn check(args: &Args) -> Done {
     if !args.consents.is_empty() {
         return Err(Failed::Usage("--consent: to what? It goes with --accept or --steps".to_owned()));
     }
-    let report = runtime()?.block_on(check::examine(&site));
+    let report = runtime()?.block_on(check::examine(&site)).map_err(usage)?;
     if args.json {
         print_json(&report)?;
     } else {
-        print!("{report}");
+        print!("{report}")?;
     }
     ended_at(report.level())
 }
@@ -155,7 +156,7 @@ fn accept_site(args: &Args, site: &Site) -> Done {
     if args.json {
         print_json(&protocol)?;
     } else {
-        print!("{protocol}");
+        print!("{protocol}")?;
     }
     ended_at(protocol.read.level())?;
     if protocol.result == check::StepResult::Failed { Err(Failed::Found) } else { Ok(()) }
@@ -189,7 +190,7 @@ fn step_site(args: &Args, site: &Site, steps: u32) -> Done {
     if args.json {
         print_json(&protocol)?;
     } else {
-        print!("{protocol}");
+        print!("{protocol}")?;
     }
     if protocol.result == check::StepResult::Failed { Err(Failed::Found) } else { Ok(()) }
 }

@@ -93,6 +93,19 @@ impl File {
         })
     }
 
+    /// As it is, to be looked at: here a file that is not there is a mistake.
+    fn read(&self) -> Result<(PathBuf, Users), Failed> {
+        let path = self.path()?;
+        if !path.exists() {
+            return Err(usage(format!(
+                "{}: there is no such file; `isotherm console user add` makes it",
+                path.display()
+            )));
+        }
+        let users = Users::load(&path).map_err(usage)?;
+        Ok((path, users))
+    }
+
     /// Where the file is, and what came of the change.
     fn change<T>(
         &self,
@@ -132,20 +145,24 @@ fn token(command: &TokenCommand) -> Done {
                 path.display(),
                 expires.map_or("until revoked".to_owned(), |end| format!("until {end:.0}"))
             );
-            println!("{token}");
+            println!("{token}")?;
         }
         TokenCommand::Revoke { name, file } => {
             let (path, ()) = file.change(|users| users.revoke_token(name).map_err(usage))?;
-            println!("{name} is gone from {}", path.display());
+            println!("{name} is gone from {}", path.display())?;
         }
         TokenCommand::List { file } => {
-            for token in Users::load(&file.path()?).map_err(usage)?.tokens() {
+            let (path, users) = file.read()?;
+            if users.tokens().is_empty() {
+                eprintln!("no tokens in {}", path.display());
+            }
+            for token in users.tokens() {
                 let end = match token.expires {
                     None => "until revoked".to_owned(),
                     Some(end) if token.is_in_force(now) => format!("until {end:.0}"),
                     Some(end) => format!("ended {end:.0}"),
                 };
-                println!("{:<32} {:<9} since {:.0}, {end}", token.name, token.role.as_str(), token.created);
+                println!("{:<32} {:<9} since {:.0}, {end}", token.name, token.role.as_str(), token.created)?;
             }
         }
     }
@@ -156,15 +173,19 @@ fn user(command: &UserCommand) -> Done {
     match command {
         UserCommand::Add { name, role, file } => {
             let (path, ()) = file.change(|users| users.set(name, *role, &password(name)?).map_err(usage))?;
-            println!("{name} is {} in {}", role.as_str(), path.display());
+            println!("{name} is {} in {}", role.as_str(), path.display())?;
         }
         UserCommand::Remove { name, file } => {
             let (path, ()) = file.change(|users| users.remove(name).map_err(usage))?;
-            println!("{name} is gone from {}", path.display());
+            println!("{name} is gone from {}", path.display())?;
         }
         UserCommand::List { file } => {
-            for user in Users::load(&file.path()?).map_err(usage)?.list() {
-                println!("{:<32} {}", user.name, user.role.as_str());
+            let (path, users) = file.read()?;
+            if users.list().is_empty() {
+                eprintln!("no users in {}", path.display());
+            }
+            for user in users.list() {
+                println!("{:<32} {}", user.name, user.role.as_str())?;
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use isotherm::bench::hours;
 use isotherm::clock::Stopwatch;
 use isotherm::memory::kernel;
 use isotherm::site::{self, Backend, Law, Site};
@@ -22,7 +23,7 @@ pub(super) struct Args {
     #[arg(long)]
     scenario: Option<String>,
     /// Simulated hours.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = hours, allow_negative_numbers = true)]
     hours: f64,
     /// Times real time, or `max`: as fast as the model answers.
     #[arg(long, default_value = "max")]
@@ -31,8 +32,9 @@ pub(super) struct Args {
     #[arg(long)]
     headless: bool,
     /// Address of the console; port 0 picks a free one.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "headless")]
     listen: Option<String>,
+    /// Print as JSON.
     #[arg(long)]
     json: bool,
     #[arg(long, default_value_t = 1)]
@@ -142,25 +144,30 @@ fn site_for(args: &Args, dir: &Path, mqtt_port: u16, modbus_port: u16) -> Result
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    if !(args.hours > 0.0 && args.hours.is_finite()) {
-        return Err(Failed::Usage(format!("--hours: expected more than 0, got {}", args.hours)));
-    }
-    let kept;
-    let dir = if let Some(dir) = &args.dir {
-        std::fs::create_dir_all(dir).map_err(|e| usage(format!("{}: {e}", dir.display())))?;
-        dir.clone()
-    } else {
-        kept = std::env::temp_dir().join(format!("isotherm-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&kept).map_err(|e| usage(format!("{}: {e}", kept.display())))?;
-        kept
-    };
-    let report = runtime()?.block_on(play(args, &dir))?;
+    let scenario = scenario(args)?;
+    let dir = args
+        .dir
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("isotherm-demo-{}", std::process::id())));
+    std::fs::create_dir_all(&dir)
+        .map_err(|e| usage(format!("--dir {}: cannot make this folder: {e}; give another", dir.display())))?;
+    let report = runtime()?.block_on(play(args, scenario, &dir))?;
     if args.json {
-        println!("{}", serde_json::to_string(&report).map_err(usage)?);
-    } else {
-        print(&report);
+        return println!("{}", serde_json::to_string(&report).map_err(usage)?);
     }
-    Ok(())
+    print(&report)
+}
+
+/// The site is the plant's: on another plant it would wait for its signals for ever.
+fn scenario(args: &Args) -> Result<Scenario, Failed> {
+    let plant = args.plant.name();
+    let name = args.scenario.as_deref().unwrap_or(plant);
+    let scenario = Scenario::named(name).map_err(usage)?;
+    let of = scenario.plant.name();
+    if of == plant {
+        return Ok(scenario);
+    }
+    Err(Failed::Usage(format!("scenario {name} is of plant {of}, --plant says {plant}: give --plant {of}")))
 }
 
 /// What a demo ends with.
@@ -195,9 +202,8 @@ struct AuditReport {
     verified: bool,
 }
 
-async fn play(args: &Args, dir: &Path) -> Result<Report, Failed> {
+async fn play(args: &Args, scenario: Scenario, dir: &Path) -> Result<Report, Failed> {
     let watch = Stopwatch::start();
-    let scenario = Scenario::named(args.scenario.as_deref().unwrap_or(args.plant.name())).map_err(usage)?;
     let mut options = serve::Options::new(scenario);
     options.seed = args.seed;
     options.speed = match args.speed {
@@ -275,21 +281,21 @@ fn note_day(hours: f64, own_mb_by_day: &Mutex<Vec<f64>>) {
     }
 }
 
-fn print(r: &Report) {
-    println!("\nSIMULATED PLANT: {} for {:.1} h, in {:.0} s", r.plant, r.hours, r.wall_s);
-    println!("decisions        {:>10}   by the fallback {}", r.decisions, r.fallbacks);
-    println!("register writes  {:>10}   not confirmed {}", r.writes, r.failed_writes);
-    println!("interventions    {:>10}   emergencies {}", r.interventions, r.emergencies);
+fn print(r: &Report) -> Done {
+    println!("\nSIMULATED PLANT: {} for {:.1} h, in {:.0} s", r.plant, r.hours, r.wall_s)?;
+    println!("decisions        {:>10}   by the fallback {}", r.decisions, r.fallbacks)?;
+    println!("register writes  {:>10}   not confirmed {}", r.writes, r.failed_writes)?;
+    println!("interventions    {:>10}   emergencies {}", r.interventions, r.emergencies)?;
     match r.verified_pct {
-        Some(pct) => println!("true rationales  {pct:>9.0}%"),
-        None => println!("true rationales         none to check"),
+        Some(pct) => println!("true rationales  {pct:>9.0}%")?,
+        None => println!("true rationales         none to check")?,
     }
     println!(
         "cooling energy   {:>10.1} kWh   IT {:.1} kWh, facility {:.1} kWh, PUE {:.3}",
         r.cooling_kwh, r.it_kwh, r.facility_kwh, r.pue
-    );
-    println!("too warm         {:>10.2} K h", r.over_degh);
+    )?;
+    println!("too warm         {:>10.2} K h", r.over_degh)?;
     let verdict = if r.audit.verified { "verified" } else { "DOES NOT VERIFY" };
-    println!("audit            {:>10} records, {verdict}: {}", r.audit.records, r.audit.path.display());
-    println!("\nisotherm audit list --path {0}\nisotherm replay {0} --verify", r.audit.path.display());
+    println!("audit            {:>10} records, {verdict}: {}", r.audit.records, r.audit.path.display())?;
+    println!("\nisotherm audit list --path {0}\nisotherm replay {0} --verify", r.audit.path.display())
 }

@@ -2,6 +2,14 @@
 //!
 //! Exit codes: 0 good; 1 a check found something; 2 usage or config error; 3 could not reach a peer.
 
+/// As those of the standard library, but they have a result: stdout may be closed or full, and those panic.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::out(format_args!($($text)*)) };
+}
+macro_rules! println {
+    ($($text:tt)*) => { $crate::cli::out(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 mod bench;
 mod commission;
 mod console;
@@ -13,6 +21,8 @@ mod model;
 mod operator;
 mod upgrade;
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -98,6 +108,7 @@ impl From<ModeArg> for Mode {
 struct DoctorArgs {
     #[arg(long)]
     site: Option<PathBuf>,
+    /// Print as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -132,7 +143,7 @@ enum Failed {
 
 type Done = Result<(), Failed>;
 
-fn usage(e: impl std::fmt::Display) -> Failed {
+fn usage(e: impl fmt::Display) -> Failed {
     Failed::Usage(e.to_string())
 }
 
@@ -145,8 +156,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Init(args) => commission::first_site(&args),
         Command::Run(args) => run(&args),
         Command::Check(args) => commission::check(&args),
-        Command::Replay(args) => return ExitCode::from(replay::main(&args)),
-        Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut std::io::stdout())),
+        Command::Replay(args) => again(&args),
+        Command::Audit(args) => return ExitCode::from(audit::cli::run(&args, &mut io::stdout())),
         Command::Bench(command) => bench::run(&command),
         Command::Model(command) => model::run(&command),
         Command::Doctor(args) => examine(&args),
@@ -192,9 +203,17 @@ fn load(path: &Path) -> Result<Site, Failed> {
     site::load(path).map_err(usage)
 }
 
+fn out(text: fmt::Arguments<'_>) -> Done {
+    let mut out = io::stdout();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough, as `head` does; what was found still counts.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|e| usage(format!("cannot print: {e}"))),
+    }
+}
+
 fn print_json(value: &impl serde::Serialize) -> Done {
-    println!("{}", serde_json::to_string_pretty(value).map_err(usage)?);
-    Ok(())
+    println!("{}", serde_json::to_string_pretty(value).map_err(usage)?)
 }
 
 fn run(args: &RunArgs) -> Done {
@@ -213,6 +232,21 @@ fn run(args: &RunArgs) -> Done {
     Ok(())
 }
 
+/// `isotherm replay`
+fn again(args: &replay::Args) -> Done {
+    let report = replay::run(args).map_err(usage)?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print!("{report}")?;
+    }
+    if report.records == Some(0) {
+        eprintln!("isotherm: {}: no run begins in this log, so nothing was verified", args.trace.display());
+        return Err(Failed::Found);
+    }
+    if args.verify && report.first_difference.is_some() { Err(Failed::Found) } else { Ok(()) }
+}
+
 fn examine(args: &DoctorArgs) -> Done {
     let site = args.site.as_deref().map(load).transpose()?;
     let findings = doctor::examine(site.as_ref());
@@ -225,7 +259,7 @@ fn examine(args: &DoctorArgs) -> Done {
                 doctor::Level::Warn => "warn",
                 doctor::Level::Fail => "FAIL",
             };
-            println!("{mark}  {:<11} {}\n                  {}", f.topic, f.found, f.means);
+            println!("{mark}  {:<11} {}\n                  {}", f.topic, f.found, f.means)?;
         }
     }
     let failed = findings.iter().any(|f| f.level == doctor::Level::Fail);

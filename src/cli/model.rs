@@ -1,5 +1,7 @@
 //! `isotherm model`: what is in a model file, and files made from others.
 
+#[cfg(feature = "llama")]
+use std::path::Path;
 use std::path::PathBuf;
 
 #[cfg(feature = "llama")]
@@ -14,6 +16,7 @@ pub(super) enum ModelCommand {
     /// Architecture, quantization and cache bytes per token of a GGUF file.
     Inspect {
         path: PathBuf,
+        /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -21,6 +24,7 @@ pub(super) enum ModelCommand {
     #[cfg(feature = "llama")]
     Requantize {
         input: PathBuf,
+        /// A new file.
         output: PathBuf,
         #[arg(long, default_value = "q8_0")]
         to: model::requantize::Quantization,
@@ -40,6 +44,7 @@ pub(super) enum ModelCommand {
 #[derive(Args)]
 pub(super) struct CompressArgs {
     input: PathBuf,
+    /// A new file.
     output: PathBuf,
     /// Numbers of the latent that all heads of a layer share.
     #[arg(long)]
@@ -56,6 +61,7 @@ pub(super) struct CompressArgs {
     /// Measure on no text: every direction of the input counts alike.
     #[arg(long)]
     weights_only: bool,
+    /// Print as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -76,14 +82,13 @@ pub(super) fn run(command: &ModelCommand) -> Done {
             if *json {
                 return print_json(&facts);
             }
-            print!("{facts}");
-            Ok(())
+            print!("{facts}")
         }
         #[cfg(feature = "llama")]
         ModelCommand::Requantize { input, output, to } => {
+            is_new(output)?;
             let made = model::requantize::requantize(input, output, *to).map_err(usage)?;
-            println!("{}  {}", made.sha256, output.display());
-            Ok(())
+            println!("{}  {}", made.sha256, output.display())
         }
         #[cfg(feature = "llama")]
         ModelCommand::Compress(args) => compress(args),
@@ -93,8 +98,7 @@ pub(super) fn run(command: &ModelCommand) -> Done {
             if args.json {
                 return print_json(&marks);
             }
-            print!("{marks}");
-            Ok(())
+            print!("{marks}")
         }
         #[cfg(feature = "demo")]
         ModelCommand::Lessons(args) => {
@@ -105,8 +109,18 @@ pub(super) fn run(command: &ModelCommand) -> Done {
     }
 }
 
+/// Nothing is overwritten, the input least of all.
+#[cfg(feature = "llama")]
+fn is_new(output: &Path) -> Done {
+    if output.exists() {
+        return Err(usage(format!("{}: is there already; give another file", output.display())));
+    }
+    Ok(())
+}
+
 #[cfg(feature = "llama")]
 fn compress(args: &CompressArgs) -> Done {
+    is_new(&args.output)?;
     let text = match &args.text {
         _ if args.weights_only => None,
         Some(path) => {
@@ -120,6 +134,5 @@ fn compress(args: &CompressArgs) -> Done {
     if args.json {
         return print_json(&report);
     }
-    println!("{report}");
-    Ok(())
+    println!("{report}")
 }

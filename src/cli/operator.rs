@@ -85,6 +85,7 @@ enum ActArgs {
     /// Holds a setpoint at a value, within the envelope.
     Set {
         setpoint: String,
+        #[arg(allow_negative_numbers = true)]
         value: f64,
         /// For this long, such as `2h`; without it, until cleared.
         #[arg(long = "for")]

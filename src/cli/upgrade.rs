@@ -38,6 +38,7 @@ enum Step {
     },
     /// What has been found out so far.
     Status {
+        /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -60,8 +61,7 @@ pub(super) fn run(args: &Args) -> Done {
                 if *json {
                     return print_json(&upgrade);
                 }
-                print(&upgrade);
-                return Ok(());
+                return print(&upgrade);
             }
             Step::Propose { model, sha256, prompts, shadow } => {
                 let state = args.door.state().await?;
@@ -96,35 +96,34 @@ fn minutes(span: SignedDuration) -> Result<u32, super::Failed> {
     whole.filter(|n| *n > 0).ok_or_else(|| usage("--shadow: expected at least a minute, such as 24h"))
 }
 
-fn print(upgrade: &Value) {
+fn print(upgrade: &Value) -> Done {
     if !upgrade["in_force"].is_null() {
-        println!("in force    {}", version(&upgrade["in_force"]));
-        println!("before      {}", version(&upgrade["before"]));
+        println!("in force    {}", version(&upgrade["in_force"]))?;
+        println!("before      {}", version(&upgrade["before"]))?;
     }
     let trial = &upgrade["candidate"];
     if trial.is_null() {
-        println!("no candidate");
-        return;
+        return println!("no candidate");
     }
-    println!("candidate   {} ({})", version(&trial["to"]), text(&trial["phase"]));
-    println!("beside      {}", version(&trial["from"]));
-    println!("proposed    by {}: {}", text(&trial["who"]), text(&trial["why"]));
+    println!("candidate   {} ({})", version(&trial["to"]), text(&trial["phase"]))?;
+    println!("beside      {}", version(&trial["from"]))?;
+    println!("proposed    by {}: {}", text(&trial["who"]), text(&trial["why"]))?;
     if trial["until"].is_null() {
-        println!("shadow      {} min, from when it is loaded", trial["shadow_min"]);
+        println!("shadow      {} min, from when it is loaded", trial["shadow_min"])?;
     } else {
-        println!("shadow      until {}, {} min left", text(&trial["until"]), trial["left_min"]);
+        println!("shadow      until {}, {} min left", text(&trial["until"]), trial["left_min"])?;
     }
     let tally = &trial["tally"];
-    println!("compared    {} decisions; {} skipped", tally["compared"], tally["skipped"]);
+    println!("compared    {} decisions; {} skipped", tally["compared"], tally["skipped"])?;
     println!(
         "agreement   {} % of {} that both could answer",
         text(&tally["agreement_pct"]),
         tally["both_usable"]
-    );
+    )?;
     for (setpoint, apart) in tally["mean_apart"].as_object().into_iter().flatten() {
-        println!("apart       {setpoint} by {} on average", text(apart));
+        println!("apart       {setpoint} by {} on average", text(apart))?;
     }
-    println!("            {:>10} {:>10}", "incumbent", "candidate");
+    println!("            {:>10} {:>10}", "incumbent", "candidate")?;
     for (key, told) in [
         ("usable_pct", "usable, %"),
         ("verified_pct", "verified, %"),
@@ -132,8 +131,9 @@ fn print(upgrade: &Value) {
         ("mean_ms", "ms"),
     ] {
         let of = |side: &str| text(&tally[side][key]);
-        println!("{told:<11} {:>10} {:>10}", of("incumbent"), of("candidate"));
+        println!("{told:<11} {:>10} {:>10}", of("incumbent"), of("candidate"))?;
     }
+    Ok(())
 }
 
 fn version(shown: &Value) -> String {

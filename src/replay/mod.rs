@@ -15,6 +15,8 @@ mod open_loop;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -37,13 +39,13 @@ use crate::units::Finite;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// An audit log, or a trace: frames as JSON lines, CSV or Parquet.
-    trace: PathBuf,
+    pub trace: PathBuf,
     /// The site file, or an audit log: the site of its last run, with the upgrades accepted in it.
-    #[arg(long, required_unless_present = "verify")]
+    #[arg(long, required_unless_present = "verify", conflicts_with = "verify")]
     site: Option<PathBuf>,
-    /// The log must come out the same; with the site it was recorded with.
-    #[arg(long, conflicts_with = "what_if")]
-    verify: bool,
+    /// The log must come out the same, under the site that it holds itself.
+    #[arg(long, conflicts_with_all = ["what_if", "mapping"])]
+    pub verify: bool,
     /// With --verify: ask the model again and compare its tokens.
     #[arg(long, requires = "verify")]
     infer: bool,
@@ -65,8 +67,9 @@ pub struct Args {
     /// Gives way to everything else on the machine, in time and memory.
     #[arg(long, hide = true)]
     background: bool,
+    /// Print as JSON.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// Part of a recording.
@@ -92,12 +95,29 @@ pub struct Report {
     pub fallbacks: u64,
     /// Decisions without anything to compare with.
     pub uncompared: u64,
+    /// `--verify`: records that were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// How a site fits the recording; with `--verify` it is the log's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// `--what-if` and `--infer`: every decision that differs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<Difference>,
     /// `--steps`: every decision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+}
+
+/// What of a site is in a recording, and of a recording in the site.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Coverage {
+    /// Signals and setpoints of the site that the recording has no value of.
+    pub missing: Vec<Name>,
+    /// Columns or names of the recording that are left out.
+    pub ignored: Vec<String>,
+    /// Decisions that moved nothing, while a required signal or a setpoint had no good value.
+    pub holds: u64,
 }
 
 /// One decision of a replay.
@@ -142,29 +162,9 @@ pub enum ReplayError {
     Unsuitable { path: PathBuf, problem: String },
 }
 
-/// Runs the command; the exit code.
-#[must_use]
-pub fn main(args: &Args) -> u8 {
-    match run(args) {
-        Ok(report) => {
-            if args.json {
-                match serde_json::to_string_pretty(&report) {
-                    Ok(text) => println!("{text}"),
-                    Err(e) => eprintln!("isotherm: {e}"),
-                }
-            } else {
-                print(&report);
-            }
-            u8::from(args.verify && report.first_difference.is_some())
-        }
-        Err(e) => {
-            eprintln!("isotherm: {e}");
-            2
-        }
-    }
-}
-
-fn run(args: &Args) -> Result<Report, ReplayError> {
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Report, ReplayError> {
+    File::open(&args.trace).map_err(|source| TraceError::Unreadable { path: args.trace.clone(), source })?;
     if args.verify {
         if !log::is_log(&args.trace) {
             return Err(ReplayError::Unsuitable {
@@ -180,6 +180,13 @@ fn run(args: &Args) -> Result<Report, ReplayError> {
     let path = args.site.as_deref().unwrap_or(Path::new("site.toml"));
     let mut site = site_of(path)?;
     if let Some(other) = &args.what_if {
+        if !other.exists() {
+            return Err(ReplayError::Unsuitable {
+                path: other.clone(),
+                problem: "is not there; --what-if takes a site file, an audit log, a GGUF model or a folder of prompts"
+                    .to_owned(),
+            });
+        }
         if other.is_dir() {
             site.model.prompts = Some(other.clone());
         } else if other.extension().is_some_and(|e| e == "gguf") {
@@ -226,18 +233,43 @@ fn site_of(path: &Path) -> Result<Site, ReplayError> {
     Ok(upgrade.map_or_else(|| site.clone(), |version| version.applied_to(&site)))
 }
 
-fn print(report: &Report) {
-    println!("frames          {}", report.frames);
-    println!("decisions       {}", report.decisions);
-    println!("identical       {}", report.identical);
-    println!("interventions   {}", report.interventions);
-    println!("fallbacks       {}", report.fallbacks);
-    if report.uncompared > 0 {
-        println!("not compared    {}", report.uncompared);
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(records) = self.records {
+            writeln!(f, "records         {records}")?;
+        }
+        writeln!(f, "frames          {}", self.frames)?;
+        writeln!(f, "decisions       {}", self.decisions)?;
+        writeln!(f, "identical       {}", self.identical)?;
+        writeln!(f, "interventions   {}", self.interventions)?;
+        writeln!(f, "fallbacks       {}", self.fallbacks)?;
+        if self.uncompared > 0 {
+            writeln!(f, "not compared    {}", self.uncompared)?;
+        }
+        if let Some(coverage) = &self.coverage {
+            coverage.fmt(f)?;
+        }
+        let differing = self.first_difference.iter().chain(self.differing.iter().skip(1));
+        for d in differing.take(20) {
+            let seq = d.seq.map_or(String::new(), |s| format!("record {s}, "));
+            writeln!(f, "differs: {seq}{}\n  recorded {}\n  replayed {}", d.field, d.recorded, d.replayed)?;
+        }
+        Ok(())
     }
-    let differing = report.first_difference.iter().chain(report.differing.iter().skip(1));
-    for d in differing.take(20) {
-        let seq = d.seq.map_or(String::new(), |s| format!("record {s}, "));
-        println!("differs: {seq}{}\n  recorded {}\n  replayed {}", d.field, d.recorded, d.replayed);
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.holds > 0 {
+            writeln!(f, "held            {}, for want of a required signal or of a setpoint", self.holds)?;
+        }
+        if !self.missing.is_empty() {
+            let names: Vec<&str> = self.missing.iter().map(Name::as_str).collect();
+            writeln!(f, "no value of     {}", names.join(", "))?;
+        }
+        if !self.ignored.is_empty() {
+            writeln!(f, "left out        {}", self.ignored.join(", "))?;
+        }
+        Ok(())
     }
 }

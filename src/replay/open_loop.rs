@@ -2,7 +2,7 @@
 //! decision is compared with what was decided from the same frame; what the plant would have done next is
 //! a simulator's question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::ahead::Ahead;
 use super::log::{as_run, body, broken, is_log};
-use super::{Difference, Period, ReplayError, Report, Step};
+use super::{Coverage, Difference, Period, ReplayError, Report, Step};
 use crate::audit::{Kind, Log};
-use crate::control::record::{DecisionRecord, FrameRecord};
+use crate::control::record::{DecisionRecord, Disposition, FrameRecord};
 use crate::control::{Body, Controller, Effect, Input, RunHeader, Setup};
 use crate::decision;
 use crate::frame::{Assembler, Frame};
@@ -49,26 +49,89 @@ pub(super) fn replay(
     let Period { from, to } = recording.period;
     let begin = from.map(|t| t.checked_sub(LEAD).unwrap_or(Timestamp::MIN));
     let whole = Recording { period: Period { from: begin, to }, ..*recording };
-    let (frames, recorded) = if is_log(recording.path) {
-        from_log(&whole, &mut site)?
-    } else {
-        (frames_of(&whole, &site)?.collect::<Result<_, _>>()?, Recorded::new())
-    };
+    let (frames, recorded) = read(&whole, &mut site)?;
     let decided = frames.partition_point(|f| from.is_some_and(|t| f.time < t));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| ReplayError::Unsuitable { path: recording.path.to_owned(), problem: e.to_string() })?;
-    let mut report = Report::default();
+    let mut coverage = coverage(recording, &site, &frames)?;
     let (lead, frames) = frames.split_at(decided);
+    if frames.is_empty() {
+        return Err(empty(recording, site));
+    }
+    let mut report = Report::default();
+    let known = site.clone();
     runtime.block_on(run(lead, frames, site, at_once, |d| {
         compare(d, &recorded, &mut report);
+        coverage.holds += u64::from(d.disposition == Disposition::Hold && lacks_inputs(&known, &d.frame));
         if steps {
             report.steps.push(step(d));
         }
     }))?;
     report.frames = frames.len() as u64;
+    report.coverage = Some(coverage);
     Ok(report)
+}
+
+fn read(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, Recorded), ReplayError> {
+    if is_log(recording.path) {
+        return from_log(recording, site);
+    }
+    Ok((frames_of(recording, site)?.collect::<Result<_, _>>()?, Recorded::new()))
+}
+
+/// Says what there is instead of a period without frames.
+fn empty(recording: &Recording<'_>, mut site: Site) -> ReplayError {
+    let whole = Recording { period: Period::default(), ..*recording };
+    let problem = match read(&whole, &mut site) {
+        Err(e) => return e,
+        Ok((frames, _)) => match &frames[..] {
+            [] => "has no frames".to_owned(),
+            [first, .., last] => format!(
+                "has no frames in the period asked for; it has {} from {} to {}",
+                frames.len(),
+                first.time,
+                last.time
+            ),
+            [only] => format!("has no frames in the period asked for; it has one of {}", only.time),
+        },
+    };
+    ReplayError::Unsuitable { path: recording.path.to_owned(), problem }
+}
+
+fn coverage(recording: &Recording<'_>, site: &Site, frames: &[Frame]) -> Result<Coverage, ReplayError> {
+    let told = |frame: &Frame, name: &Name| {
+        frame.signals.get(name).or_else(|| frame.setpoints.get(name)).is_some_and(|s| s.value.is_some())
+    };
+    let (mut missing, mut there) = (Vec::new(), false);
+    for name in site.signals.iter().map(|s| &s.name).chain(site.setpoints.iter().map(|s| &s.name)) {
+        if frames.iter().any(|f| told(f, name)) {
+            there = true;
+        } else {
+            missing.push(name.clone());
+        }
+    }
+    if !frames.is_empty() && !there {
+        let problem =
+            "none of the site's signals and setpoints is in it: give the site that it was recorded at";
+        return Err(ReplayError::Unsuitable { path: recording.path.to_owned(), problem: problem.to_owned() });
+    }
+    let ignored = if is_log(recording.path) {
+        let names: BTreeSet<&Name> =
+            frames.iter().flat_map(|f| f.signals.keys().chain(f.setpoints.keys())).collect();
+        let has = |n: &Name| site.signal(n).is_some() || site.setpoint(n).is_some();
+        names.into_iter().filter(|n| !has(n)).map(ToString::to_string).collect()
+    } else {
+        trace::ignored(recording.path, recording.mapping, site)?
+    };
+    Ok(Coverage { missing, ignored, holds: 0 })
+}
+
+/// Whether the guard had to hold at least one setpoint, whatever was proposed.
+fn lacks_inputs(site: &Site, frame: &Frame) -> bool {
+    let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
+    required.chain(site.setpoints.iter().map(|s| &s.name)).any(|name| frame.good(name).is_none())
 }
 
 fn from_log(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, Recorded), ReplayError> {

@@ -14,7 +14,7 @@ use crate::reason::{Backend, Request};
 use crate::site;
 
 pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
-    let mut report = Report::default();
+    let mut report = Report { records: Some(0), ..Report::default() };
     let mut run: Option<Run> = None;
     let mut again = infer.then(Again::new).transpose()?;
     let log = Log::open(path)?;
@@ -65,6 +65,7 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
 }
 
 fn count(record: &Record, report: &mut Report) -> Result<(), ReplayError> {
+    report.records = report.records.map(|n| n + 1);
     if record.kind == Kind::Frame {
         report.frames += 1;
     }

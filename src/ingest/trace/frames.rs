@@ -1,5 +1,6 @@
 //! Frames as JSON lines: those the audit log exports, and those that went over MQTT.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use super::{Instant, TraceError, unit_of};
 use crate::ingest::payload::{self, Malformed};
 use crate::ingest::{Origin, Reading};
 use crate::site::{Name, Site};
+use crate::units::Finite;
 
 /// Names the site does not have are left out: a trace may hold more than a site uses.
 pub(super) fn read(
@@ -44,6 +46,11 @@ fn instant(line: &str, site: &Site) -> Result<Instant, Malformed> {
                 && let Some(unit) = unit_of(site, &name)
                 && let Some(told) = payload::told(&format!("/{group}/{name}"), value)?
             {
+                if let Some(other) = told.unit.filter(|u| u.convert(Finite::ZERO, unit).is_none()) {
+                    let (at, got) =
+                        (format!("/{group}/{name}/unit"), format!("{other}, where the site has {unit}"));
+                    return Err(Malformed::new(at, "a unit that can be converted to the site's", got));
+                }
                 readings.push(Reading {
                     name,
                     value: told.value,
@@ -56,4 +63,17 @@ fn instant(line: &str, site: &Site) -> Result<Instant, Malformed> {
         }
     }
     Ok((time, readings))
+}
+
+/// Names in a trace that the site does not have. Lines that are no frames have been complained of.
+pub(super) fn ignored(path: &Path, site: &Site) -> Result<BTreeSet<String>, TraceError> {
+    let unreadable = |source| TraceError::Unreadable { path: path.to_owned(), source };
+    let mut names = BTreeSet::new();
+    for line in BufReader::new(std::fs::File::open(path).map_err(unreadable)?).lines() {
+        let frame: Value = serde_json::from_str(&line.map_err(unreadable)?).unwrap_or_default();
+        let groups = ["signals", "setpoints"].into_iter().filter_map(|g| frame.get(g)?.as_object());
+        let has = |name: &str| name.parse().is_ok_and(|name| unit_of(site, &name).is_some());
+        names.extend(groups.flat_map(|g| g.keys()).filter(|n| !has(n)).cloned());
+    }
+    Ok(names)
 }

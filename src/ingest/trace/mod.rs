@@ -46,6 +46,10 @@ pub enum TraceError {
     NoColumn { path: PathBuf, column: String, there: String },
     #[error("{path}: no column is named like a signal of the site. Name columns and signals in a mapping", path = path.display())]
     NothingMapped { path: PathBuf },
+    #[error("{path}: column {column:?} is there twice: rename one, or leave it out", path = path.display())]
+    Twice { path: PathBuf, column: String },
+    #[error("{path}: {signal} has two columns, {first:?} and {second:?}: expected one", path = path.display())]
+    Ambiguous { path: PathBuf, signal: Name, first: String, second: String },
     #[error("{path}:{line}: {problem}", path = path.display())]
     Cell { path: PathBuf, line: u64, problem: Malformed },
     #[error("{path}:{line}: {problem}", path = path.display())]
@@ -64,6 +68,19 @@ pub fn open(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Trace, T
         "csv" => Ok(Box::new(in_order(path, table::read_csv(path, mapping.as_ref(), site)?))),
         #[cfg(feature = "parquet")]
         "parquet" => Ok(Box::new(in_order(path, parquet::read(path, mapping.as_ref(), site)?))),
+        _ => Err(TraceError::Format { path: path.to_owned() }),
+    }
+}
+
+/// The columns or names of a trace that [`open`] leaves out.
+pub fn ignored(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Vec<String>, TraceError> {
+    let mapping = mapping.map(Mapping::load).transpose()?;
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match ending {
+        "jsonl" | "ndjson" => Ok(frames::ignored(path, site)?.into_iter().collect()),
+        "csv" => table::ignored_csv(path, mapping.as_ref(), site),
+        #[cfg(feature = "parquet")]
+        "parquet" => parquet::ignored(path, mapping.as_ref(), site),
         _ => Err(TraceError::Format { path: path.to_owned() }),
     }
 }

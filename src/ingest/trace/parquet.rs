@@ -13,16 +13,33 @@ use super::table::{Cell, Plan};
 use super::{Instant, TraceError};
 use crate::site::Site;
 
-pub(super) fn read(
+fn open(
     path: &Path,
     mapping: Option<&Mapping>,
     site: &Site,
-) -> Result<impl Iterator<Item = Result<(u64, Instant), TraceError>> + use<>, TraceError> {
+) -> Result<(SerializedFileReader<File>, Plan), TraceError> {
     let file = File::open(path).map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
     let reader = SerializedFileReader::new(file).map_err(|e| broken(path, 0, &e))?;
     let fields = reader.metadata().file_metadata().schema().get_fields();
     let header: Vec<String> = fields.iter().map(|f| f.name().to_owned()).collect();
     let plan = Plan::new(path, &header, mapping, site)?;
+    Ok((reader, plan))
+}
+
+pub(super) fn ignored(
+    path: &Path,
+    mapping: Option<&Mapping>,
+    site: &Site,
+) -> Result<Vec<String>, TraceError> {
+    Ok(open(path, mapping, site)?.1.ignored)
+}
+
+pub(super) fn read(
+    path: &Path,
+    mapping: Option<&Mapping>,
+    site: &Site,
+) -> Result<impl Iterator<Item = Result<(u64, Instant), TraceError>> + use<>, TraceError> {
+    let (reader, plan) = open(path, mapping, site)?;
     let path = path.to_owned();
     Ok(reader.into_iter().zip(1u64..).map(move |(row, number)| {
         let row = row.map_err(|e| broken(&path, number, &e))?;

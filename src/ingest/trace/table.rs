@@ -62,6 +62,8 @@ pub(super) struct Plan {
     time: TimeColumn,
     time_index: usize,
     values: Vec<Value>,
+    /// Columns that nobody asks for.
+    pub(super) ignored: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,11 +86,18 @@ impl Plan {
             |m| m.time.clone(),
         );
         let find = |column: &str| {
-            header.iter().position(|h| h == column).ok_or_else(|| TraceError::NoColumn {
-                path: path.to_owned(),
-                column: column.to_owned(),
-                there: header.join(", "),
-            })
+            let mut found = header.iter().enumerate().filter(|(_, h)| *h == column).map(|(i, _)| i);
+            match (found.next(), found.next()) {
+                (Some(index), None) => Ok(index),
+                (Some(_), Some(_)) => {
+                    Err(TraceError::Twice { path: path.to_owned(), column: column.to_owned() })
+                }
+                (None, _) => Err(TraceError::NoColumn {
+                    path: path.to_owned(),
+                    column: column.to_owned(),
+                    there: header.join(", "),
+                }),
+            }
         };
         let time_index = find(&time.column)?;
         let named_alike: Vec<Column>;
@@ -119,8 +128,17 @@ impl Plan {
             }
             Ok(Value { index: find(&c.column)?, column: c.column.clone(), name: c.signal.clone(), unit })
         };
-        let values = columns.iter().map(value).collect::<Result<_, _>>()?;
-        Ok(Self { path: path.to_owned(), time, time_index, values })
+        let values = columns.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+        for (i, second) in values.iter().enumerate() {
+            if let Some(first) = values.iter().take(i).find(|v| v.name == second.name) {
+                let signal = second.name.clone();
+                let (first, second) = (first.column.clone(), second.column.clone());
+                return Err(TraceError::Ambiguous { path: blame.to_owned(), signal, first, second });
+            }
+        }
+        let used = |i: usize| i == time_index || values.iter().any(|v| v.index == i);
+        let ignored = (0..).zip(header).filter(|(i, _)| !used(*i)).map(|(_, h)| h.clone()).collect();
+        Ok(Self { path: path.to_owned(), time, time_index, values, ignored })
     }
 
     pub(super) fn row(&self, line: u64, cell: impl Fn(usize) -> Cell) -> Result<Instant, TraceError> {
@@ -153,17 +171,32 @@ impl Plan {
     }
 }
 
-pub(super) fn read_csv(
-    path: &Path,
-    mapping: Option<&Mapping>,
-    site: &Site,
-) -> Result<impl Iterator<Item = Result<(u64, Instant), TraceError>> + use<>, TraceError> {
+type Csv = csv::Reader<std::io::BufReader<std::fs::File>>;
+
+fn open_csv(path: &Path, mapping: Option<&Mapping>, site: &Site) -> Result<(Csv, Plan), TraceError> {
     let file = std::fs::File::open(path)
         .map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
     let mut reader = csv::Reader::from_reader(std::io::BufReader::new(file));
     let header = reader.headers().map_err(|e| broken(path, &e))?;
     let header: Vec<String> = header.iter().map(|h| h.trim().to_owned()).collect();
     let plan = Plan::new(path, &header, mapping, site)?;
+    Ok((reader, plan))
+}
+
+pub(super) fn ignored_csv(
+    path: &Path,
+    mapping: Option<&Mapping>,
+    site: &Site,
+) -> Result<Vec<String>, TraceError> {
+    Ok(open_csv(path, mapping, site)?.1.ignored)
+}
+
+pub(super) fn read_csv(
+    path: &Path,
+    mapping: Option<&Mapping>,
+    site: &Site,
+) -> Result<impl Iterator<Item = Result<(u64, Instant), TraceError>> + use<>, TraceError> {
+    let (reader, plan) = open_csv(path, mapping, site)?;
     Ok(reader.into_records().map(move |record| {
         let record = record.map_err(|e| broken(&plan.path, &e))?;
         let line = record.position().map_or(0, csv::Position::line);
