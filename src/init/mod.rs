@@ -60,6 +60,7 @@ pub struct Args {
     /// A setpoint in the words of the site file: 'name = "chws_sp", register = { … }, min = 6, …'
     #[arg(long = "setpoint", value_name = "TOML")]
     setpoints: Vec<String>,
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -90,13 +91,15 @@ pub enum InitError {
     Usage(String),
     #[error(transparent)]
     Broker(#[from] SurveyError),
+    #[error("--scan: {0}. Nothing was written")]
+    Device(String),
 }
 
 impl InitError {
     /// Whether it was a peer that failed, and not what was asked for.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Broker(SurveyError::Unreachable { .. }))
+        matches!(self, Self::Broker(SurveyError::Unreachable { .. }) | Self::Device(_))
     }
 }
 
@@ -124,6 +127,11 @@ pub async fn run(args: &Args, input: impl BufRead, out: impl Write) -> Result<Ma
     let mut scanned = Vec::new();
     for scan in scans {
         let first = scan::read(&bus, &scan).await;
+        match &first.trouble {
+            Some(trouble) if !first.answered => return Err(InitError::Device(trouble.clone())),
+            Some(trouble) => asker.say(&format!("Not all could be read: {trouble}"))?,
+            None => {}
+        }
         scanned.push(Scanned { scan, first, second: scan::Found::default() });
     }
     let listened = Duration::from_secs(args.listen);

@@ -78,6 +78,8 @@ pub(super) struct Found {
     pub(super) words: Vec<(u16, u16)>,
     /// Why it is not all that was asked for.
     pub(super) trouble: Option<String>,
+    /// The device said something, be it that it has no such registers.
+    pub(super) answered: bool,
 }
 
 /// Reads a range in blocks; a block that the device refuses is halved until what it does have is found.
@@ -94,7 +96,9 @@ pub(super) async fn read(bus: &Bus, scan: &Scan) -> Found {
     open.reverse();
     while let Some((at, count)) = open.pop() {
         tokio::time::sleep(PAUSE).await;
-        match bus.read(&scan.name, scan.table, at, count).await {
+        let reply = bus.read(&scan.name, scan.table, at, count).await;
+        found.answered |= matches!(reply, Ok(_) | Err(ModbusError::Refused(_)));
+        match reply {
             Ok(words) => found.words.extend((at..=at + (count - 1)).zip(words)),
             Err(ModbusError::Refused(Exception::ILLEGAL_ADDRESS | Exception::ILLEGAL_VALUE)) if count > 1 => {
                 let half = count / 2;

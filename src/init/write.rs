@@ -65,7 +65,9 @@ impl fmt::Display for Draft {
             f,
             "# A first site file, made by `isotherm init`. What says \"guess\" is one: look at each."
         )?;
-        writeln!(f, "# The broker was listened to for {} s.", self.listened.as_secs())?;
+        if self.mqtt.is_some() {
+            writeln!(f, "# The broker was listened to for {} s.", self.listened.as_secs())?;
+        }
         writeln!(f, "# Then: `isotherm check --site THIS_FILE`.\n")?;
         writeln!(f, "name = {}\nplant = \"{}\"", quoted(self.name.as_str()), self.plant.as_str())?;
         writeln!(f, "clock = \"wall\"\nmode = \"shadow\"      # decides and records, writes nothing")?;

@@ -1,5 +1,9 @@
 //! The commands as people type them: exit codes, messages, and what a controls engineer sees first.
 
+mod mistakes;
+mod recordings;
+mod sites;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
