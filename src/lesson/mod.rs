@@ -44,7 +44,8 @@ const LEARNS_S: i64 = 3000;
 const CADENCE_S: i64 = 300;
 
 /// Directives that take more lessons to be understood, and the share of directives that are one of them anyhow.
-const HARDER: [Kind; 7] = [
+const HARDER: [Kind; 8] = [
+    Kind::Exact,
     Kind::HoldOne,
     Kind::NoColder,
     Kind::NoWarmer,
@@ -53,7 +54,7 @@ const HARDER: [Kind; 7] = [
     Kind::Prepare,
     Kind::OneAtATime,
 ];
-const HARDER_SHARE: f64 = 0.25;
+const HARDER_SHARE: f64 = 0.35;
 
 /// A directive in force.
 #[derive(Debug)]
