@@ -12,6 +12,7 @@ pub mod control;
 pub mod decision;
 pub mod directive;
 pub mod doctor;
+mod durable;
 pub mod envelope;
 pub mod facts;
 pub mod fallback;

@@ -51,6 +51,7 @@ impl Event {
             | Self::UpgradeReverted
             | Self::UpgradeAbandoned
             | Self::UpgradeResumed
+            | Self::StandingResumed
             | Self::ReloadRefused
             | Self::Acceptance => false,
         }

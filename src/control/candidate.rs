@@ -144,7 +144,7 @@ impl Controller {
             frame: &scene.frame,
             memory: &scene.memory,
             limits: &scene.limits,
-            foresight: &|setpoints| foresee(&scene.twin, &scene.frame, setpoints),
+            foresight: &|setpoints| foresee(&self.setup.site, &scene.twin, &scene.frame, setpoints),
             proposal: &Proposal { by: ProposedBy::Model, setpoints },
         })
     }

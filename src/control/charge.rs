@@ -6,11 +6,10 @@ use super::effects::Effects;
 use super::record::{Body, Cause, Event, OutcomeRecord};
 use super::{Controller, Link};
 use crate::actuate::Outcome;
-use crate::envelope::SafeAction;
 use crate::site::Mode;
 
 /// After a failed write control is not taken again before this.
-const RETAKE_AFTER: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const RETAKE_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// Decisions in a row without valid inputs before control is released.
 const MISSES_TO_RELEASE: u32 = 3;
 
@@ -31,12 +30,16 @@ impl Controller {
         let Charge::Released { retake } = self.charge else { return };
         let due = retake.is_none_or(|at| now >= at);
         if self.mode == Mode::Auto && self.plant_up && self.source_up && due && self.inputs_are_good() {
-            let action = self.guard.take_control();
-            let empty = action.is_empty();
-            let intent =
-                fx.event_and_write(Event::TakeControl, "mode auto, plant reachable, inputs good", action);
-            self.charge = if empty { Charge::Held } else { Charge::Taking { intent } };
+            self.take("mode auto, plant reachable, inputs good", fx);
         }
+    }
+
+    /// Held at once where nothing has to be written for it.
+    pub(super) fn take(&mut self, why: &str, fx: &mut Effects<'_>) {
+        let action = self.guard.take_control();
+        let empty = action.is_empty();
+        let intent = fx.event_and_write(Event::TakeControl, why, action);
+        self.charge = if empty { Charge::Held } else { Charge::Taking { intent } };
     }
 
     /// Control is taken only with eyes open: every required signal and every setpoint good.
@@ -50,10 +53,11 @@ impl Controller {
     /// Hands the plant back to its own controller, if this agent has it.
     pub(super) fn release(&mut self, why: &str, retake: Option<Timestamp>, fx: &mut Effects<'_>) {
         if !matches!(self.charge, Charge::Released { .. }) {
-            let action = if self.plant_up { self.guard.release() } else { SafeAction::default() };
-            fx.event_and_write(Event::Release, why, action);
+            // Also where the plant seems lost: of several devices some may hear it.
+            fx.event_and_write(Event::Release, why, self.guard.release());
         }
         self.charge = Charge::Released { retake };
+        self.approved = None;
     }
 
     pub(super) fn on_outcome(&mut self, now: Timestamp, intent: u64, outcome: Outcome, fx: &mut Effects<'_>) {
@@ -61,12 +65,17 @@ impl Controller {
         self.memory = self.guard.after(&self.memory, now, &outcome);
         let summary = outcome.trouble();
         fx.record(Body::Outcome(OutcomeRecord { intent, outcome }));
-        if self.charge == (Charge::Taking { intent }) {
-            self.charge =
-                if applied { Charge::Held } else { Charge::Released { retake: Some(now + RETAKE_AFTER) } };
-        } else if !applied {
+        if !applied {
             fx.event(Event::WriteFailed, summary);
-            self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);
+            // A release that did not arrive changes nothing about when control may be taken again.
+            if !matches!(self.charge, Charge::Released { .. }) {
+                self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);
+            }
+        } else if self.charge == (Charge::Taking { intent }) {
+            self.charge = Charge::Held;
+            if let Some(proposal) = self.approved.take() {
+                self.judge_and_act(now, Cause::Operator, proposal, fx);
+            }
         }
     }
 
@@ -78,6 +87,7 @@ impl Controller {
             Link::Source => self.source_up = up,
         }
         if !up {
+            self.drop_advice("the link is lost", fx);
             self.release("the link is lost", None, fx);
         }
     }

@@ -15,7 +15,7 @@ use crate::memory::{Change, Rung};
 use crate::policy::{self, Seen};
 use crate::prompt::{Prompt, PromptError, Prompts, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
-use crate::site::{Backend, Mode, Name, Unverified};
+use crate::site::{Backend, Mode, Name, Site, Unverified};
 use crate::twin::{Twin, Worst};
 use crate::units::Finite;
 use crate::workload::{self, Headroom};
@@ -284,7 +284,7 @@ impl Controller {
             frame,
             memory: &self.memory,
             limits: &limits,
-            foresight: &|setpoints| foresee(&self.twin, frame, setpoints),
+            foresight: &|setpoints| foresee(&self.setup.site, &self.twin, frame, setpoints),
             proposal: &proposal,
         });
         if matches!(cause, Cause::Emergency | Cause::Limit) && verdict.action.is_empty() {
@@ -299,13 +299,12 @@ impl Controller {
             }
             ProposedBy::Nobody => {}
         }
-        let acts = self.in_charge() && self.mode == Mode::Auto;
+        // Who holds the plant for an operator's sake sees to its safety without being asked.
+        let unasked = matches!(cause, Cause::Operator | Cause::Emergency | Cause::Limit);
+        let acts = self.in_charge() && (self.mode == Mode::Auto || self.mode == Mode::Advise && unasked);
         let disposition = match (verdict.action.is_empty(), acts, self.mode) {
             (true, _, _) => Disposition::Hold,
             (false, true, _) => Disposition::Write,
-            (false, false, Mode::Advise) if cause == Cause::Operator && self.in_charge() => {
-                Disposition::Write
-            }
             (false, false, Mode::Advise) => Disposition::Advise,
             (false, false, Mode::Shadow | Mode::Auto | Mode::Manual) => Disposition::Shadow,
         };
@@ -335,6 +334,8 @@ impl Controller {
             Disposition::Write => fx.list.push(Effect::Write { intent: seq, action }),
             Disposition::Advise => {
                 let expires = now + self.setup.site.cadence;
+                // What an operator is shown, so that it is that, or less of it, which an approval leads to.
+                let proposal = Proposal { by, setpoints: setpoints.clone() };
                 self.advice = Some(Advice { decision: seq, proposal, expires });
             }
             Disposition::Hold | Disposition::Shadow => {}
@@ -383,6 +384,7 @@ impl Controller {
 
 /// The twin's prediction as the guard takes it: one standard deviation counted against every choice.
 pub(crate) fn foresee(
+    site: &Site,
     twin: &Twin,
     frame: &Frame,
     setpoints: &BTreeMap<Name, Finite>,
@@ -392,5 +394,6 @@ pub(crate) fn foresee(
         high: w.high.value.plus(w.high.sigma.get()),
         ramp_15min: w.ramp_15min,
     };
-    twin.predict(frame, setpoints).into_iter().map(|(name, worst)| (name, widen(worst))).collect()
+    let within = site.envelope.outlook;
+    twin.predict(frame, setpoints, within).into_iter().map(|(name, worst)| (name, widen(worst))).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::act::Act;
 use super::record::Body;
+use super::standing::Standing;
 use super::upgrade::Staging;
 use crate::actuate::Outcome;
 use crate::audit::Archived;
@@ -40,6 +41,8 @@ pub enum Input {
     Installed(serde_json::Value),
     /// A trial that an earlier run began.
     Resumed(Box<Upgrade>),
+    /// What an earlier run left standing.
+    Standing(Box<Standing>),
     Link {
         link: Link,
         up: bool,

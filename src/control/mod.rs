@@ -24,6 +24,7 @@ mod messages;
 mod operate;
 pub mod record;
 mod reload;
+mod standing;
 mod upgrade;
 mod view;
 
@@ -31,6 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub use act::{Act, What};
 pub use alarm::Alarm;
@@ -40,6 +42,7 @@ use effects::Effects;
 pub use messages::{Answer, Effect, Input, Link};
 pub use record::{Body, RunHeader};
 use record::{Cause, Event, EventRecord, FrameRecord, StopRecord};
+pub use standing::Standing;
 
 use crate::directive::Directive;
 use crate::envelope::{Guard, Memory, Proposal, ProposedBy, Rule};
@@ -52,7 +55,7 @@ use crate::policy::{self, Policy};
 use crate::prompt::{Prompt, Prompts};
 use crate::reason::Completion;
 use crate::resolution::{Due, Pacer};
-use crate::site::{Mode, Name, Site};
+use crate::site::{Clock, Mode, Name, Site};
 use crate::twin::Twin;
 use crate::units::Finite;
 use upgrade::Upgrades;
@@ -98,7 +101,8 @@ struct Advice {
     expires: Timestamp,
 }
 
-#[derive(Debug)]
+/// Where an operator wants a setpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Override {
     value: Finite,
     until: Option<Timestamp>,
@@ -122,6 +126,8 @@ pub struct Controller {
     pacer: Pacer,
     pending: Option<Pending>,
     advice: Option<Advice>,
+    /// What an operator approved, until control is taken for it.
+    approved: Option<Proposal>,
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
     upgrades: Upgrades,
@@ -164,6 +170,7 @@ impl Controller {
             pacer: Pacer::new(site),
             pending: None,
             advice: None,
+            approved: None,
             overrides: BTreeMap::new(),
             directives: Vec::new(),
             upgrades: Upgrades::default(),
@@ -198,6 +205,7 @@ impl Controller {
             Input::CandidateLost { why } => self.on_candidate_lost(why, &mut fx),
             Input::Installed(model) => self.on_installed(model, &mut fx),
             Input::Resumed(upgrade) => self.on_resumed(*upgrade, &mut fx),
+            Input::Standing(standing) => self.on_standing(*standing, &mut fx),
             Input::Link { link, up, why } => self.on_link(link, up, &why, &mut fx),
             Input::Orphans(intents) => {
                 let detail = "an earlier run ended between these intents and their outcomes: whether the writes reached the plant is shown by its registers, which are read before anything is decided";
@@ -226,11 +234,15 @@ impl Controller {
         if let Some(last) = &self.frame
             && frame.time < last.time
         {
-            fx.event(
-                Event::ClockBackwards,
-                format!("a frame of {} came after one of {}: not used", frame.time, last.time),
-            );
-            return;
+            let what = format!("a frame of {} came after one of {}", frame.time, last.time);
+            // Old data from a source that is there never actuates. The wall's clock, or a source that was lost, is
+            // believed: nobody knows which of its times was wrong.
+            if self.setup.site.clock == Clock::Frames && self.source_up {
+                fx.event(Event::ClockBackwards, format!("{what}: not used"));
+                return;
+            }
+            fx.event(Event::ClockBackwards, format!("{what}: all waits begin again"));
+            self.begin_again(now, fx);
         }
         self.history.push(&frame);
         self.twin.update(&frame);
@@ -273,10 +285,15 @@ impl Controller {
         self.maybe_take(now, fx);
         self.check_emergency(now, fx);
 
-        if self.in_charge() && !self.emergency && self.mode == Mode::Auto {
+        if self.in_charge() && !self.emergency {
             // The dew point rises without asking: a limit that the present setpoints break does not wait.
             let hold = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
+            let before = fx.list.len();
             self.judge_and_act(now, Cause::Limit, hold, fx);
+            if fx.list.iter().skip(before).any(|e| matches!(e, Effect::Write { .. })) {
+                // A decision made now would not know of this write, and might send it once more.
+                return;
+            }
         }
         self.keep_pace(now, fx);
     }
@@ -299,11 +316,32 @@ impl Controller {
         }
     }
 
+    /// The clock was put back: what waits for a time that has yet to come again would wait too long. The guard's
+    /// memory and the twin see to themselves.
+    fn begin_again(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        let site = &self.setup.site;
+        self.history = History::new(site);
+        self.fallback = Fallback::new(site);
+        self.pacer = Pacer::new(site);
+        if let Charge::Released { retake: Some(at) } = &mut self.charge {
+            *at = (*at).min(now + charge::RETAKE_AFTER);
+        }
+        self.pending = None;
+        self.forget_candidate_question();
+        self.drop_advice("the clock was put back", fx);
+    }
+
+    fn drop_advice(&mut self, why: &str, fx: &mut Effects<'_>) {
+        if let Some(advice) = self.advice.take() {
+            fx.event(Event::AdviceExpired, format!("decision {}: {why}", advice.decision));
+        }
+    }
+
     /// Ends what has run out.
     fn expire(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
         self.tell_when_due(now, fx);
-        if let Some(advice) = self.advice.take_if(|a| now >= a.expires) {
-            fx.event(Event::AdviceExpired, format!("decision {} was not answered in time", advice.decision));
+        if self.advice.as_ref().is_some_and(|a| now >= a.expires) {
+            self.drop_advice("not answered in time", fx);
         }
         let gone: Vec<Name> = self
             .overrides
@@ -329,3 +367,6 @@ impl Controller {
 fn touched(verdict: &crate::envelope::Verdict, rule: Rule) -> bool {
     verdict.touched.iter().any(|t| t.rule == rule)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::act::{Act, What};
 use super::record::{Body, Cause, Event, OperatorRecord};
-use super::{Answer, Charge, Controller, Effect, Effects, Override};
+use super::{Advice, Answer, Charge, Controller, Effect, Effects, Override};
 use crate::directive::{self, Directive};
 use crate::envelope::{Proposal, ProposedBy};
 use crate::site::Mode;
@@ -35,7 +35,10 @@ impl Controller {
             }
             What::Mode { mode } => Ok(format!("mode {mode:?}").to_lowercase()),
             What::Approve { decision } | What::Reject { decision } => match &self.advice {
-                Some(a) if a.decision == *decision => Ok(format!("decision {decision}")),
+                Some(a) if a.decision == *decision => match act.what {
+                    What::Approve { .. } => self.admit_approval(now, a),
+                    _ => Ok(format!("decision {decision}")),
+                },
                 Some(a) => Err(format!(
                     "decision {decision} does not wait for an answer; decision {} does",
                     a.decision
@@ -82,6 +85,20 @@ impl Controller {
         answer.map(|answer| (answer, None))
     }
 
+    /// Only what was advised with eyes open, and has not become old since.
+    fn admit_approval(&self, now: Timestamp, advice: &Advice) -> Result<String, String> {
+        let decision = advice.decision;
+        if now >= advice.expires {
+            return Err(format!("decision {decision} was to be answered by {}", advice.expires));
+        }
+        if !(self.plant_up && self.source_up && self.inputs_are_good()) {
+            return Err(format!(
+                "decision {decision} cannot be carried out: the plant, the source of the frames or a value that decisions need is missing"
+            ));
+        }
+        Ok(format!("decision {decision}"))
+    }
+
     /// Directives are numbered from 1, as they are listed.
     fn directive_index(&self, number: u32) -> Option<usize> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
@@ -122,10 +139,11 @@ impl Controller {
             }
             What::Approve { .. } => {
                 let Some(advice) = self.advice.take() else { return };
-                if !self.in_charge() {
-                    self.take_for_approval(fx);
+                if self.in_charge() || self.take_for_approval(fx) {
+                    self.judge_and_act(now, Cause::Operator, advice.proposal, fx);
+                } else {
+                    self.approved = Some(advice.proposal);
                 }
-                self.judge_and_act(now, Cause::Operator, advice.proposal, fx);
             }
             What::Reject { .. } => self.advice = None,
             What::Override { setpoint, value, until } => {
@@ -154,11 +172,10 @@ impl Controller {
     }
 
     /// In `advise` control is taken with the first approval, and kept until the mode changes: releasing
-    /// after each action would undo it.
-    fn take_for_approval(&mut self, fx: &mut Effects<'_>) {
-        let action = self.guard.take_control();
-        fx.event_and_write(Event::TakeControl, "an operator approved an action", action);
-        self.charge = Charge::Held;
+    /// after each action would undo it. True where nothing has to be written for it.
+    fn take_for_approval(&mut self, fx: &mut Effects<'_>) -> bool {
+        self.take("an operator approved an action", fx);
+        self.in_charge()
     }
 }
 

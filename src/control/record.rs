@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::act::Act;
+use super::standing::Standing;
 use crate::actuate::Outcome;
 use crate::audit::{Archived, Kind};
 use crate::decision::{Claims, Decision, Rejected};
@@ -238,6 +239,10 @@ pub struct EventRecord {
     /// Old and new version, who and why, and what the trial found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Box<Upgrade>>,
+    /// What an earlier run left standing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub standing: Option<Box<Standing>>,
     /// What the reasoner said of a model that was loaded for it.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub model: serde_json::Value,
@@ -255,6 +260,7 @@ impl EventRecord {
             site_config: None,
             archived: None,
             upgrade: None,
+            standing: None,
             model: serde_json::Value::Null,
         }
     }
@@ -311,6 +317,8 @@ pub enum Event {
     UpgradeAbandoned,
     /// A trial goes on that an earlier run began.
     UpgradeResumed,
+    /// What operators had set before, and what the guard must not forget, goes on.
+    StandingResumed,
     /// Of an acceptance or step test, between two runs: the intent of a write, what became of it, how it ended.
     Acceptance,
 }

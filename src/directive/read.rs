@@ -54,20 +54,31 @@ const BOUNDS: [(&str, Bound); 28] = [
     ("at", Bound::Exact),
     ("to", Bound::Exact),
 ];
-/// Leave a setpoint where it is.
-const HOLDS: [&str; 11] = [
-    "hold",
-    "freeze",
-    "leave",
-    "do not touch",
-    "do not move",
-    "do not change",
-    "don't touch",
-    "don't move",
-    "don't change",
-    "no change to",
-    "keep",
+/// Leave a setpoint where it is; of most of them, unless a value follows.
+const HOLDS: [(&str, Hold); 11] = [
+    ("hold", Hold::AtOrHere),
+    ("keep", Hold::AtOrHere),
+    ("freeze", Hold::HereOrAt),
+    ("leave", Hold::HereOrAt),
+    ("do not touch", Hold::Here),
+    ("do not move", Hold::Here),
+    ("do not change", Hold::Here),
+    ("don't touch", Hold::Here),
+    ("don't move", Hold::Here),
+    ("don't change", Hold::Here),
+    ("no change to", Hold::Here),
 ];
+/// After these, what was named is to stay where it is, whatever comes next.
+const STAYS: [&str; 3] = ["alone", "unchanged", "set"];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hold {
+    /// No value can be meant.
+    Here,
+    HereOrAt,
+    /// "Keep A, B at 20": A too, or not?
+    AtOrHere,
+}
 const REASONS: [&str; 4] = ["because", "due to", "while", "since"];
 const FILLERS: [&str; 22] = [
     "please",
@@ -107,6 +118,8 @@ pub(super) fn read(site: &Site, now: Timestamp, text: &str) -> Result<Reading, R
         limits: Vec::new(),
         subjects: Vec::new(),
         bound: None,
+        hold: None,
+        unclear: false,
     };
     let understood = match reader.sentence() {
         Ok(()) if reader.limits.is_empty() => {
@@ -137,11 +150,13 @@ struct Reader<'a> {
     /// Setpoints named and not bounded yet.
     subjects: Vec<Name>,
     bound: Option<Bound>,
+    hold: Option<Hold>,
+    /// Something may be meant to stay, or to get the next value.
+    unclear: bool,
 }
 
 impl Reader<'_> {
     fn sentence(&mut self) -> Result<(), Trouble> {
-        let mut hold = false;
         while let Some(token) = self.tokens.get(self.at) {
             if self.end_time()? {
                 continue;
@@ -153,24 +168,20 @@ impl Reader<'_> {
                     self.bound = Some(if sign.starts_with('>') { Bound::Floor } else { Bound::Ceiling });
                 }
                 Kind::Pause(':' | '(') => break,
-                Kind::Pause(_) | Kind::Stop => {}
+                Kind::Pause(_) | Kind::Stop => self.stay(),
                 Kind::Word(_) => {
                     if let Some(len) = self.phrase(&REASONS) {
                         self.at += len;
                         break;
                     }
-                    if self.word(&mut hold)? {
+                    if self.word()? {
                         continue;
                     }
                 }
             }
             self.at += 1;
         }
-        if hold && self.bound.is_none() {
-            for setpoint in std::mem::take(&mut self.subjects) {
-                self.limits.push(Limit { setpoint, floor: None, ceiling: None, hold: true, until: None });
-            }
-        }
+        self.stay();
         match (self.bound, self.subjects.first()) {
             (None, None) => Ok(()),
             (Some(_), _) => Err(Trouble::Text("a bound without a value".to_owned())),
@@ -178,8 +189,20 @@ impl Reader<'_> {
         }
     }
 
+    /// What is to be held and has no value yet is held where it is.
+    fn stay(&mut self) {
+        if self.bound.is_some() || self.subjects.is_empty() {
+            return;
+        }
+        let Some(hold) = self.hold.take() else { return };
+        self.unclear |= hold == Hold::AtOrHere;
+        let subjects = std::mem::take(&mut self.subjects).into_iter();
+        let held = |setpoint| Limit { setpoint, floor: None, ceiling: None, hold: true, until: None };
+        self.limits.extend(subjects.map(held));
+    }
+
     /// Reads a name, a bound, a verb or a filler; `true` when it has moved past it.
-    fn word(&mut self, hold: &mut bool) -> Result<bool, Trouble> {
+    fn word(&mut self) -> Result<bool, Trouble> {
         let rest = self.words.get(self.at..).unwrap_or_default();
         if let Some((len, subjects)) = self.terms.find(rest) {
             let setpoints: Vec<Name> = subjects
@@ -205,16 +228,23 @@ impl Reader<'_> {
             self.at += phrase.split(' ').count();
             return Ok(true);
         }
-        if let Some(len) = self.phrase(&HOLDS) {
-            *hold = true;
-            self.at += len;
+        if let Some((phrase, hold)) = HOLDS.iter().find(|(p, _)| self.phrase(&[p]).is_some()) {
+            self.stay();
+            self.hold = Some(*hold);
+            self.at += phrase.split(' ').count();
             return Ok(true);
+        }
+        if self.phrase(&STAYS).is_some() {
+            self.stay();
         }
         if self.phrase(&FILLERS).is_some() { Ok(false) } else { Err(self.lost()) }
     }
 
     /// A value for the setpoints named, or, with none yet, for the one that follows.
     fn number(&mut self, number: Number) -> Result<(), Trouble> {
+        if self.unclear || self.hold.take() == Some(Hold::Here) {
+            return Err(Trouble::Text("it is not clear which setpoints the value is for".to_owned()));
+        }
         if self.subjects.is_empty() {
             let rest = self.words.get(self.at + 1..).unwrap_or_default();
             let Some((len, subjects)) = self.terms.find(rest) else { return Err(self.lost()) };

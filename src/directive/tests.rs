@@ -43,6 +43,11 @@ fn usual_phrasings() {
     check("CHWS setpoint not below 50 degF", "chws_sp at least 10");
     check("do not touch the supply air until 09:30", "crah_supply_sp held where it is for 1410 min");
     check("don't change CHWS for maintenance", "chws_sp held where it is");
+    let both = "chws_sp held where it is; chw_dp_sp at 120";
+    check("leave CHWS alone, set pump pressure to 120", both);
+    check("leave CHWS alone and set pump pressure to 120", both);
+    check("do not touch CHWS, keep pump pressure at 120", both);
+    check("set pump pressure to 120 and leave CHWS alone", "chw_dp_sp at 120; chws_sp held where it is");
 }
 
 #[test]
@@ -57,6 +62,9 @@ fn what_is_not_a_bound_stays_text_and_says_why() {
     check("CHWS at least at most 9", "the word \"at\" has no meaning as a bound");
     check("CHWS until tomorrow", "the word \"until\" has no meaning as a bound");
     check("CHWS", "no value is given for chws_sp");
+    let unclear = "it is not clear which setpoints the value is for";
+    check("keep CHWS, CRAH supply at 20", unclear);
+    check("do not touch CHWS and CRAH supply at 20", unclear);
     check("keep chws_sp at 9 if the load rises", "the word \"if\" has no meaning as a bound");
 }
 

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::frame::Sample;
 use crate::site::{Name, Role, Setpoint, Site};
 use crate::units::Finite;
 
 /// See the module.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Memory {
     pub(super) slots: BTreeMap<Name, Slot>,
     /// The latest time seen: an earlier one counts as this.
@@ -28,7 +29,7 @@ pub struct Memory {
 }
 
 /// An emergency, latched.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Emergency {
     pub(super) why: String,
     /// Signals over their limits that have not been seen below their hand-back since.
@@ -36,7 +37,7 @@ pub(super) struct Emergency {
 }
 
 /// One setpoint's past.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slot {
     /// What its register was last known to hold: our own confirmed write, or a change at the plant after it.
     pub(super) written: Option<Finite>,
@@ -50,7 +51,7 @@ pub(super) struct Slot {
 
 /// How often a register was written, by day since the epoch. More than one day, because a clock may go back
 /// over midnight and come again.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sent(BTreeMap<i64, u32>);
 
 impl Sent {
@@ -73,7 +74,7 @@ impl Sent {
 }
 
 /// How far the setpoint in force is behind its register.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Lag {
     /// The nearest that it has come to the present target.
     closest: Option<f64>,
@@ -124,7 +125,7 @@ impl Slot {
     }
 }
 
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Chillers {
     pub(super) running: Option<Finite>,
     /// Starts within the last hour.
@@ -155,6 +156,36 @@ impl Memory {
     pub fn new(site: &Site) -> Self {
         let slots = site.setpoints.iter().map(|s| (s.name.clone(), Slot::default())).collect();
         Self { slots, ..Self::default() }
+    }
+
+    /// What outlives a run: what was sent and when, whose hands are on a setpoint, and what is latched. How things
+    /// were seen to be is left out: it will be seen again.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let slot = |(name, s): (&Name, &Slot)| {
+            let Slot { changed_at, manual_until, .. } = *s;
+            (name.clone(), Slot { sent: s.sent.clone(), changed_at, manual_until, ..Slot::default() })
+        };
+        Self {
+            slots: self.slots.iter().map(slot).collect(),
+            emergency: self.emergency.clone(),
+            chillers: Chillers { running: None, ..self.chillers.clone() },
+            ..Self::default()
+        }
+    }
+
+    /// A new memory with what an earlier run left.
+    #[must_use]
+    pub fn lasted(site: &Site, left: Self) -> Self {
+        let mut memory = Self::new(site);
+        for (name, slot) in left.slots {
+            memory.slots.entry(name).and_modify(|s| *s = slot);
+        }
+        let sent = memory.slots.values().filter_map(|s| s.changed_at);
+        let staged = left.chillers.started.iter().copied();
+        memory.latest =
+            sent.chain(staged).chain(left.chillers.started_at).chain(left.chillers.stopped_at).max();
+        Self { emergency: left.emergency, chillers: left.chillers, ..memory }
     }
 
     /// Why there is an emergency; latched until temperatures are below their hand-back limits.

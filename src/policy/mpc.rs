@@ -32,6 +32,8 @@ const LIQUID_MARGIN_K: f64 = 2.0;
 const CHIP_MARGIN_K: f64 = 8.0;
 /// And of the standard deviation of what is foreseen, so much further.
 const UNSURE: f64 = 0.5;
+/// But no further than this from where the most load of late would bring them: more heat does not come.
+const MOST_MARGIN_K: f64 = 0.8;
 /// A kelvin beyond a margin, as a share of the IT power.
 const PER_K: f64 = 0.03;
 /// The cooling power counts again by this share: it is what the operator of the plant is measured by.
@@ -136,7 +138,7 @@ impl Axis {
 enum Term {
     Facility,
     Cooling,
-    Within(f64, f64),
+    Within(Held),
 }
 
 struct Search<'a> {
@@ -154,11 +156,16 @@ impl<'a> Search<'a> {
     fn new(seen: &Seen<'_>, ahead: &'a Lookahead<'a>) -> Option<Self> {
         let site = seen.site;
         let hold = ahead.run(&[ahead.setpoints().to_vec()]);
+        let full = ahead.at_most_load();
         let mut terms = Vec::new();
         for (index, (output, path)) in ahead.outputs().iter().zip(&hold.signals).enumerate() {
             let limits = limits(site, &output.name, output.role);
             match (output.role, limits, path) {
-                (_, Some((low, high)), Some(_)) => terms.push((index, Term::Within(low, high))),
+                (_, Some((low, high, margin)), Some(path)) => {
+                    let full = full.as_ref().and_then(|f| f.signals.get(index).copied().flatten());
+                    let more = full.map(|full| full.less(path));
+                    terms.push((index, Term::Within(Held { low, high, margin, more })));
+                }
                 // Blind to what has limits and is there to be seen.
                 (_, Some(_), None) if seen.frame.good(&output.name).is_some() => return None,
                 (Role::CoolingPower, _, Some(_)) => terms.push((index, Term::Cooling)),
@@ -243,38 +250,54 @@ impl<'a> Search<'a> {
             match term {
                 Term::Cooling if facility => COOLING_AGAIN * power,
                 Term::Facility | Term::Cooling => power,
-                Term::Within(low, high) => PER_K * self.it_kw * beyond(&path, *low, *high),
+                Term::Within(held) => PER_K * self.it_kw * held.beyond(&path),
             }
         };
         self.terms.iter().map(term).sum::<f64>() + PER_STEP * self.cooling_kw * steps
     }
 }
 
-/// How far outside, K: the worst of the way, and the rest, a little more than proportional.
-fn beyond(path: &Path, low: f64, high: f64) -> f64 {
-    let out = |value: f64, sigma: f64| (value - high).max(low - value).max(-UNSURE * sigma) + UNSURE * sigma;
-    let way = path.values.iter().enumerate().map(|(k, v)| out(*v, path.sigma(k))).fold(0.0, f64::max);
-    let worst = way.max(out(path.rest, path.sigma(ROWS - 1)));
-    worst + worst * worst
+/// What a temperature is kept inside.
+struct Held {
+    low: f64,
+    high: f64,
+    margin: f64,
+    /// How much warmer it would be under the most load of late, at each step and at rest.
+    more: Option<Path>,
 }
 
-/// What a temperature is kept inside, margins taken off.
-fn limits(site: &Site, name: &Name, role: Role) -> Option<(f64, f64)> {
+impl Held {
+    /// How far outside, K: the worst of the way, and the rest, a little more than proportional.
+    fn beyond(&self, path: &Path) -> f64 {
+        let out = |value: f64, sigma: f64, more: f64| {
+            let margin = (self.margin + UNSURE * sigma).min(more.max(0.0) + MOST_MARGIN_K);
+            (value + margin - self.high).max(self.low + UNSURE * sigma - value).max(0.0)
+        };
+        let more = self.more.map_or([f64::INFINITY; ROWS], |m| m.values);
+        let way = path.values.iter().zip(more).enumerate().map(|(k, (v, more))| out(*v, path.sigma(k), more));
+        let rest = out(path.rest, path.sigma(ROWS - 1), self.more.map_or(f64::INFINITY, |m| m.rest));
+        let worst = way.fold(rest, f64::max);
+        worst + worst * worst
+    }
+}
+
+/// The lowest and highest that a temperature may be, and how far from it it is kept.
+fn limits(site: &Site, name: &Name, role: Role) -> Option<(f64, f64, f64)> {
     let s = site.signal(name)?;
     match (role, s.band) {
         (Role::ItInlet, Some([low, high])) => {
             // The guard warms nothing from its own line on: no use in living there.
             let top = high.min(site.envelope.no_warming_at.plus(MARGIN_K / 2.0));
-            Some((low.get(), top.get() - MARGIN_K))
+            Some((low.get(), top.get(), MARGIN_K))
         }
         (Role::LiquidSupply | Role::Bath, Some([low, high])) => {
-            Some((low.get(), high.get() - LIQUID_MARGIN_K))
+            Some((low.get(), high.get(), LIQUID_MARGIN_K))
         }
         (Role::ChipTemp, band) => {
             // A band says where the chips throttle; what is allowable, where they break.
             let held = band.map(|[_, top]| top.get() - LIQUID_MARGIN_K);
             let safe = site.envelope.chip_allowable.map(|top| top.get() - CHIP_MARGIN_K);
-            Some((f64::NEG_INFINITY, held.into_iter().chain(safe).reduce(f64::min)?))
+            Some((f64::NEG_INFINITY, held.into_iter().chain(safe).reduce(f64::min)?, 0.0))
         }
         _ => None,
     }

@@ -135,6 +135,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
         // Where it follows from another input, it has been made already.
         Event::UpgradeAbandoned => Some(Input::CandidateLost { why: event.detail }),
         Event::UpgradeResumed => event.upgrade.map(Input::Resumed),
+        Event::StandingResumed => event.standing.map(Input::Standing),
         Event::Stopping => Some(Input::Stop { why: event.detail }),
         Event::TakeControl
         | Event::Release

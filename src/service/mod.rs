@@ -116,6 +116,15 @@ async fn operate(
     let site = &setup.site;
     let store = audit::Store::open(&site.audit, clock::now())?;
 
+    // Before any peer is met: a second agent that is started by mistake ends here.
+    let (view_tx, view) = watch::channel(View::Null);
+    let (calls_tx, mut calls) = mpsc::channel(16);
+    let socket_path = site.console.control_socket.clone();
+    socket::listen(&socket_path, calls_tx.clone(), view.clone())
+        .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
+    let (in_force, followed) = watch::channel(setup.clone());
+    crate::console::serve(followed, view.clone(), calls_tx).await?;
+
     let program = std::env::current_exe().map_err(ServiceError::Program)?;
     // Before the groups are split: what is watched is the one that bounds the whole agent.
     let kernel = Kernel::here();
@@ -135,14 +144,6 @@ async fn operate(
         Some((handle, events)) => (Some(handle), Some(events)),
         None => (None, None),
     };
-
-    let (view_tx, view) = watch::channel(View::Null);
-    let (calls_tx, mut calls) = mpsc::channel(16);
-    let socket_path = site.console.control_socket.clone();
-    socket::listen(&socket_path, calls_tx.clone(), view.clone())
-        .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
-    let (in_force, followed) = watch::channel(setup.clone());
-    crate::console::serve(followed, view.clone(), calls_tx).await?;
 
     // It makes a client that must not be made on this thread.
     let traced = setup.clone();

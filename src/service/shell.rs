@@ -3,12 +3,13 @@
 mod jobs;
 mod journal;
 mod reload;
+mod sense;
+mod standing;
 mod upgrade;
 mod view;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use jobs::Headrooms;
@@ -19,22 +20,19 @@ use super::memory::Watch;
 use super::socket::Call;
 use super::stats::Stats;
 use super::telemetry::Telemetry;
-use super::{View, header, lives_on_mqtt, source_link};
+use super::{View, header};
 use crate::actuate::{Outcome, Writer};
 use crate::audit::{Archived, Store};
 use crate::clock::{self, Stopwatch};
-use crate::control::{Answer, Controller, Effect, Input, Link, Setup, What};
+use crate::control::{Answer, Controller, Effect, Input, Setup, Standing, What};
 use crate::envelope::SafeAction;
 use crate::frame::Assembler;
 use crate::ingest::modbus::{Bus, Poller};
-use crate::ingest::mqtt::{MqttHandle, SourceEvent};
+use crate::ingest::mqtt::MqttHandle;
 use crate::memory::Reading;
 use crate::reason::{Completion, Failure};
 use crate::site::Clock;
 use crate::upgrade::Kept;
-
-/// Polls in a row that must fail before the plant counts as lost: one lost reply is not an outage.
-const FAILED_POLLS_TO_LOSE_PLANT: u32 = 2;
 
 pub(super) struct Shell {
     setup: Arc<Setup>,
@@ -45,6 +43,8 @@ pub(super) struct Shell {
     store: Store,
     /// The log cannot be written: the plant is released and nothing is decided until it can.
     audit_lost: bool,
+    /// The release that is due since then, until a device has taken it.
+    release_due: Option<SafeAction>,
     assembler: Assembler,
     poller: Option<Poller>,
     writer: Option<Writer>,
@@ -53,6 +53,8 @@ pub(super) struct Shell {
     /// What outlives a restart, and the controller's revision that it is of.
     kept: Kept,
     kept_revision: u64,
+    /// What the file has of the controller's standing.
+    standing: Option<Standing>,
     memory: Option<Watch>,
     view: watch::Sender<View>,
     facts: serde_json::Value,
@@ -97,6 +99,8 @@ impl Shell {
             setup_revision: 0,
             store,
             audit_lost: false,
+            release_due: None,
+            standing: None,
             mqtt,
             engines,
             kept,
@@ -129,150 +133,33 @@ impl Shell {
     /// Writes the run header, and what an earlier run left open.
     pub(super) async fn begin(&mut self, upgrade_void: Option<String>) {
         self.facts = self.engines.facts();
-        let orphans = self.store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>();
-        self.new_run().await;
-        if !orphans.is_empty() {
-            self.step(self.control_time(), Input::Orphans(orphans)).await;
-        }
+        let left = self.read_standing();
+        self.new_run(left).await;
         if let Some(why) = upgrade_void {
             self.step(self.control_time(), Input::CandidateLost { why }).await;
         }
     }
 
-    async fn new_run(&mut self) {
+    async fn new_run(&mut self, left: Option<Standing>) {
         let now = self.control_time();
+        let orphans = self.store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>();
         self.controller = Controller::new(self.setup.clone(), self.store.next_seq().unwrap_or(1));
         let effects =
             self.controller.start(header(&self.setup, &self.facts, self.kept.lineage.as_ref(), now));
         self.carry_out(now, effects, &mut VecDeque::new()).await;
-        if let Some(standing) = self.memory.as_ref().and_then(Watch::standing) {
-            let effects = self.controller.handle(now, Input::Memory(standing));
-            self.carry_out(now, effects, &mut VecDeque::new()).await;
-        }
-        if let Some(trial) = self.kept.trial.clone() {
-            let effects = self.controller.handle(now, Input::Resumed(Box::new(trial)));
+        let standing = left.filter(|left| *left != self.controller.standing());
+        let first = [
+            (!orphans.is_empty()).then_some(Input::Orphans(orphans)),
+            standing.map(|s| Input::Standing(Box::new(s))),
+            self.memory.as_ref().and_then(Watch::standing).map(Input::Memory),
+            self.kept.trial.clone().map(|trial| Input::Resumed(Box::new(trial))),
+        ];
+        for input in first.into_iter().flatten() {
+            let effects = self.controller.handle(now, input);
             self.carry_out(now, effects, &mut VecDeque::new()).await;
         }
         self.kept_revision = self.controller.upgrades_revision();
         self.commit();
-    }
-
-    pub(super) async fn on_source(&mut self, event: SourceEvent) {
-        match event {
-            SourceEvent::Readings { time, readings } => {
-                for reading in &readings {
-                    self.assembler.push(reading);
-                }
-                self.source_is_up().await;
-                if let (Clock::Frames, Some(time)) = (self.setup.site.clock, time) {
-                    self.sample(time).await;
-                }
-            }
-            SourceEvent::Announced(message) => self.on_announced(&message),
-            SourceEvent::Up => tracing::info!("broker connected"),
-            SourceEvent::Down { why } => {
-                tracing::warn!(%why, "broker lost");
-                self.source_is_down(format!("broker: {why}")).await;
-            }
-            SourceEvent::Silent { topic } => {
-                tracing::warn!(%topic, "connected, but the topic is silent");
-                self.source_is_down(format!("topic {topic} is silent")).await;
-            }
-            SourceEvent::Denied { topic } => {
-                tracing::warn!(%topic, "the broker does not allow the subscription");
-                self.source_is_down(format!("topic {topic} is denied by the broker")).await;
-            }
-            SourceEvent::Malformed { topic, problem, count } => {
-                tracing::warn!(%topic, %problem, count, "payload not used");
-            }
-            SourceEvent::Overrun { messages } => {
-                tracing::warn!(messages, "fell behind; the oldest were forgotten");
-            }
-        }
-    }
-
-    async fn source_is_down(&mut self, why: String) {
-        if self.source_up && lives_on_mqtt(&self.setup.site) {
-            self.source_up = false;
-            self.step(self.control_time(), source_link(false, why)).await;
-            // No frame will come to show it.
-            self.publish_headroom();
-            self.publish_view();
-        }
-    }
-
-    async fn source_is_up(&mut self) {
-        self.last_frame = Stopwatch::start();
-        if !self.source_up {
-            self.source_up = true;
-            self.step(self.control_time(), source_link(true, "frames arrive again")).await;
-        }
-    }
-
-    /// One sampling instant: poll, assemble, control.
-    async fn sample(&mut self, now: Timestamp) {
-        if self.frame_time.is_some_and(|t| now <= t) && self.setup.site.clock == Clock::Frames {
-            // A repeated or earlier frame moves nothing: backfilled data never actuates.
-            tracing::debug!(frame = %now, "not later than the last frame: not used");
-            return;
-        }
-        self.frame_time = Some(now);
-        self.poll(now).await;
-        let frame = self.assembler.snapshot(now);
-        self.step(now, Input::Frame(frame)).await;
-        self.end_of_turn().await;
-    }
-
-    async fn poll(&mut self, now: Timestamp) {
-        let Some(poller) = &mut self.poller else { return };
-        let polled = poller.poll(now).await;
-        for reading in &polled.readings {
-            self.assembler.push(reading);
-        }
-        for reading in &polled.active {
-            self.assembler.push_active(reading);
-        }
-        let mut lost = None;
-        for failure in polled.failures {
-            tracing::debug!(%failure, "read failed");
-            if failure.error.is_silence() {
-                lost = Some(failure.to_string());
-            }
-        }
-        if let Some(why) = lost {
-            self.failed_polls += 1;
-            if self.plant_up && self.failed_polls >= FAILED_POLLS_TO_LOSE_PLANT {
-                self.plant_up = false;
-                self.step(now, Input::Link { link: Link::Plant, up: false, why }).await;
-            }
-            return;
-        }
-        self.failed_polls = 0;
-        if !self.plant_up {
-            self.plant_up = true;
-            let why = "all registers answer again".to_owned();
-            self.step(now, Input::Link { link: Link::Plant, up: true, why }).await;
-        }
-    }
-
-    /// How often [`on_tick`](Self::on_tick) is to be called for now.
-    pub(super) fn tick_period(&self) -> Duration {
-        match self.setup.site.clock {
-            Clock::Wall => self.controller.pace().sample.unsigned_abs(),
-            // Only the watchdog needs it; the frames are the clock.
-            Clock::Frames => Duration::from_millis(250),
-        }
-    }
-
-    pub(super) async fn on_tick(&mut self) {
-        if self.setup.site.clock == Clock::Wall {
-            self.sample(clock::now()).await;
-            return;
-        }
-        let patience = self.setup.site.mqtt.as_ref().map(|m| m.watchdog.unsigned_abs());
-        if patience.is_some_and(|p| self.last_frame.elapsed() > p) && !self.controller.is_thinking() {
-            self.source_is_down("no frame within the watchdog's time".to_owned()).await;
-        }
     }
 
     pub(super) async fn on_reply(&mut self, ask: u64, result: Result<Completion, Failure>) {
@@ -332,21 +219,30 @@ impl Shell {
     /// Feeds one input, carries out its effects, and feeds what those lead to.
     pub(super) async fn step(&mut self, now: Timestamp, input: Input) {
         if self.audit_lost {
+            self.release_unrecorded().await;
             self.try_reopen().await;
             if self.audit_lost {
                 return;
             }
         }
         let mut inputs = VecDeque::from([input]);
+        let mut held = SafeAction::default();
         while let Some(input) = inputs.pop_front() {
+            held = self.controller.release_action();
             let effects = self.controller.handle(now, input);
             self.carry_out(now, effects, &mut inputs).await;
             if self.audit_lost {
-                return;
+                break;
             }
         }
         if self.commit() {
             self.follow_upgrades();
+            self.keep_standing();
+        } else {
+            // A release that the controller has just decided on was not carried out either.
+            let release = [self.controller.release_action(), held].into_iter().find(|a| !a.is_empty());
+            self.release_due = self.release_due.take().or(release);
+            self.release_unrecorded().await;
         }
         self.telemetry.iter_mut().for_each(Telemetry::end_of_turn);
     }
@@ -387,7 +283,6 @@ impl Shell {
                 Effect::Answer(answer) => self.answer = Some(answer),
             }
             if self.audit_lost {
-                self.release_unrecorded().await;
                 return;
             }
         }
@@ -436,6 +331,7 @@ impl Shell {
         self.step(now, Input::Stop { why: why.clone() }).await;
         self.withdraw_headroom();
         self.step(now, Input::Stopped { why }).await;
+        self.release_unrecorded().await;
         if let Err(e) = self.store.close() {
             tracing::error!(error = %e, "the audit log was not closed cleanly");
         }

@@ -113,6 +113,14 @@ impl Site {
         self.devices.iter().find(|d| d.name == *name)
     }
 
+    /// Whether a device has a register that the agent writes.
+    #[must_use]
+    pub fn is_written_to(&self, device: &Name) -> bool {
+        let setpoints = self.setpoints.iter().map(|s| &s.register);
+        let mut written = setpoints.chain(&self.link.enable).chain(&self.link.heartbeat);
+        written.any(|point| point.device == *device)
+    }
+
     /// Whether the condensation floor holds for a setpoint.
     #[must_use]
     pub fn in_white_space(&self, setpoint: &Setpoint) -> bool {

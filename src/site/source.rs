@@ -142,6 +142,16 @@ impl Source {
             Self::Modbus(_) => false,
         }
     }
+
+    /// The topic, or the filter of topics, that it comes by.
+    #[must_use]
+    pub fn topic(&self) -> Option<String> {
+        match self {
+            Self::Mqtt(topic) => Some(topic.topic.clone()),
+            Self::Sparkplug(metric) => metric.node().map(|(id, _)| id.filter()),
+            Self::Modbus(_) => None,
+        }
+    }
 }
 
 /// A metric of a Sparkplug B edge node, or of a device behind one.

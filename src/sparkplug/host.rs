@@ -197,7 +197,12 @@ impl Node {
         let expected = (life.seq + 1) % 256;
         let Some(seq) = payload.seq else { return Vec::new() };
         life.seq = seq;
-        if seq == expected { Vec::new() } else { self.ask(now, "a message was missed") }
+        if seq == expected {
+            return Vec::new();
+        }
+        // Any value may have changed in what was missed: none stands until it is said again.
+        life.values.clear();
+        self.ask(now, "a message was missed")
     }
 }
 
@@ -322,6 +327,8 @@ mod tests {
         assert!(!asks(&data(&mut node, now, 2)));
         let gap = data(&mut node, now, 4);
         assert!(asks(&gap) && values(&gap).len() == 1, "3 was missed; what this one says is still true");
+        let standing = node.standing(now, Duration::from_secs(1)).count();
+        assert_eq!(standing, 1, "the other value may have changed in what was missed");
         let mut node = born(now);
         assert!(asks(&say(
             &mut node,

@@ -105,6 +105,16 @@ impl<'a> Lookahead<'a> {
         self
     }
 
+    /// What comes of changing nothing while the load is the most that has been seen lately.
+    #[must_use]
+    pub fn at_most_load(&self) -> Option<Trajectory> {
+        let most = self.core.machines.most_load()?;
+        let hold = [self.inputs.setpoints.clone()];
+        let courses =
+            self.core.courses(&scene(self.twin, &self.added, Some([most; STEPS])), self.inputs, &hold);
+        Some(self.trajectory(&courses))
+    }
+
     #[must_use]
     pub fn outputs(&self) -> &[Output] {
         &self.twin.outputs
@@ -120,7 +130,10 @@ impl<'a> Lookahead<'a> {
     /// for the rest. A signal is absent where its model cannot say.
     #[must_use]
     pub fn run(&self, rows: &[Vec<f64>]) -> Trajectory {
-        let courses = self.core.courses(&scene(self.twin, &self.added, self.told), self.inputs, rows);
+        self.trajectory(&self.core.courses(&scene(self.twin, &self.added, self.told), self.inputs, rows))
+    }
+
+    fn trajectory(&self, courses: &[Option<Course>]) -> Trajectory {
         let mut signals: Vec<Option<Path>> = self
             .core
             .models
@@ -197,16 +210,16 @@ impl<'a> Lookahead<'a> {
         (!ahead.is_empty()).then_some(Row { moves, ahead })
     }
 
-    pub(super) fn worst(&self, moves: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Worst> {
+    pub(super) fn worst(&self, moves: &BTreeMap<Name, Finite>, within: usize) -> BTreeMap<Name, Worst> {
         let worst = |(output, now, path): (&Output, f64, Path)| {
-            let steps = path.values.iter().enumerate().map(|(k, v)| (*v, path.sigma(k)));
+            let steps = path.values.iter().take(within).enumerate().map(|(k, v)| (*v, path.sigma(k)));
             let ahead = |(value, sigma): (f64, f64)| Ahead {
                 value: Finite::saturating(value),
                 sigma: Finite::saturating(sigma),
             };
             let low = steps.clone().min_by(|a, b| (a.0 - a.1).total_cmp(&(b.0 - b.1)))?;
             let high = steps.max_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))?;
-            let values: Vec<f64> = std::iter::once(now).chain(path.values).collect();
+            let values: Vec<f64> = std::iter::once(now).chain(path.values.into_iter().take(within)).collect();
             let apart = (15.0 / STEP_MIN) as usize;
             let pairs = values.iter().zip(values.iter().skip(apart));
             let ramp = pairs.map(|(a, b)| (b - a).abs()).fold(0.0, f64::max);
@@ -218,6 +231,14 @@ impl<'a> Lookahead<'a> {
 }
 
 impl Path {
+    /// How far it is above another, as certain as it is itself.
+    #[must_use]
+    pub fn less(mut self, other: &Self) -> Self {
+        self.values.iter_mut().zip(other.values).for_each(|(a, b)| *a -= b);
+        self.rest -= other.rest;
+        self
+    }
+
     /// The sum of two, whose errors are taken as independent.
     fn plus(mut self, other: &Self) -> Self {
         let values = self.values.iter_mut().chain([&mut self.rest]);

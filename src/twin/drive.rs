@@ -167,6 +167,9 @@ struct Floor {
 
 /// How fast a floor is learned, a minute.
 const FLOOR_GAIN: f64 = 0.3;
+/// A peak of load is forgotten over this time, and believed after so much of it, minutes.
+const PEAK_MIN: f64 = 24.0 * 60.0;
+const WATCHED_MIN: f64 = 180.0;
 /// Exchangers keep at least about this distance at the reference load, K.
 const LEAST_K: f64 = 1.0;
 /// The same of a supply that nothing measures, as plate exchangers are sized.
@@ -211,6 +214,9 @@ pub(super) struct Machines {
     inlet_above: Option<f64>,
     /// The reference load, kW.
     pub(super) load: f64,
+    /// The most load there has been lately, kW, and for how many minutes it has been watched.
+    most_load: f64,
+    watched: f64,
 }
 
 /// Setpoints as the machines can follow them, and the other drivers.
@@ -239,6 +245,8 @@ impl Machines {
             lagged_water: inputs.water,
             inlet_above: None,
             load: inputs.load.abs().max(1.0),
+            most_load: inputs.load,
+            watched: 0.0,
         }
     }
 
@@ -247,7 +255,15 @@ impl Machines {
         self.lagged_water = inputs.water;
     }
 
+    /// The most load there has been lately, kW, once it has been watched for long enough.
+    pub(super) fn most_load(&self) -> Option<f64> {
+        (self.watched >= WATCHED_MIN).then_some(self.most_load)
+    }
+
     pub(super) fn learn(&mut self, layout: &Layout, inputs: &Inputs, minutes: f64) {
+        self.watched += minutes;
+        let forgotten = 1.0 - (-minutes / PEAK_MIN).exp();
+        self.most_load = (self.most_load + forgotten * (inputs.load - self.most_load)).max(inputs.load);
         let pass = 1.0 - (-minutes / SETTLING_MIN).exp();
         for (lag, now) in self.lagged.iter_mut().zip(&inputs.setpoints) {
             *lag += pass * (now - *lag);

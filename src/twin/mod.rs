@@ -25,7 +25,7 @@ mod start;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use ahead::{Lookahead, Output, Path, Trajectory};
@@ -337,12 +337,18 @@ impl Twin {
         Outlook { rows, best: None, unidentified }
     }
 
-    /// What `setpoints` (those not named stay) do over the next 30 min, by signal, as far as measurements say:
-    /// announced jobs are left out. A signal is absent where its model cannot say.
+    /// What `setpoints` (those not named stay) do `within` a time, 30 min at most, by signal, as far as
+    /// measurements say: announced jobs are left out. A signal is absent where its model cannot say.
     #[must_use]
-    pub fn predict(&self, frame: &Frame, setpoints: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Worst> {
+    pub fn predict(
+        &self,
+        frame: &Frame,
+        setpoints: &BTreeMap<Name, Finite>,
+        within: SignedDuration,
+    ) -> BTreeMap<Name, Worst> {
         let measured = Lookahead::new(self, frame, Added::default());
-        measured.map(|a| a.worst(setpoints)).unwrap_or_default()
+        let steps = (within.as_secs_f64() / (60.0 * STEP_MIN)).round() as usize;
+        measured.map(|a| a.worst(setpoints, steps.clamp(1, STEPS))).unwrap_or_default()
     }
 
     /// One row of the outlook; `None` when nothing at all can be predicted.

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::example;
 
+const AHEAD: SignedDuration = SignedDuration::from_mins(30);
+
 fn name(s: &str) -> Name {
     s.parse().unwrap()
 }
@@ -65,7 +67,7 @@ fn a_first_order_plant_is_identified_and_predicted_better_than_it_stays() {
     let outlook = twin.outlook(&frame, []);
     assert!(outlook.rows[0].moves.is_empty(), "hold comes first");
     assert!(!outlook.unidentified.contains(&inlet));
-    let worst = twin.predict(&frame, &BTreeMap::from([(name("crah_supply_sp"), to)]))[&inlet];
+    let worst = twin.predict(&frame, &BTreeMap::from([(name("crah_supply_sp"), to)]), AHEAD)[&inlet];
     assert!(worst.high.value.get() > start + 0.5 && worst.ramp_15min.get() > 0.3, "{worst:?}");
 }
 
@@ -130,7 +132,7 @@ fn new_or_blind_it_says_nothing() {
     let frame = example::frame(0, &[]);
     assert!(twin.outlook(&frame, []).rows.is_empty());
     twin.update(&frame);
-    assert!(twin.predict(&frame, &BTreeMap::new()).is_empty());
+    assert!(twin.predict(&frame, &BTreeMap::new(), AHEAD).is_empty());
     let (mut twin, ..) = excited(12);
     let mut blind = example::frame(12 * 3600, &[]);
     blind.signals.remove("it_load");

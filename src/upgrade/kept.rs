@@ -1,12 +1,12 @@
 //! The file beside the audit log in which accepted upgrades, and a trial under way, outlive a restart. The site
 //! file stays what its engineer wrote.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Lineage, Upgrade};
+use crate::durable;
 use crate::site::Site;
 
 /// What the site file says of model and prompts. When that changes, it is the site file that counts.
@@ -88,15 +88,6 @@ impl Kept {
                 Ok(()) | Err(_) => Ok(()),
             };
         }
-        let new = path.with_extension("json.new");
-        let mut file = std::fs::File::create(&new)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            Some(folder) => std::fs::File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        durable::write(path, self)
     }
 }

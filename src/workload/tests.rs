@@ -185,7 +185,8 @@ fn an_announced_job_is_seen_ahead_where_it_will_be_and_the_guard_does_not_hear_o
     // 200 kW in one of two halls weigh as 400 in both: some 4 K once settled.
     assert!(a1[2] - a0[2] > 2.0, "{a0:?} {a1:?}");
     assert!((b1[2] - b0[2]).abs() < 0.3, "the other hall: {b0:?} {b1:?}");
-    assert_eq!(twin.predict(&busy, &[].into()), twin.predict(&quiet, &[].into()));
+    let ahead = site().envelope.outlook;
+    assert_eq!(twin.predict(&busy, &[].into(), ahead), twin.predict(&quiet, &[].into(), ahead));
     let mut learned = (twin.clone(), twin.clone());
     learned.0.update(&quiet);
     learned.1.update(&busy);

@@ -418,8 +418,13 @@ impl Rig {
 
     /// Starts the agent again, on the same log.
     pub(crate) async fn restart(&mut self) {
-        self.agent = Some(spawn(&self.dir, &self.environment));
+        self.start_agent();
         self.listen_again().await;
+    }
+
+    /// Without waiting for it to listen.
+    pub(crate) fn start_agent(&mut self) {
+        self.agent = Some(spawn(&self.dir, &self.environment));
     }
 
     /// Runs `isotherm` with these arguments in the rig's folder.

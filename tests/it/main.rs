@@ -8,6 +8,7 @@
 mod accept;
 mod agent;
 mod audit;
+mod beside;
 mod bench;
 mod book;
 mod cli;

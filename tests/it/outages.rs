@@ -448,6 +448,17 @@ async fn a_panic_ends_in_release() {
 /// room again begins a new run.
 #[tokio::test]
 async fn what_cannot_be_recorded_is_not_done() {
+    full_disk(|t| t).await;
+}
+
+/// Nothing is written between two decisions: what fails is the log alone.
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_done_without_a_heartbeat_either() {
+    let heartbeat = "heartbeat = { device = \"plc\", address = 1, type = \"uint16\" }";
+    full_disk(|t| t.replace(heartbeat, "")).await;
+}
+
+async fn full_disk(site: impl Fn(String) -> String) {
     let mount = tempfile::tempdir().unwrap();
     let path = mount.path().to_str().unwrap().to_owned();
     let mounted =
@@ -456,7 +467,7 @@ async fn what_cannot_be_recorded_is_not_done() {
         return crate::peers::skip("what_cannot_be_recorded", "needs the right to mount a small tmpfs");
     }
     let _unmount = Unmount(path.clone());
-    let edit = |t: String| t.replace("path = \"audit.db\"", &format!("path = \"{path}/audit.db\""));
+    let edit = |t: String| site(t).replace("path = \"audit.db\"", &format!("path = \"{path}/audit.db\""));
     let Some(mut rig) = Rig::start("full disk", edit).await else { return };
     rig.frames(2).await;
     let ballast = mount.path().join("ballast");

@@ -307,7 +307,7 @@ impl Core {
             frame,
             memory: &self.memory,
             limits: &[],
-            foresight: &|setpoints| foresee(&self.twin, frame, setpoints),
+            foresight: &|setpoints| foresee(&self.site, &self.twin, frame, setpoints),
             proposal: &proposal,
         });
         let concerns = |t: &&Touch| t.setpoint.as_ref().is_none_or(|n| *n == setpoint.name);

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 impl<'a> Feed<'a> {
     pub(super) fn open(site: &'a Site, bus: Bus) -> Result<Self, String> {
         let broker = match &site.mqtt {
-            Some(_) => Some(mqtt::connect(site).map_err(|e| e.to_string())?),
+            Some(_) => Some(mqtt::visit(site).map_err(|e| e.to_string())?),
             None => None,
         };
         let mut ticks = interval(site.sample.unsigned_abs());

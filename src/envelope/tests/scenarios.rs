@@ -81,6 +81,34 @@ fn a_days_writes_are_counted_through_a_clock_that_goes_back() {
     assert_eq!(slower(86_400), 1, "a new day");
 }
 
+/// As [`Memory`] goes through a file.
+fn restarted(site: &Site, t: &mut Trial) {
+    let file = serde_json::to_string(&t.memory.lasting()).unwrap();
+    t.memory = Memory::lasted(site, serde_json::from_str(&file).unwrap());
+}
+
+#[test]
+fn a_restart_is_no_second_budget_ends_no_wait_and_no_emergency() {
+    let (site, mut t) = started("immersion");
+    let slower = |t: &mut Trial, after_s| {
+        let step = Step { after_s, ..calm(&site, &[("pump_sp", 40.0)]) };
+        run(t, &step).action.writes().len()
+    };
+    let to_midnight = 86_400 - i32::try_from(t.now.as_second().rem_euclid(86_400)).unwrap();
+    assert_eq!(slower(&mut t, to_midnight + 600), 1);
+    restarted(&site, &mut t);
+    assert_eq!([10, 5000, 5000, 5000].map(|s| slower(&mut t, s)), [0, 1, 1, 0], "dwell, and three a day");
+    restarted(&site, &mut t);
+    assert_eq!(slower(&mut t, 5000), 0);
+
+    let (site, mut t) = started("air");
+    let at = |inlet| with(calm(&site, &[]), "inlet_b", Quality::Good, inlet);
+    assert!(run(&mut t, &at(33.0)).emergency);
+    restarted(&site, &mut t);
+    assert!(run(&mut t, &at(28.0)).emergency, "cool is cooler than that");
+    assert!(!run(&mut t, &at(27.0)).emergency);
+}
+
 /// Neither dew point nor the present value known: an emergency must not write the warmest value.
 #[test]
 fn nothing_is_warmed_for_want_of_knowledge() {

@@ -31,6 +31,7 @@ pub struct Polled {
 #[error("{name}: {error}")]
 pub struct ReadFailure {
     pub name: Name,
+    pub device: Name,
     pub error: ModbusError,
 }
 
@@ -110,9 +111,11 @@ impl Block {
     }
 
     fn fail(&self, error: &ModbusError, polled: &mut Polled) {
-        polled
-            .failures
-            .extend(self.values.iter().map(|v| ReadFailure { name: v.name.clone(), error: error.clone() }));
+        polled.failures.extend(self.values.iter().map(|v| self.failed(v, error.clone())));
+    }
+
+    fn failed(&self, value: &Value, error: ModbusError) -> ReadFailure {
+        ReadFailure { name: value.name.clone(), device: self.device.clone(), error }
     }
 
     fn take(&mut self, answer: &Answer, now: Timestamp, polled: &mut Polled) {
@@ -123,7 +126,7 @@ impl Block {
             let words = answer.words.get(from..from + usize::from(value.place.count)).unwrap_or_default();
             match register::decode(&value.point, words) {
                 Ok(number) => value.deliver(number, after_reconnect, now, polled),
-                Err(e) => polled.failures.push(ReadFailure { name: value.name.clone(), error: e.into() }),
+                Err(e) => polled.failures.push(self.failed(value, e.into())),
             }
         }
     }

@@ -39,10 +39,19 @@ pub enum ConfigError {
 /// refused, and a session that the broker keeps can replay old messages as if they were new.
 pub(super) fn options(site: &Site) -> Result<MqttOptions, ConfigError> {
     let mqtt = site.mqtt.as_ref().ok_or(ConfigError::NoBroker)?;
-    let id = mqtt.client_id.clone().unwrap_or_else(|| format!("isotherm-{}", site.name));
-    let mut options = client(mqtt, id)?;
+    let mut options = client(mqtt, client_id(site, mqtt))?;
     options.set_last_will(LastWill::new(super::status_topic(site), OFFLINE, QoS::AtLeastOnce, true));
     Ok(options)
+}
+
+/// Under another name: a broker drops the agent when somebody else calls himself the same.
+pub(super) fn visitor(site: &Site) -> Result<MqttOptions, ConfigError> {
+    let mqtt = site.mqtt.as_ref().ok_or(ConfigError::NoBroker)?;
+    client(mqtt, format!("{}-visitor-{}", client_id(site, mqtt), std::process::id()))
+}
+
+fn client_id(site: &Site, mqtt: &Mqtt) -> String {
+    mqtt.client_id.clone().unwrap_or_else(|| format!("isotherm-{}", site.name))
 }
 
 /// The same for a client that says nothing of a site.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rumqttc::{AsyncClient, QoS};
+use rumqttc::{AsyncClient, MqttOptions, QoS};
 use tokio::task::JoinHandle;
 
 pub use self::config::ConfigError;
@@ -86,7 +86,7 @@ pub struct MqttHandle {
 struct Shared {
     /// `None` while not connected.
     client: Arc<Mutex<Option<AsyncClient>>>,
-    status_topic: String,
+    status_topic: Option<String>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -101,13 +101,22 @@ impl Drop for Shared {
 /// Connects to a site's broker, on the present tokio runtime, and stays connected. Returns at once;
 /// whether it worked is an event.
 pub fn connect(site: &Site) -> Result<(MqttHandle, Events), ConfigError> {
-    let options = config::options(site)?;
+    Ok(hold(site, config::options(site)?, Some(status_topic(site))))
+}
+
+/// The same for somebody who only listens, perhaps beside a running agent: under another name, and without a word
+/// on whether the agent is online.
+pub fn visit(site: &Site) -> Result<(MqttHandle, Events), ConfigError> {
+    Ok(hold(site, config::visitor(site)?, None))
+}
+
+fn hold(site: &Site, options: MqttOptions, status_topic: Option<String>) -> (MqttHandle, Events) {
     let (sink, events) = queue::queue();
     let client = Arc::new(Mutex::new(None));
-    let session = Session::new(site, options, client.clone(), sink);
+    let session = Session::new(site, options, status_topic.clone(), client.clone(), sink);
     let tasks = vec![tokio::spawn(session.clone().watch()), tokio::spawn(session.run())];
-    let shared = Shared { client, status_topic: status_topic(site), tasks: Mutex::new(tasks) };
-    Ok((MqttHandle { shared: Arc::new(shared) }, events))
+    let shared = Shared { client, status_topic, tasks: Mutex::new(tasks) };
+    (MqttHandle { shared: Arc::new(shared) }, events)
 }
 
 /// `online` while connected and `offline` otherwise, retained; the broker itself says `offline` when
@@ -132,7 +141,8 @@ impl MqttHandle {
     /// Says goodbye: status `offline`, then a proper disconnect, within two seconds.
     pub async fn close(self) {
         let Some(client) = self.client() else { return };
-        let said = self.publish(&self.shared.status_topic, OFFLINE.into(), true);
+        let status = self.shared.status_topic.as_ref();
+        let said = status.map_or(Ok(()), |topic| self.publish(topic, OFFLINE.into(), true));
         if said.is_err() || client.try_disconnect().is_err() {
             tracing::warn!("the broker was not told goodbye; it will notice by itself");
             return;

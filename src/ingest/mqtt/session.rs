@@ -34,7 +34,7 @@ pub(super) struct Session(Arc<Inner>);
 
 struct Inner {
     options: MqttOptions,
-    status_topic: String,
+    status_topic: Option<String>,
     routes: Routes,
     edges: Edges,
     /// Where jobs are announced.
@@ -70,6 +70,7 @@ impl Session {
     pub(super) fn new(
         site: &Site,
         options: MqttOptions,
+        status_topic: Option<String>,
         client: Arc<Mutex<Option<AsyncClient>>>,
         sink: Sink,
     ) -> Self {
@@ -79,7 +80,7 @@ impl Session {
         let nodes = edges.nodes().map(|id| (id.clone(), Node::default())).collect();
         Self(Arc::new(Inner {
             options,
-            status_topic: super::status_topic(site),
+            status_topic,
             routes,
             edges,
             jobs: site.workload.topic.clone(),
@@ -159,7 +160,9 @@ impl Session {
         let filters: Vec<_> = self.topics().map(|t| SubscribeFilter::new(t, QoS::AtLeastOnce)).collect();
         let nothing_to_wait_for = filters.is_empty();
         let subscribed = nothing_to_wait_for || client.try_subscribe_many(filters).is_ok();
-        let said = client.try_publish(self.0.status_topic.as_str(), QoS::AtLeastOnce, true, ONLINE).is_ok();
+        let status = self.0.status_topic.as_deref();
+        let said =
+            status.is_none_or(|topic| client.try_publish(topic, QoS::AtLeastOnce, true, ONLINE).is_ok());
         if !subscribed || !said {
             // The queue is new, so this cannot be; if it is, the silence will be noticed.
             tracing::error!("the broker's connection took no requests");

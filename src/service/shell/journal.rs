@@ -85,20 +85,21 @@ impl Shell {
         tracing::error!(%error, "the audit log cannot be written: the plant is released until it can");
     }
 
-    /// Handing the plant back is the one write that needs no record first: it gives power away.
+    /// Handing the plant back is the one write that needs no record first: it gives power away. Tried until it is
+    /// confirmed, or a new run has the plant.
     pub(super) async fn release_unrecorded(&mut self) {
-        let action = self.controller.release_action();
-        if !action.is_empty() {
-            let outcome = self.apply(&action).await;
-            tracing::warn!(outcome = %outcome.trouble(), "released without a record");
-        }
+        let Some(action) = self.release_due.take() else { return };
+        let outcome = self.apply(&action).await;
+        tracing::warn!(outcome = %outcome.trouble(), "released without a record");
+        self.release_due = outcome.release_needed.then_some(action);
     }
 
     /// A log that works again starts a new run: what happened in between is not in it.
     pub(super) async fn try_reopen(&mut self) {
         if self.store.reopen(clock::now()).is_ok() {
             self.audit_lost = false;
-            self.new_run().await;
+            let left = self.controller.standing();
+            self.new_run(Some(left)).await;
         }
     }
 }

@@ -1,0 +1,72 @@
+//! What operators have set, and what the guard must not forget. It outlives a restart, and a log that was lost: the
+//! agent goes on as it was told to, not as its site file says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Body, Event, EventRecord};
+use super::{Controller, Effects, Override};
+use crate::directive::Directive;
+use crate::envelope::Memory;
+use crate::site::{Mode, Name};
+
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// The site file's mode at that time. Where it is another one now, the file has been edited, and decides.
+    site_mode: Mode,
+    mode: Mode,
+    overrides: BTreeMap<Name, Override>,
+    directives: Vec<Directive>,
+    memory: Memory,
+}
+
+impl Standing {
+    fn told(&self) -> String {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        format!(
+            "as before: mode {}, {}, {}",
+            format!("{:?}", self.mode).to_lowercase(),
+            count(self.overrides.len(), "override"),
+            count(self.directives.len(), "directive")
+        )
+    }
+}
+
+impl Controller {
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing {
+            site_mode: self.setup.site.mode,
+            mode: self.mode,
+            overrides: self.overrides.clone(),
+            directives: self.directives.clone(),
+            memory: self.memory.lasting(),
+        }
+    }
+
+    /// At the beginning of a run. Whatever has run out ends with the first frame; what the site no longer has is
+    /// left out.
+    pub(super) fn on_standing(&mut self, standing: Standing, fx: &mut Effects<'_>) {
+        let detail = standing.told();
+        let kept = Some(Box::new(standing.clone()));
+        fx.record(Body::Event(EventRecord {
+            standing: kept,
+            ..EventRecord::new(Event::StandingResumed, detail)
+        }));
+        let site = &self.setup.site;
+        if standing.site_mode == site.mode {
+            self.mode = standing.mode;
+        }
+        let fits = |name: &Name, o: &Override| {
+            site.setpoint(name).is_some_and(|s| (s.min..=s.max).contains(&o.value))
+        };
+        self.overrides = standing.overrides.into_iter().filter(|(name, o)| fits(name, o)).collect();
+        self.directives = standing.directives;
+        for directive in &mut self.directives {
+            directive.limits.retain(|l| site.setpoint(&l.setpoint).is_some());
+        }
+        self.memory = Memory::lasted(site, standing.memory);
+    }
+}

@@ -1,0 +1,221 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::actuate::Outcome;
+use crate::decision;
+use crate::facts::example;
+use crate::site::Point;
+
+/// A controller whose effects are carried out at once: every write arrives, until `deaf`.
+struct Rig {
+    controller: Controller,
+    second: i64,
+    deaf: bool,
+    /// What was recorded and sent since the last look, in order.
+    seen: Vec<String>,
+}
+
+fn setup(mode: Mode, clock: Clock) -> Arc<Setup> {
+    let mut site = example::site();
+    (site.mode, site.clock) = (mode, clock);
+    let point = |address| Point { address, ..site.setpoints[0].register.clone() };
+    (site.link.enable, site.link.heartbeat) = (Some(point(90)), Some(point(91)));
+    let schema = decision::schema(&site);
+    Arc::new(Setup { site, prompts: Prompts::load(None).unwrap(), schema })
+}
+
+impl Rig {
+    fn new(mode: Mode, clock: Clock) -> Self {
+        Self { controller: Controller::new(setup(mode, clock), 1), second: 0, deaf: false, seen: Vec::new() }
+    }
+
+    fn now(&self) -> Timestamp {
+        example::frame(self.second, &[]).time
+    }
+
+    /// A frame a minute after the last.
+    fn frame(&mut self, values: &[(&str, f64)]) {
+        self.second += 60;
+        self.frame_here(values);
+    }
+
+    fn frame_here(&mut self, values: &[(&str, f64)]) {
+        self.feed(Input::Frame(example::frame(self.second, values)));
+    }
+
+    fn feed(&mut self, input: Input) {
+        let mut inputs = std::collections::VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.controller.handle(self.now(), input) {
+                match effect {
+                    Effect::Record(Body::Frame(_) | Body::Outcome(_) | Body::Operator(_)) => {}
+                    Effect::Record(Body::Event(e)) => self.seen.push(format!("{:?}", e.event)),
+                    Effect::Record(body) => self.seen.push(body.kind().to_string()),
+                    Effect::Heartbeat { .. } => self.seen.push("heartbeat".to_owned()),
+                    Effect::Answer(answer) => self.seen.push(format!("accepted {}", answer.accepted)),
+                    Effect::Write { intent, .. } => {
+                        self.seen.push("write".to_owned());
+                        let outcome = Outcome { writes: Vec::new(), release_needed: self.deaf };
+                        inputs.push_back(Input::Outcome { intent, outcome });
+                    }
+                    Effect::Ask { .. } | Effect::AskCandidate { .. } | Effect::Stage(_) => {
+                        unreachable!("there is no model")
+                    }
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, what: What) {
+        self.feed(Input::Act(Act { who: "ann".to_owned(), why: "a test".to_owned(), what }));
+    }
+
+    fn seen(&mut self) -> String {
+        std::mem::take(&mut self.seen).join(" ")
+    }
+
+    /// Hot enough for the fallback to want more cooling, until it is advised.
+    fn advised(&mut self) -> u64 {
+        for _ in 0..60 {
+            self.frame(&[("hall_a_inlet_max", 27.0)]);
+            if let Some((decision, _)) = self.controller.advice() {
+                return decision;
+            }
+        }
+        panic!("nothing was advised: {}", self.seen());
+    }
+}
+
+#[test]
+fn a_clock_that_is_put_back_stops_neither_heartbeat_nor_decisions() {
+    let mut rig = Rig::new(Mode::Auto, Clock::Wall);
+    (0..10).for_each(|_| rig.frame(&[]));
+    assert!(rig.controller.in_charge());
+    rig.seen();
+    rig.second -= 3600;
+    (0..6).for_each(|_| rig.frame(&[]));
+    let seen = rig.seen();
+    assert_eq!(seen.matches("ClockBackwards").count(), 1, "{seen}");
+    assert_eq!(seen.matches("heartbeat").count(), 6, "{seen}");
+    assert!(seen.contains("decision"), "{seen}");
+    rig.frame(&[("hall_a_inlet_max", 40.0)]);
+    assert!(rig.seen().contains("Emergency decision write"), "full cooling at once");
+}
+
+#[test]
+fn an_old_frame_is_used_only_once_its_source_was_lost() {
+    let mut rig = Rig::new(Mode::Auto, Clock::Frames);
+    rig.frame(&[]);
+    rig.second -= 1000;
+    rig.frame(&[]);
+    assert!(rig.seen().ends_with("ClockBackwards"));
+    let link = |up| Input::Link { link: Link::Source, up, why: String::new() };
+    rig.feed(link(false));
+    rig.frame(&[]);
+    rig.feed(link(true));
+    rig.seen();
+    rig.frame(&[]);
+    assert_eq!(rig.seen(), "TakeControl write");
+}
+
+#[test]
+fn an_approval_writes_only_once_control_is_taken() {
+    let mut rig = Rig::new(Mode::Advise, Clock::Wall);
+    let decision = rig.advised();
+    rig.seen();
+    rig.act(What::Approve { decision });
+    assert_eq!(rig.seen(), "TakeControl write accepted true decision write");
+
+    let mut rig = Rig::new(Mode::Advise, Clock::Wall);
+    let decision = rig.advised();
+    rig.seen();
+    rig.deaf = true;
+    rig.act(What::Approve { decision });
+    let seen = rig.seen();
+    assert_eq!(seen, "TakeControl write accepted true WriteFailed Release write WriteFailed");
+    assert!(!rig.controller.in_charge());
+}
+
+#[test]
+fn an_approval_that_comes_late_or_blind_is_refused() {
+    let mut rig = Rig::new(Mode::Advise, Clock::Wall);
+    let decision = rig.advised();
+    rig.seen();
+    rig.second += 3600;
+    rig.act(What::Approve { decision });
+    assert_eq!(rig.seen(), "accepted false");
+
+    let mut rig = Rig::new(Mode::Advise, Clock::Wall);
+    let decision = rig.advised();
+    rig.feed(Input::Link { link: Link::Source, up: false, why: String::new() });
+    rig.seen();
+    rig.act(What::Approve { decision });
+    assert_eq!(rig.seen(), "accepted false");
+}
+
+#[test]
+fn who_holds_the_plant_in_advise_cools_in_an_emergency_without_being_asked() {
+    let mut rig = Rig::new(Mode::Advise, Clock::Wall);
+    let decision = rig.advised();
+    rig.act(What::Approve { decision });
+    rig.seen();
+    rig.frame(&[("hall_a_inlet_max", 40.0)]);
+    assert_eq!(rig.seen(), "heartbeat Emergency decision write");
+}
+
+#[test]
+fn a_take_over_that_fails_is_taken_back_and_told() {
+    let mut rig = Rig::new(Mode::Auto, Clock::Wall);
+    rig.deaf = true;
+    rig.frame(&[]);
+    assert_eq!(rig.seen(), "TakeControl write WriteFailed Release write WriteFailed");
+    rig.deaf = false;
+    (0..9).for_each(|_| rig.frame(&[]));
+    assert!(!rig.controller.in_charge(), "not before ten minutes are over");
+    (0..2).for_each(|_| rig.frame(&[]));
+    assert!(rig.controller.in_charge());
+}
+
+#[test]
+fn a_frame_is_followed_by_one_write_at_most() {
+    let mut rig = Rig::new(Mode::Auto, Clock::Wall);
+    rig.frame(&[]);
+    for minute in 0..40 {
+        rig.seen();
+        // Above the line from which the guard cools by itself.
+        rig.frame(&[("hall_a_inlet_max", 29.0)]);
+        let seen = rig.seen();
+        assert!(seen.matches("write").count() <= 1, "{minute}: {seen}");
+    }
+}
+
+#[test]
+fn what_operators_have_set_outlives_a_run() {
+    let until = Some(example::frame(7200, &[]).time);
+    let mut before = Rig::new(Mode::Auto, Clock::Wall);
+    before.frame(&[]);
+    let setpoint: Name = "chws_sp".parse().unwrap();
+    before.act(What::Override { setpoint: setpoint.clone(), value: Finite::new(8.0).unwrap(), until });
+    before.act(What::Directive { text: "pump pressure at most 200".to_owned(), until });
+    before.frame(&[("hall_a_inlet_max", 40.0)]);
+    before.act(What::Mode { mode: Mode::Manual });
+    let kept = serde_json::to_string(&before.controller.standing()).unwrap();
+
+    let mut after = Rig::new(Mode::Auto, Clock::Wall);
+    after.second = before.second;
+    after.feed(Input::Standing(serde_json::from_str(&kept).unwrap()));
+    after.frame(&[("hall_a_inlet_max", 29.0)]);
+    let seen = after.seen();
+    assert_eq!(seen, "StandingResumed Emergency", "manual: nothing is taken, and 29 is not cool yet");
+    let mut limits = after.controller.limits();
+    limits.sort_by(|a, b| a.setpoint.cmp(&b.setpoint));
+    assert_eq!(limits.len(), 2, "{limits:?}");
+    assert!(limits.iter().any(|l| l.setpoint == setpoint && l.floor == l.ceiling));
+
+    // Another mode in the site file is the engineer's word of today.
+    let mut edited = Rig::new(Mode::Shadow, Clock::Wall);
+    edited.feed(Input::Standing(serde_json::from_str(&kept).unwrap()));
+    assert_eq!(edited.controller.mode(), Mode::Shadow);
+}

@@ -1,0 +1,20 @@
+//! Small files that are whole or not there, whatever happens while they are written.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+/// As JSON, on the disk when this returns.
+pub(crate) fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
+    let new = path.with_extension("json.new");
+    let mut file = std::fs::File::create(&new)?;
+    serde_json::to_writer_pretty(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
