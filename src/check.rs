@@ -7,6 +7,7 @@ mod hand;
 mod protocol;
 mod steps;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::{self, Stopwatch};
+use crate::doctor;
 use crate::frame::{Assembler, Doubt, Frame, Quality, Sample};
-use crate::ingest::modbus::{Bus, Poller};
-use crate::ingest::mqtt::{self, SourceEvent};
+use crate::ingest::modbus::{Bus, LinkCause, ModbusError, Poller, ReadFailure};
+use crate::ingest::mqtt::{self, ConfigError, SourceEvent};
 use crate::register;
 use crate::site::{Clock, Name, Point, Site, Source};
 use crate::units::{Finite, Unit};
@@ -41,6 +43,9 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// What could not be reached, and why.
     pub unreachable: Vec<String>,
+    /// What else the site has to be told before it may act.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One signal or setpoint.
@@ -54,6 +59,9 @@ pub struct Row {
     pub doubt: Option<Doubt>,
     pub age_s: Option<Finite>,
     pub source: String,
+    /// Why there is no value, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// For an implausible two-register value: what it would be in the other orders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_orders: Vec<String>,
@@ -66,44 +74,98 @@ fn as_text<S: serde::Serializer>(t: &Timestamp, s: S) -> Result<S::Ok, S::Error>
 /// How long a topic may take to say something.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub async fn examine(site: &Site) -> Report {
-    look(site, &Bus::open(site)).await.0
+/// An error is one in the site file's way to the broker; what does not answer is in the report.
+pub async fn examine(site: &Site) -> Result<Report, ConfigError> {
+    Ok(look(site, &Bus::open(site)).await?.0)
 }
 
 /// The report, and the frame that it shows.
-async fn look(site: &Site, bus: &Bus) -> (Report, Frame) {
+async fn look(site: &Site, bus: &Bus) -> Result<(Report, Frame), ConfigError> {
     let mut assembler = Assembler::new(site);
-    let mut unreachable = Vec::new();
-    let mut time = listen(site, &mut assembler, &mut unreachable).await;
+    let mut missed = Missed::default();
+    let mut time = listen(site, &mut assembler, &mut missed).await?;
     let polled = Poller::new(site, bus.clone()).poll(time).await;
     for reading in &polled.readings {
         assembler.push(reading);
     }
-    unreachable.extend(polled.failures.iter().map(ToString::to_string));
+    for failure in &polled.failures {
+        missed.add(&failure.name, on_device(site, failure));
+    }
     if site.clock == Clock::Wall {
         time = clock::now();
     }
     let frame = assembler.snapshot(time);
-    let mut report = Report { site: site.name.clone(), time, rows: rows(site, &frame), unreachable };
+    let warnings =
+        doctor::unattended(site).into_iter().map(|f| format!("{}: {}", f.found, f.means)).collect();
+    let mut report = Report {
+        site: site.name.clone(),
+        time,
+        rows: rows(site, &frame, &missed),
+        unreachable: missed.causes(),
+        warnings,
+    };
     explain_orders(site, bus, &mut report).await;
-    (report, frame)
+    Ok((report, frame))
+}
+
+/// What did not come, and why.
+#[derive(Debug, Default)]
+struct Missed {
+    why: BTreeMap<Name, String>,
+    /// Causes that concern no one value.
+    others: Vec<String>,
+}
+
+impl Missed {
+    fn add(&mut self, name: &Name, why: String) {
+        self.why.entry(name.clone()).or_insert(why);
+    }
+
+    /// Each cause once, with all that it keeps away.
+    fn causes(&self) -> Vec<String> {
+        let mut by_cause: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, why) in &self.why {
+            by_cause.entry(why).or_default().push(name.as_str());
+        }
+        let joined = by_cause.into_iter().map(|(why, names)| format!("{why}: {}", names.join(", ")));
+        joined.chain(self.others.iter().cloned()).collect()
+    }
+}
+
+/// Which device, where, and what it did. When it is tried again is no matter here.
+fn on_device(site: &Site, failure: &ReadFailure) -> String {
+    let place =
+        site.device(&failure.device).map(|d| format!(" at {}:{}", d.host, d.port)).unwrap_or_default();
+    let what = match &failure.error {
+        ModbusError::Link { cause: LinkCause::Connect { kind, .. }, .. } => {
+            format!("cannot connect ({kind})")
+        }
+        ModbusError::Link { cause, .. } => cause.to_string(),
+        ModbusError::Tripped { .. } => "does not answer".to_owned(),
+        error @ (ModbusError::Refused(_)
+        | ModbusError::Timeout(_)
+        | ModbusError::Mismatch
+        | ModbusError::Decode(_)
+        | ModbusError::UnknownDevice(_)) => error.to_string(),
+    };
+    format!("device \"{}\"{place}: {what}", failure.device)
 }
 
 /// Listens until every topic's signals have been heard, or patience ends. Returns control time.
-async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<String>) -> Timestamp {
+async fn listen(
+    site: &Site,
+    assembler: &mut Assembler,
+    missed: &mut Missed,
+) -> Result<Timestamp, ConfigError> {
     let mut time = clock::now();
-    if site.mqtt.is_none() {
-        return time;
-    }
-    let (_handle, mut events) = match mqtt::connect(site) {
-        Ok(connection) => connection,
-        Err(e) => {
-            unreachable.push(e.to_string());
-            return time;
-        }
-    };
-    let mut waiting: Vec<&Name> =
+    let Some(broker) = &site.mqtt else { return Ok(time) };
+    let (_handle, mut events) = mqtt::visit(site)?;
+    let mut waiting: BTreeSet<&Name> =
         site.signals.iter().filter(|s| s.source.is_by_broker()).map(|s| &s.name).collect();
+    let on = |topic: &str| {
+        let on = site.signals.iter().filter(|s| s.source.topic().as_deref() == Some(topic));
+        on.map(|s| &s.name).collect::<Vec<_>>()
+    };
     let watch = Stopwatch::start();
     let mut down = None;
     while !waiting.is_empty() && watch.elapsed() < PATIENCE {
@@ -111,7 +173,7 @@ async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<St
         match tokio::time::timeout(left, events.recv()).await {
             Ok(Some(SourceEvent::Readings { time: stamped, readings })) => {
                 for reading in readings {
-                    waiting.retain(|n| **n != reading.name);
+                    waiting.remove(&reading.name);
                     assembler.push(&reading);
                 }
                 time = match (site.clock, stamped) {
@@ -122,10 +184,17 @@ async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<St
             Ok(Some(SourceEvent::Down { why })) => down = Some(why),
             Ok(Some(SourceEvent::Up)) => down = None,
             Ok(Some(SourceEvent::Malformed { topic, problem, .. })) => {
-                unreachable.push(format!("topic {topic}: {problem}"));
+                missed.others.push(format!("topic {topic}: {problem}"));
             }
             Ok(Some(SourceEvent::Denied { topic })) => {
-                unreachable.push(format!("topic {topic}: the broker does not allow the subscription"));
+                let why = format!("topic {topic}: the broker does not allow the subscription");
+                let names = on(&topic);
+                if names.is_empty() {
+                    missed.others.push(why.clone());
+                }
+                for name in names {
+                    missed.add(name, why.clone());
+                }
             }
             Ok(Some(
                 SourceEvent::Silent { .. } | SourceEvent::Overrun { .. } | SourceEvent::Announced(_),
@@ -133,16 +202,21 @@ async fn listen(site: &Site, assembler: &mut Assembler, unreachable: &mut Vec<St
             Ok(None) | Err(_) => break,
         }
     }
-    if let Some(why) = down {
-        unreachable.push(format!("broker: {why}"));
-    } else if !waiting.is_empty() {
-        let names = waiting.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
-        unreachable.push(format!("the broker answers, but within {} s nothing came for: {names}. Check topic, pointer and access rights", PATIENCE.as_secs()));
+    let broker = format!("broker {}:{}", broker.host, broker.port);
+    let why = down.map_or_else(
+        || {
+            let patience = PATIENCE.as_secs();
+            format!("{broker} answers, but within {patience} s nothing came; check topic, pointer and access rights")
+        },
+        |why| format!("{broker}: {why}"),
+    );
+    for name in waiting {
+        missed.add(name, why.clone());
     }
-    time
+    Ok(time)
 }
 
-fn rows(site: &Site, frame: &Frame) -> Vec<Row> {
+fn rows(site: &Site, frame: &Frame, missed: &Missed) -> Vec<Row> {
     let row = |kind, name: &Name, unit, source: String, sample: Option<&Sample>| {
         let missing = Sample::missing(unit);
         let s = sample.unwrap_or(&missing);
@@ -155,6 +229,7 @@ fn rows(site: &Site, frame: &Frame) -> Vec<Row> {
             doubt: s.doubt,
             age_s: s.age_s,
             source,
+            why: missed.why.get(name).filter(|_| s.value.is_none()).cloned(),
             other_orders: Vec::new(),
         }
     };
@@ -218,6 +293,12 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} at {}", self.site, self.time)?;
+        for problem in &self.unreachable {
+            writeln!(f, "unreachable: {problem}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
         writeln!(
             f,
             "{:<9} {:<24} {:>10} {:<6} {:<8} {:>7}  source",
@@ -236,15 +317,14 @@ impl fmt::Display for Report {
                 r.unit.as_str(),
                 r.source
             )?;
-            if let Some(doubt) = r.doubt {
+            if let Some(why) = &r.why {
+                writeln!(f, "{:<9} ^ {why}", "")?;
+            } else if let Some(doubt) = r.doubt {
                 writeln!(f, "{:<9} ^ {}", "", advice(doubt))?;
             }
             for other in &r.other_orders {
                 writeln!(f, "{:<9}   {other}", "")?;
             }
-        }
-        for problem in &self.unreachable {
-            writeln!(f, "unreachable: {problem}")?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::model;
 use crate::reason::admission::{self, Need};
-use crate::site::{Backend, Site};
+use crate::site::{Backend, Mode, Site};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,6 +43,7 @@ pub fn examine(site: Option<&Site>) -> Vec<Finding> {
     if let Some(site) = site {
         findings.push(model_file(site));
         findings.push(audit_disk(site));
+        findings.extend(unattended(site));
     }
     findings
 }
@@ -156,4 +157,22 @@ fn audit_disk(site: &Site) -> Finding {
             "create the folder of audit.path",
         ),
     }
+}
+
+/// A plant that is written to, but cannot tell when nobody writes any more.
+#[must_use]
+pub fn unattended(site: &Site) -> Option<Finding> {
+    let writes = matches!(site.mode, Mode::Auto | Mode::Advise) && !site.setpoints.is_empty();
+    let found = match (&site.link.enable, &site.link.heartbeat) {
+        _ if !writes => return None,
+        (Some(_), Some(_)) => return None,
+        (None, _) => "no [link] enable and heartbeat",
+        (Some(_), None) => "no [link] heartbeat",
+    };
+    Some(Finding::new(
+        "hand-back",
+        Level::Warn,
+        found,
+        "after a crash or a power cut of the agent nothing gives the plant back to its own controller: the last setpoints stay. Name registers that the plant's watchdog looks at",
+    ))
 }

@@ -17,6 +17,7 @@ use crate::clock::{self, Stopwatch};
 use crate::envelope::{Consent, Guard, Memory, SafeAction, Trial};
 use crate::hex;
 use crate::ingest::modbus::Bus;
+use crate::ingest::mqtt::ConfigError;
 use crate::register;
 use crate::service;
 use crate::site::{Setpoint, Site};
@@ -34,6 +35,8 @@ pub enum AcceptError {
     /// Also when an agent runs: it has the plant, and the log.
     #[error("nothing was written: {0}")]
     Audit(#[from] AuditError),
+    #[error("nothing was written: {0}")]
+    Broker(#[from] ConfigError),
 }
 
 /// Reads everything, and writes what is consented to. Without a consent nothing is written at all.
@@ -45,7 +48,7 @@ pub async fn accept(
     watchdog: bool,
 ) -> Result<Protocol, AcceptError> {
     let bus = Bus::open(site);
-    let (read, _) = look(site, &bus).await;
+    let (read, _) = look(site, &bus).await?;
     let config = serde_json::to_value(site).unwrap_or_default();
     let mut protocol = Protocol {
         ended: read.time,
@@ -142,15 +145,16 @@ impl<'a> Test<'a> {
 
     /// What may be tried now; said in the protocol where that is nothing.
     async fn trial(&mut self, what: &'static str, s: &Setpoint, consent: &Consent) -> Option<Trial> {
-        let (read, frame) = look(self.site, &self.bus).await;
-        let why = if read.level() == Level::Good {
-            self.memory = self.guard.observe(&self.memory, clock::now(), &frame);
-            match self.guard.trial(consent, clock::now(), &frame, &self.memory) {
-                Ok(trial) => return Some(trial),
-                Err(refused) => format!("the guard does not allow it now: {refused}"),
+        let why = match look(self.site, &self.bus).await {
+            Ok((read, frame)) if read.level() == Level::Good => {
+                self.memory = self.guard.observe(&self.memory, clock::now(), &frame);
+                match self.guard.trial(consent, clock::now(), &frame, &self.memory) {
+                    Ok(trial) => return Some(trial),
+                    Err(refused) => format!("the guard does not allow it now: {refused}"),
+                }
             }
-        } else {
-            "not everything could be read well any more".to_owned()
+            Ok(_) => "not everything could be read well any more".to_owned(),
+            Err(e) => e.to_string(),
         };
         self.hand.steps.push(Step::new(what, StepResult::NotTested, why).of(s));
         None

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{code, isotherm, shipped, stderr, stdout};
 
-/// Each row says what is behind it, and where; nobody reads colours in a file.
+/// Each row says what is behind it, and where; what would be missed later is said too. Nobody reads colours in a
+/// file.
 #[test]
 fn a_row_without_a_value_says_which_peer_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
@@ -15,7 +16,7 @@ fn a_row_without_a_value_says_which_peer_is_not_there() {
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (broker, plant) = (free(), free());
     let text = std::fs::read_to_string(shipped("air")).unwrap();
-    let text = text.replace("port = 1883", &format!("port = {broker}"));
+    let text = text.replace("port = 1883", &format!("port = {broker}")).replace("heartbeat = ", "# ");
     std::fs::write(&site, text.replace("port = 1502", &format!("port = {plant}"))).unwrap();
     let output = isotherm(&["check", "--site", site.to_str().unwrap()]);
     let (text, log) = (stdout(&output), stderr(&output));
@@ -23,6 +24,7 @@ fn a_row_without_a_value_says_which_peer_is_not_there() {
     assert!(text.contains(&format!("^ device \"plant\" at 127.0.0.1:{plant}: cannot connect")), "{text}");
     assert!(text.contains(&format!("\nunreachable: device \"plant\" at 127.0.0.1:{plant}: ")), "{text}");
     assert!(!text.contains("check topic or register"), "{text}");
+    assert!(text.contains("\nwarning: no [link] heartbeat: after a crash"), "{text}");
     assert!(log.contains("the broker is not connected") && !log.contains('\u{1b}'), "{log}");
 }
 
