@@ -97,6 +97,30 @@ fn csv_named_like_the_site_needs_no_mapping() {
     assert_eq!(shape(&rows), [("2026-01-31T11:00:00Z".into(), vec![("supply", 31.5)])]);
 }
 
+/// As the simulator and many others write it.
+#[test]
+fn a_header_may_say_the_unit() {
+    let dir = Folder::new();
+    let csv =
+        dir.file("t.csv", "time,supply [degF],cdu_01_heat [W],Notes [x]\n2026-01-31T12:00:00Z,88,1500,hm\n");
+    let rows = read(&csv, None).unwrap();
+    let read_as: Vec<_> = rows[0].1.iter().map(|r| (r.name.as_str(), r.value.get(), r.unit)).collect();
+    assert_eq!(read_as, [("supply", 88.0, Unit::DegF), ("cdu_01_heat", 1500.0, Unit::Watt)]);
+    let csv = dir.file("t.csv", "time,supply [Celsius]\n2026-01-31T12:00:00Z,31\n");
+    complains(read(&csv, None), &["t.csv:1", "supply [Celsius]", "[degC]"]);
+    let csv = dir.file("t.csv", "time,supply [kW]\n2026-01-31T12:00:00Z,31\n");
+    complains(read(&csv, None), &["t.csv", "supply [kW]", "cannot be expressed in degC"]);
+}
+
+/// A line of an exported log has a time, and was a frame without values once.
+#[test]
+fn a_record_is_no_frame() {
+    let dir = Folder::new();
+    let record = r#"{"seq":1,"time":"2026-01-31T12:00:00Z","kind":"frame","body":"{}"}"#;
+    let file = dir.file("records.jsonl", record);
+    complains(read(&file, None), &["records.jsonl:1", "\"signals\" or \"setpoints\"", "the log itself"]);
+}
+
 #[test]
 fn a_pattern_of_time() {
     let dir = Folder::new();

@@ -1,4 +1,4 @@
-//! Frames as JSON lines: those the audit log exports, and those that went over MQTT.
+//! Frames as JSON lines, as they go over MQTT and as step tests record them.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -39,8 +39,14 @@ fn instant(line: &str, site: &Site) -> Result<Instant, Malformed> {
     let json: Value = serde_json::from_str(line).map_err(|_| Malformed::new("line", expected, line))?;
     let frame = json.as_object().ok_or_else(|| Malformed::new("line", expected, line))?;
     let time = payload::time(frame)?.ok_or_else(|| Malformed::new("line", expected, line))?;
+    let groups = ["signals", "setpoints"];
+    if !groups.iter().any(|group| frame.get(*group).is_some_and(Value::is_object)) {
+        let expected =
+            "\"signals\" or \"setpoints\": {…}; for records of an audit log, replay the log itself";
+        return Err(Malformed::new("line", expected, line));
+    }
     let mut readings = Vec::new();
-    for group in ["signals", "setpoints"] {
+    for group in groups {
         for (name, value) in frame.get(group).and_then(Value::as_object).into_iter().flatten() {
             if let Ok(name) = name.parse::<Name>()
                 && let Some(unit) = unit_of(site, &name)

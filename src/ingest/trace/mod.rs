@@ -59,7 +59,7 @@ pub enum TraceError {
 }
 
 /// Opens a trace by its ending. A table without a mapping has its times in a column `time` (RFC 3339), and
-/// its values in columns named like the site's signals, in their units.
+/// its values in columns named like the site's signals: `NAME` in the signal's unit, or `NAME [UNIT]`.
 pub fn open(path: &Path, mapping: Option<&Path>, site: &Site) -> Result<Trace, TraceError> {
     let mapping = mapping.map(Mapping::load).transpose()?;
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();

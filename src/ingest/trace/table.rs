@@ -105,11 +105,18 @@ impl Plan {
             (&mapping.columns, mapping.path.as_path())
         } else {
             let alike = |column: &String| {
-                let signal: Name = column.parse().ok()?;
+                let with_unit = column.strip_suffix(']').and_then(|c| c.split_once(" ["));
+                let (name, unit) = with_unit.map_or((column.as_str(), None), |(n, u)| (n, Some(u)));
+                let signal: Name = name.parse().ok()?;
                 unit_of(site, &signal)?;
-                Some(Column { column: column.clone(), signal, unit: None })
+                let unit = unit.map(str::parse::<Unit>).transpose().map_err(|_| TraceError::Cell {
+                    path: path.to_owned(),
+                    line: 1,
+                    problem: Malformed::new("header", "a unit in brackets, such as [degC]", column),
+                });
+                Some(unit.map(|unit| Column { column: column.clone(), signal, unit }))
             };
-            named_alike = header.iter().filter_map(alike).collect();
+            named_alike = header.iter().filter_map(alike).collect::<Result<_, _>>()?;
             (&named_alike, path)
         };
         if columns.is_empty() {
