@@ -184,10 +184,16 @@ pub(crate) fn main() -> ExitCode {
 
 /// Logs go to stderr: stdout belongs to reports. `RUST_LOG` chooses, `ISOTHERM_LOG=json` for machines.
 fn logging() {
+    use std::io::IsTerminal as _;
     use tracing_subscriber::EnvFilter;
+    // https://no-color.org
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,isotherm=info,rumqttd=off"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color);
     if std::env::var("ISOTHERM_LOG").is_ok_and(|v| v == "json") {
         builder.json().init();
     } else {
