@@ -38,7 +38,7 @@ pub enum SiteError {
 /// One thing wrong in a site file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
-    /// 1-based line of the entry, where it could be found.
+    /// 1-based line of the field, or of the entry or table that lacks it.
     pub line: Option<usize>,
     /// `signal "chws": range`
     pub field: String,

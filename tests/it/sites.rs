@@ -69,7 +69,7 @@ fn mistakes_are_named() {
 fn all_problems_come_at_once_with_their_lines() {
     let message = complaints(|t| t.replace("safe = 7\n", "safe = 70\n").replace("safe = 200", "safe = 0"));
     assert_eq!(message.lines().count(), 2, "{message}");
-    let line = AIR.lines().position(|l| l == "name = \"chws_sp\"").unwrap() + 1;
+    let line = AIR.lines().position(|l| l == "safe = 7").unwrap() + 1;
     assert!(message.contains(&format!("site.toml:{line}:")), "{message}");
 }
 
