@@ -1,7 +1,7 @@
 //! Feeds a log, or an export of one, to the checker.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -203,13 +203,12 @@ fn rows(db: &Connection, checker: &mut Checker) -> Result<(), (Option<i64>, rusq
 }
 
 fn verify_export(dir: &Path, options: &Options) -> Result<Report, AuditError> {
-    let identity = fs::read_to_string(dir.join(IDENTITY)).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => AuditError::Lacks {
-            path: dir.to_owned(),
-            expected: "identity.json: it is a folder, but not an export; give the log itself",
-        },
-        _ => unreadable(dir, source),
-    })?;
+    let path = dir.join(IDENTITY);
+    if !path.exists() {
+        let expected = "identity.json: it is a folder, but not an export; give the log itself";
+        return Err(AuditError::Lacks { path: dir.to_owned(), expected });
+    }
+    let identity = fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
     let identity: Identity = match serde_json::from_str(&identity) {
         Ok(identity) => identity,
         Err(e) => return Ok(Report::unreadable(no_identity(format!("{IDENTITY}: {e}")))),

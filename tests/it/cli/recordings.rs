@@ -100,11 +100,8 @@ fn a_report_says_what_the_recording_lacks() {
     let dir = Folder::new();
     let site = fs::read_to_string(shipped("air")).unwrap();
     let site = &dir.file("site.toml", &site.replace("[model]", "[model]\nbackend = \"none\""));
-    let mut rows = String::from("time,it_load,door\n");
-    for minute in 0..20 {
-        rows += &format!("2026-01-31T12:{minute:02}:00Z,900,1\n");
-    }
-    let csv = &dir.file("t.csv", &rows);
+    let rows: Vec<String> = (0..20).map(|m| format!("2026-01-31T12:{m:02}:00Z,900,1\n")).collect();
+    let csv = &dir.file("t.csv", &format!("time,it_load,door\n{}", rows.concat()));
     let (exit, said) = replay(&[csv, "--site", site, "--json"]);
     let report: Value = serde_json::from_str(&said[..=said.rfind("\n}").unwrap() + 1]).unwrap();
     assert_eq!(exit, 0, "{said}");
