@@ -58,7 +58,12 @@ impl Controller {
                 if self.mode != Mode::Auto {
                     return Err("overrides act through the agent: change to mode auto first".to_owned());
                 }
-                Ok(format!("{setpoint} is moved to {value} {} and held", s.unit))
+                let held = format!("{value} {} and held", s.unit);
+                if self.in_charge() {
+                    Ok(format!("{setpoint} is moved to {held}"))
+                } else {
+                    Ok(format!("the agent does not have the plant: once it does, {setpoint} is moved to {held}"))
+                }
             }
             What::ClearOverride { setpoint } if self.overrides.contains_key(setpoint) => {
                 Ok(format!("{setpoint} is the agent's again"))

@@ -30,10 +30,9 @@ const STRIDES: [f64; 4] = [8.0, 4.0, 2.0, 1.0];
 const MARGIN_K: f64 = 0.8;
 const LIQUID_MARGIN_K: f64 = 2.0;
 const CHIP_MARGIN_K: f64 = 8.0;
-/// And of the standard deviation of what is foreseen, so much further.
+/// And of the standard deviation of what is foreseen, so much further, though no further than the most load of
+/// late would bring them: more heat does not come.
 const UNSURE: f64 = 0.5;
-/// But no further than this from where the most load of late would bring them: more heat does not come.
-const MOST_MARGIN_K: f64 = 0.8;
 /// A kelvin beyond a margin, as a share of the IT power.
 const PER_K: f64 = 0.03;
 /// The cooling power counts again by this share: it is what the operator of the plant is measured by.
@@ -270,8 +269,8 @@ impl Held {
     /// How far outside, K: the worst of the way, and the rest, a little more than proportional.
     fn beyond(&self, path: &Path) -> f64 {
         let out = |value: f64, sigma: f64, more: f64| {
-            let margin = (self.margin + UNSURE * sigma).min(more.max(0.0) + MOST_MARGIN_K);
-            (value + margin - self.high).max(self.low + UNSURE * sigma - value).max(0.0)
+            let unsure = (UNSURE * sigma).min(more.max(0.0));
+            (value + self.margin + unsure - self.high).max(self.low + UNSURE * sigma - value).max(0.0)
         };
         let more = self.more.map_or([f64::INFINITY; ROWS], |m| m.values);
         let way = path.values.iter().zip(more).enumerate().map(|(k, (v, more))| out(*v, path.sigma(k), more));

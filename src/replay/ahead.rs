@@ -3,7 +3,7 @@
 //! questions are answered together, and the first one finds the answers there. An answer is only taken for
 //! the very question it was given to; any other is asked when it comes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -33,7 +33,8 @@ impl<'f> Ahead<'f> {
         at_once: u32,
     ) -> Self {
         Self {
-            controller: warmed(setup, lead),
+            // Questions do not depend on what the guard remembers of writes.
+            controller: warmed(setup, lead, &BTreeMap::new()),
             frames: frames.iter(),
             reasoner: Arc::new(reasoner),
             at_once: at_once.max(1),

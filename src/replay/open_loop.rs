@@ -13,8 +13,9 @@ use serde_json::Value;
 use super::ahead::Ahead;
 use super::log::{as_run, body, broken, is_log};
 use super::{Coverage, Difference, Period, ReplayError, Report, Step};
+use crate::actuate::Outcome;
 use crate::audit::{Kind, Log};
-use crate::control::record::{DecisionRecord, Disposition, FrameRecord};
+use crate::control::record::{DecisionRecord, Disposition, FrameRecord, OutcomeRecord};
 use crate::control::{Body, Controller, Effect, Input, RunHeader, Setup};
 use crate::decision;
 use crate::frame::{Assembler, Frame};
@@ -24,8 +25,14 @@ use crate::reason::{Backend, Failure};
 use crate::site::{Mode, Name, Site};
 use crate::units::Finite;
 
-/// What was decided at one time: the record, and the setpoints that came of it.
-type Recorded = BTreeMap<Timestamp, (u64, BTreeMap<Name, Finite>)>;
+/// What a log has beside its frames.
+#[derive(Debug, Default)]
+struct Recorded {
+    /// By when it was asked for: a decision's record, and the setpoints that came of it.
+    decisions: BTreeMap<Timestamp, (u64, BTreeMap<Name, Finite>)>,
+    /// By the frame before: what became of writes. The guard's waits and budgets follow from them.
+    outcomes: BTreeMap<Timestamp, Vec<Outcome>>,
+}
 
 /// Before a period, so much is seen and not decided: history and twin begin with it.
 const LEAD: SignedDuration = SignedDuration::from_hours(6);
@@ -62,7 +69,7 @@ pub(super) fn replay(
     }
     let mut report = Report::default();
     let known = site.clone();
-    runtime.block_on(run(lead, frames, site, at_once, |d| {
+    runtime.block_on(run((lead, frames), &recorded.outcomes, site, at_once, |d| {
         compare(d, &recorded, &mut report);
         coverage.holds += u64::from(d.disposition == Disposition::Hold && lacks_inputs(&known, &d.frame));
         if steps {
@@ -78,7 +85,7 @@ fn read(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, Recor
     if is_log(recording.path) {
         return from_log(recording, site);
     }
-    Ok((frames_of(recording, site)?.collect::<Result<_, _>>()?, Recorded::new()))
+    Ok((frames_of(recording, site)?.collect::<Result<_, _>>()?, Recorded::default()))
 }
 
 /// Says what there is instead of a period without frames.
@@ -137,7 +144,7 @@ fn lacks_inputs(site: &Site, frame: &Frame) -> bool {
 fn from_log(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, Recorded), ReplayError> {
     let Period { from, to } = recording.period;
     let mut frames = Vec::new();
-    let mut recorded = Recorded::new();
+    let mut recorded = Recorded::default();
     let log = Log::open(recording.path)?;
     let after = from.map(|t| log.seq_at(t)).transpose()?.unwrap_or(1).saturating_sub(1);
     for record in log.records(after) {
@@ -150,6 +157,11 @@ fn from_log(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, R
                 break;
             }
             frames.push(frame);
+        } else if record.kind == Kind::Outcome {
+            let outcome = body::<OutcomeRecord>(&record)?.outcome;
+            if let Some(before) = frames.last() {
+                recorded.outcomes.entry(before.time).or_default().push(outcome);
+            }
         } else if record.kind == Kind::Decision {
             let value: Value = body(&record)?;
             let setpoints = value.pointer("/verdict/setpoints").cloned().unwrap_or_default();
@@ -157,7 +169,7 @@ fn from_log(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, R
                 .map_err(|e| broken(&record, format!("verdict.setpoints: {e}")))?;
             let at = value.get("asked_at").cloned().unwrap_or_default();
             let at = serde_json::from_value(at).map_err(|e| broken(&record, format!("asked_at: {e}")))?;
-            recorded.insert(at, (record.seq, setpoints));
+            recorded.decisions.insert(at, (record.seq, setpoints));
         }
     }
     Ok((frames, recorded))
@@ -183,8 +195,8 @@ pub fn frames_of(
 }
 
 async fn run(
-    lead: &[Frame],
-    frames: &[Frame],
+    (lead, frames): (&[Frame], &[Frame]),
+    outcomes: &BTreeMap<Timestamp, Vec<Outcome>>,
     site: Site,
     at_once: u32,
     mut decided: impl FnMut(&DecisionRecord),
@@ -198,7 +210,7 @@ async fn run(
     }
     let setup = Arc::new(Setup { site, prompts, schema });
     let mut ahead = Ahead::new(Arc::clone(&setup), lead, frames, reasoner, at_once);
-    let mut controller = warmed(setup, lead);
+    let mut controller = warmed(setup, lead, outcomes);
     for frame in frames {
         let now = frame.time;
         let mut inputs = vec![Input::Frame(frame.clone())];
@@ -220,12 +232,24 @@ async fn run(
                 }
             }
         }
+        hear(&mut controller, now, outcomes);
     }
     Ok(())
 }
 
+/// What became of the writes after a frame. In shadow it moves nothing but the guard's memory.
+fn hear(controller: &mut Controller, now: Timestamp, outcomes: &BTreeMap<Timestamp, Vec<Outcome>>) {
+    for outcome in outcomes.get(&now).into_iter().flatten() {
+        controller.handle(now, Input::Outcome { intent: 0, outcome: outcome.clone() });
+    }
+}
+
 /// A controller that has seen what came before. Nobody is asked: in shadow nothing depends on the answers.
-pub(super) fn warmed(setup: Arc<Setup>, lead: &[Frame]) -> Controller {
+pub(super) fn warmed(
+    setup: Arc<Setup>,
+    lead: &[Frame],
+    outcomes: &BTreeMap<Timestamp, Vec<Outcome>>,
+) -> Controller {
     let mut controller = Controller::new(setup, 0);
     for frame in lead {
         let now = frame.time;
@@ -235,6 +259,7 @@ pub(super) fn warmed(setup: Arc<Setup>, lead: &[Frame]) -> Controller {
                 controller.handle(now, Input::Reply { ask, result });
             }
         }
+        hear(&mut controller, now, outcomes);
     }
     controller
 }
@@ -254,7 +279,7 @@ fn compare(d: &DecisionRecord, recorded: &Recorded, report: &mut Report) {
     report.decisions += 1;
     report.interventions += u64::from(d.verdict.intervened);
     report.fallbacks += u64::from(d.verdict.by == crate::envelope::ProposedBy::Fallback);
-    match recorded.get(&d.asked_at) {
+    match recorded.decisions.get(&d.asked_at) {
         None => report.uncompared += 1,
         Some((_, setpoints)) if *setpoints == d.verdict.setpoints => report.identical += 1,
         Some((seq, setpoints)) => {

@@ -63,7 +63,12 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>, view: watch::Recei
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(MAX_LINE)).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let reply = reply(&line, uid, &calls, &view).await;
+        let cut = lines.get_ref().get_ref().limit() == 0;
+        let reply = if cut {
+            refused(&format!("longer than the {MAX_LINE} bytes that an act may have: shorten its text"))
+        } else {
+            reply(&line, uid, &calls, &view).await
+        };
         if write.write_all(format!("{reply}\n").as_bytes()).await.is_err() {
             return;
         }
@@ -77,9 +82,8 @@ async fn reply(
     calls: &mpsc::Sender<Call>,
     view: &watch::Receiver<View>,
 ) -> String {
-    let refused = |answer: String| serde_json::json!({ "accepted": false, "answer": answer }).to_string();
     match serde_json::from_str::<Ask>(line) {
-        Err(e) => refused(format!(
+        Err(e) => refused(&format!(
             "expected an act such as {{\"act\":\"mode\",\"mode\":\"shadow\",\"who\":…,\"why\":…}} or {{\"state\":true}}: {e}"
         )),
         Ok(Ask::State { .. }) => view.borrow().to_string(),
@@ -89,14 +93,18 @@ async fn reply(
             }
             let (answer, answered) = oneshot::channel();
             if calls.send(Call { act, answer }).await.is_err() {
-                return refused("the agent is stopping".to_owned());
+                return refused("the agent is stopping");
             }
             match answered.await {
-                Ok(a) => serde_json::to_string(&a).unwrap_or_else(|e| refused(e.to_string())),
-                Err(_) => refused("the agent stopped before it answered".to_owned()),
+                Ok(a) => serde_json::to_string(&a).unwrap_or_else(|e| refused(&e.to_string())),
+                Err(_) => refused("the agent stopped before it answered"),
             }
         }
     }
+}
+
+fn refused(answer: &str) -> String {
+    serde_json::json!({ "accepted": false, "answer": answer }).to_string()
 }
 
 /// Sends one line to a running agent and returns its answer.
