@@ -62,7 +62,9 @@ impl Controller {
                 if self.in_charge() {
                     Ok(format!("{setpoint} is moved to {held}"))
                 } else {
-                    Ok(format!("the agent does not have the plant: once it does, {setpoint} is moved to {held}"))
+                    Ok(format!(
+                        "the agent does not have the plant: once it does, {setpoint} is moved to {held}"
+                    ))
                 }
             }
             What::ClearOverride { setpoint } if self.overrides.contains_key(setpoint) => {

@@ -8,8 +8,8 @@
 mod accept;
 mod agent;
 mod audit;
-mod beside;
 mod bench;
+mod beside;
 mod book;
 mod cli;
 mod console;
