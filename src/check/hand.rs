@@ -83,7 +83,7 @@ impl<'a> Hand<'a> {
 
     /// Puts the action's intent on the disk.
     fn intend(&mut self, title: &str, action: &SafeAction) -> Result<u64, AuditError> {
-        let action = serde_json::to_value(action).ok();
+        let action = serde_json::to_value(action).ok().map(Box::new);
         self.record(EventRecord { action, ..EventRecord::new(Event::Acceptance, title) })
     }
 

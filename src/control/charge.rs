@@ -74,7 +74,7 @@ impl Controller {
         } else if self.charge == (Charge::Taking { intent }) {
             self.charge = Charge::Held;
             if let Some(proposal) = self.approved.take() {
-                self.judge_and_act(now, Cause::Operator, proposal, fx);
+                self.judge_and_act(now, Cause::Operator, &proposal, fx);
             }
         }
     }
@@ -107,7 +107,7 @@ impl Controller {
         }
         self.emergency = emergency.is_some();
         if self.emergency && self.in_charge() {
-            self.judge_and_act(now, Cause::Emergency, self.guard.full_cooling(), fx);
+            self.judge_and_act(now, Cause::Emergency, &self.guard.full_cooling(), fx);
         }
     }
 

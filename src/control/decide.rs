@@ -100,7 +100,7 @@ impl Controller {
         let (Some(policy), Some(frame)) = (&mut self.policy, &self.frame) else { return };
         let seen = Seen { site: &self.setup.site, frame, twin: &self.twin, limits: &limits };
         if let Some(setpoints) = policy.propose(now, &seen) {
-            self.judge_and_act(now, cause, Proposal { by: ProposedBy::Policy, setpoints }, fx);
+            self.judge_and_act(now, cause, &Proposal { by: ProposedBy::Policy, setpoints }, fx);
         } else {
             let path = Path { replaced: Some(Replaced::NoProposal), ..Path::default() };
             self.fall_back(now, now, cause, path, fx);
@@ -184,11 +184,11 @@ impl Controller {
         let judged = match (path.replaced, &path.decision) {
             (None, Some(decision)) => {
                 let proposal = Proposal { by: ProposedBy::Model, setpoints: decision.setpoints.clone() };
-                self.judge(now, at, cause, proposal, path, fx)
+                self.judge(now, at, cause, &proposal, path, fx)
             }
             (Some(Replaced::ClaimsUnverified), _) if site.envelope.unverified == Unverified::Hold => {
                 let proposal = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
-                self.judge(now, at, cause, proposal, path, fx)
+                self.judge(now, at, cause, &proposal, path, fx)
             }
             _ => self.fall_back(now, at, cause, path, fx),
         };
@@ -253,7 +253,7 @@ impl Controller {
     ) -> Option<Judged> {
         let frame = self.frame.as_ref()?;
         let proposal = self.fallback.step(now, frame);
-        self.judge(now, decided_at, cause, proposal, path, fx)
+        self.judge(now, decided_at, cause, &proposal, path, fx)
     }
 
     /// Guards a proposal that no reply stands behind.
@@ -261,7 +261,7 @@ impl Controller {
         &mut self,
         now: Timestamp,
         cause: Cause,
-        proposal: Proposal,
+        proposal: &Proposal,
         fx: &mut Effects<'_>,
     ) {
         self.judge(now, now, cause, proposal, Path::default(), fx);
@@ -272,7 +272,7 @@ impl Controller {
         now: Timestamp,
         decided_at: Timestamp,
         cause: Cause,
-        proposal: Proposal,
+        proposal: &Proposal,
         path: Path,
         fx: &mut Effects<'_>,
     ) -> Option<Judged> {
@@ -285,7 +285,7 @@ impl Controller {
             memory: &self.memory,
             limits: &limits,
             foresight: &|setpoints| foresee(&self.setup.site, &self.twin, frame, setpoints),
-            proposal: &proposal,
+            proposal,
         });
         if matches!(cause, Cause::Emergency | Cause::Limit) && verdict.action.is_empty() {
             // Already where it has to be: nothing new to record at every frame.

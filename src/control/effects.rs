@@ -30,7 +30,7 @@ impl Effects<'_> {
         detail: impl Into<String>,
         action: SafeAction,
     ) -> u64 {
-        let shown = serde_json::to_value(&action).ok();
+        let shown = serde_json::to_value(&action).ok().map(Box::new);
         let seq = self.record(Body::Event(EventRecord { action: shown, ..EventRecord::new(event, detail) }));
         if !action.is_empty() {
             self.list.push(Effect::Write { intent: seq, action });

@@ -289,7 +289,7 @@ impl Controller {
             // The dew point rises without asking: a limit that the present setpoints break does not wait.
             let hold = Proposal { by: ProposedBy::Nobody, setpoints: BTreeMap::new() };
             let before = fx.list.len();
-            self.judge_and_act(now, Cause::Limit, hold, fx);
+            self.judge_and_act(now, Cause::Limit, &hold, fx);
             if fx.list.iter().skip(before).any(|e| matches!(e, Effect::Write { .. })) {
                 // A decision made now would not know of this write, and might send it once more.
                 return;

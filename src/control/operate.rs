@@ -34,17 +34,10 @@ impl Controller {
                 Err(format!("the mode is {mode:?} already").to_lowercase())
             }
             What::Mode { mode } => Ok(format!("mode {mode:?}").to_lowercase()),
-            What::Approve { decision } | What::Reject { decision } => match &self.advice {
-                Some(a) if a.decision == *decision => match act.what {
-                    What::Approve { .. } => self.admit_approval(now, a),
-                    _ => Ok(format!("decision {decision}")),
-                },
-                Some(a) => Err(format!(
-                    "decision {decision} does not wait for an answer; decision {} does",
-                    a.decision
-                )),
-                None => Err("no decision waits for an answer".to_owned()),
-            },
+            What::Approve { decision } => {
+                self.waiting(*decision).and_then(|advice| self.admit_approval(now, advice))
+            }
+            What::Reject { decision } => self.waiting(*decision).map(|_| format!("decision {decision}")),
             What::Override { setpoint, value, until } => {
                 let Some(s) = self.setup.site.setpoint(setpoint) else {
                     return Err(format!("there is no setpoint {setpoint}"));
@@ -90,6 +83,17 @@ impl Controller {
             }
         };
         answer.map(|answer| (answer, None))
+    }
+
+    fn waiting(&self, decision: u64) -> Result<&Advice, String> {
+        match &self.advice {
+            Some(a) if a.decision == decision => Ok(a),
+            Some(a) => Err(format!(
+                "decision {decision} does not wait for an answer; decision {} does",
+                a.decision
+            )),
+            None => Err("no decision waits for an answer".to_owned()),
+        }
     }
 
     /// Only what was advised with eyes open, and has not become old since.
@@ -147,7 +151,7 @@ impl Controller {
             What::Approve { .. } => {
                 let Some(advice) = self.advice.take() else { return };
                 if self.in_charge() || self.take_for_approval(fx) {
-                    self.judge_and_act(now, Cause::Operator, advice.proposal, fx);
+                    self.judge_and_act(now, Cause::Operator, &advice.proposal, fx);
                 } else {
                     self.approved = Some(advice.proposal);
                 }
@@ -159,7 +163,7 @@ impl Controller {
                     by: ProposedBy::Operator,
                     setpoints: std::iter::once((setpoint, value)).collect(),
                 };
-                self.judge_and_act(now, Cause::Operator, proposal, fx);
+                self.judge_and_act(now, Cause::Operator, &proposal, fx);
             }
             What::ClearOverride { setpoint } => {
                 self.overrides.remove(&setpoint);

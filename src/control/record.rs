@@ -223,7 +223,7 @@ pub struct EventRecord {
     pub detail: String,
     /// Writes this event is the intent of (taking and releasing control).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub action: Option<serde_json::Value>,
+    pub action: Option<Box<serde_json::Value>>,
     /// Intents of an earlier run that have no outcome.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<u64>,

@@ -14,7 +14,7 @@ use crate::site::Site;
 /// Hands the plant back with connections of its own: those of the broken loop are gone.
 pub(super) async fn release(site: &Site, why: &str) {
     let action = Guard::new(site).release();
-    let action_shown = serde_json::to_value(&action).ok();
+    let action_shown = serde_json::to_value(&action).ok().map(Box::new);
     let event = EventRecord { action: action_shown, ..EventRecord::new(Event::Broken, why) };
     let body = Body::Event(event);
     let recorded = Store::open(&site.audit, clock::now()).and_then(|mut store| {

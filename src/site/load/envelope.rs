@@ -6,7 +6,7 @@ use super::check::Checker;
 use super::spot::Spot;
 use super::within::{DAY, HOUR, MINUTE, SECOND};
 use crate::site::{Envelope, Name, Role, Site};
-use crate::units::{Finite, Unit};
+use crate::units::{Finite, Kelvin, Unit};
 
 /// The allowable inlet of the widest class of IT equipment, ASHRAE TC 9.9's A4.
 const WIDEST_INLET: [f64; 2] = [5.0, 45.0];
@@ -51,7 +51,7 @@ impl Checker<'_> {
                 ),
                 (
                     "min_approach",
-                    or(e.min_approach.map(|k| k.get()), 0.0),
+                    or(e.min_approach.map(Kelvin::get), 0.0),
                     0.0,
                     20.0,
                     "an exchanger's liquid leaves it no colder than its facility water comes",

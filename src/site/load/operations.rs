@@ -69,7 +69,7 @@ impl Checker<'_> {
     }
 }
 
-pub(super) fn is_http(url: &String) -> bool {
+pub(super) fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
 
