@@ -36,6 +36,7 @@ impl Controller {
 
     /// Held at once where nothing has to be written for it.
     pub(super) fn take(&mut self, why: &str, fx: &mut Effects<'_>) {
+        self.unheard = false;
         let action = self.guard.take_control();
         let empty = action.is_empty();
         let intent = fx.event_and_write(Event::TakeControl, why, action);
@@ -67,8 +68,10 @@ impl Controller {
         fx.record(Body::Outcome(OutcomeRecord { intent, outcome }));
         if !applied {
             fx.event(Event::WriteFailed, summary);
-            // A release that did not arrive changes nothing about when control may be taken again.
-            if !matches!(self.charge, Charge::Released { .. }) {
+            if matches!(self.charge, Charge::Released { .. }) {
+                // That was the release: when control may be taken again stays as it is.
+                self.unheard = true;
+            } else {
                 self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);
             }
         } else if self.charge == (Charge::Taking { intent }) {
@@ -89,6 +92,13 @@ impl Controller {
         if !up {
             self.drop_advice("the link is lost", fx);
             self.release("the link is lost", None, fx);
+        } else if link == Link::Plant && std::mem::take(&mut self.unheard) && self.mode != Mode::Auto {
+            // Nobody will take control now and say it anew.
+            fx.event_and_write(
+                Event::Release,
+                "it was not confirmed while the plant was away",
+                self.guard.release(),
+            );
         }
     }
 

@@ -120,6 +120,8 @@ pub struct Controller {
     policy: Option<Box<dyn Policy>>,
     mode: Mode,
     charge: Charge,
+    /// The plant has not confirmed the last release.
+    unheard: bool,
     plant_up: bool,
     source_up: bool,
     frame: Option<Frame>,
@@ -164,6 +166,7 @@ impl Controller {
             policy,
             mode: site.mode,
             charge: Charge::Released { retake: None },
+            unheard: false,
             plant_up: true,
             source_up: true,
             frame: None,

@@ -88,10 +88,9 @@ impl Controller {
     fn waiting(&self, decision: u64) -> Result<&Advice, String> {
         match &self.advice {
             Some(a) if a.decision == decision => Ok(a),
-            Some(a) => Err(format!(
-                "decision {decision} does not wait for an answer; decision {} does",
-                a.decision
-            )),
+            Some(a) => {
+                Err(format!("decision {decision} does not wait for an answer; decision {} does", a.decision))
+            }
             None => Err("no decision waits for an answer".to_owned()),
         }
     }

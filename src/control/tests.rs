@@ -179,6 +179,22 @@ fn a_take_over_that_fails_is_taken_back_and_told() {
 }
 
 #[test]
+fn a_release_that_a_silent_plant_missed_is_said_again_when_it_is_back() {
+    let mut rig = Rig::new(Mode::Auto, Clock::Wall);
+    rig.frame(&[]);
+    let link = |up| Input::Link { link: Link::Plant, up, why: String::new() };
+    rig.deaf = true;
+    rig.feed(link(false));
+    rig.act(What::Mode { mode: Mode::Manual });
+    rig.deaf = false;
+    rig.seen();
+    rig.feed(link(true));
+    assert_eq!(rig.seen(), "LinkUp Release write");
+    rig.feed(link(true));
+    assert_eq!(rig.seen(), "LinkUp", "once is enough");
+}
+
+#[test]
 fn a_frame_is_followed_by_one_write_at_most() {
     let mut rig = Rig::new(Mode::Auto, Clock::Wall);
     rig.frame(&[]);
