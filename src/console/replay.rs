@@ -141,10 +141,12 @@ pub(super) async fn course(State(shared): State<Shared>, Query(played): Query<Pl
     let period = Period { from: played.from, to: played.to };
     let points = played.points.unwrap_or(1500).clamp(2, 5000) as usize;
     let copy = shared.clone();
-    let Ok(_turn) = shared.reading.acquire().await else {
+    let Ok(turn) = shared.reading.clone().acquire_owned().await else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
     };
     let read = tokio::task::spawn_blocking(move || {
+        // Until it is read, even if nobody waits for it any more.
+        let _turn = turn;
         let columns = &copy.followed.columns;
         let read = if is_log(&path) {
             of_log(&path, period, columns)

@@ -70,11 +70,13 @@ pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Ask
         Ok(span) => span,
         Err((status, why)) => return refused(status, why),
     };
-    let Ok(_turn) = shared.reading.acquire().await else {
+    let Ok(turn) = shared.reading.clone().acquire_owned().await else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
     };
     let copy = shared.clone();
     from_log(&shared, move |log: &Log| {
+        // Until it is read, even if nobody waits for it any more.
+        let _turn = turn;
         let Span { first, from, to, .. } = span;
         let setup = copy.setup();
         let site = &setup.site;
