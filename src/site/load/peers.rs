@@ -23,7 +23,7 @@ impl Checker<'_> {
         let of = Spot::key("mqtt");
         self.address(&of, &mqtt.host, mqtt.port);
         let why = "a source is silent for a while before it is reported";
-        self.times(&of, &[("watchdog", mqtt.watchdog, SECOND, DAY, why)]);
+        self.times(&of, &[("watchdog", mqtt.watchdog, MILLISECOND * 100, DAY, why)]);
         let with_password = mqtt.password_env.is_some() || mqtt.password_file.is_some();
         if with_password && mqtt.username.is_none() {
             self.say(of.at("username"), "expected one beside the password: without it no password is sent");
