@@ -95,7 +95,7 @@ pub struct Report {
     pub fallbacks: u64,
     /// Decisions without anything to compare with.
     pub uncompared: u64,
-    /// `--verify`: records that were compared.
+    /// `--verify`: records that were compared, or are of no run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
     /// How a site fits the recording; with `--verify` it is the log's own.

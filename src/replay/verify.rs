@@ -33,6 +33,7 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
         }
         let event = (record.kind == Kind::Event).then(|| body::<EventRecord>(&record)).transpose()?;
         if event.as_ref().is_some_and(|e| e.event.is_outside_runs()) {
+            report.records = report.records.map(|n| n + 1);
             continue;
         }
         let Some(run) = &mut run else {
