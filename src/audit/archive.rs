@@ -105,15 +105,15 @@ pub fn archive_closed(
         let text = Body::Event(EventRecord::of_archived(archived.clone())).to_json();
         let body = RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned());
         store.append(now, Kind::Event, &body)?;
-        store.commit()?;
         store.forget(archived)?;
     }
     store.close()?;
     Ok(archived)
 }
 
-/// All proofs in a folder, by their records.
-pub(super) fn proofs(dir: &Path) -> Result<Vec<Proof>, AuditError> {
+/// The proofs in a folder of records up to `to`, in order. Some later one may be there, of records that have not
+/// left the log.
+pub(super) fn proofs(dir: &Path, to: u64) -> Result<Vec<Proof>, AuditError> {
     let mut proofs = Vec::new();
     for entry in fs::read_dir(dir).map_err(io(dir, "read the archive"))? {
         let path = entry.map_err(io(dir, "read the archive"))?.path();
@@ -127,6 +127,11 @@ pub(super) fn proofs(dir: &Path) -> Result<Vec<Proof>, AuditError> {
             proofs.push(proof);
         }
     }
+    if proofs.is_empty() {
+        let expected = "archived records: expected records-FROM-TO.json and .parquet";
+        return Err(AuditError::Lacks { path: dir.to_owned(), expected });
+    }
+    proofs.retain(|p| p.archived.to <= to);
     // A run that ended between archiving and forgetting archives the same records again, and more.
     proofs.sort_by_key(|p| (p.archived.from, std::cmp::Reverse(p.archived.to)));
     let mut last = 0;

@@ -108,10 +108,7 @@ impl Checker {
     /// Checkpoints that were kept elsewhere.
     pub(super) fn against(&mut self, all: impl IntoIterator<Item = Checkpoint>) {
         for checkpoint in all {
-            if checkpoint.store == self.store {
-                self.report.compared += 1;
-                self.signed_by_key("given", checkpoint);
-            } else {
+            if checkpoint.store != self.store {
                 self.problem(Problem {
                     what: What::Checkpoint,
                     seq: i64::try_from(checkpoint.seq).ok(),
@@ -119,6 +116,11 @@ impl Checker {
                     found: format!("log {}", checkpoint.store),
                     message: "the checkpoint given is of another log".to_owned(),
                 });
+            } else if self.report.archived.is_some_and(|to| checkpoint.seq < to) {
+                self.report.not_compared += 1;
+            } else {
+                self.report.compared += 1;
+                self.signed_by_key("given", checkpoint);
             }
         }
     }

@@ -229,6 +229,9 @@ fn describe(out: &mut impl Write, path: &Path, given: usize, report: &Report) ->
     if given > 0 {
         writeln!(out, "compared with {} of {given} checkpoints kept elsewhere", report.compared)?;
     }
+    if report.not_compared > 0 {
+        writeln!(out, "NOT compared with {}: their records are archived", report.not_compared)?;
+    }
     if let Some(to) = report.archived {
         writeln!(out, "records 1 to {to} are archived: give their folder with --archive to check them too")?;
     }

@@ -20,6 +20,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// Checkpoints kept elsewhere that the records were compared with.
     pub compared: u64,
+    /// Checkpoints kept elsewhere whose records are in an archive, which was not looked at.
+    pub not_compared: u64,
     /// Records up to this one are in an archive, which was not looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archived: Option<u64>,
@@ -87,6 +89,7 @@ impl Report {
             last: None,
             checkpoints: 0,
             compared: 0,
+            not_compared: 0,
             archived: None,
             unsigned: 0,
             store: None,

@@ -16,7 +16,10 @@ use serde_json::value::RawValue;
 use super::chain::{Identity, Row};
 use super::check::Checker;
 use super::checkpoint_file::CheckpointFile;
-use super::{Archived, AuditError, Checkpoint, Hash, Kind, Orphan, StoreId, database, key, log, time_text};
+use super::{
+    Archived, AuditError, Checkpoint, Hash, Kind, Orphan, Problem, StoreId, What, database, key, log,
+    time_text,
+};
 use crate::site::Audit;
 
 /// The one writer of a log.
@@ -141,16 +144,17 @@ impl Store {
         self.with(Writer::commit)
     }
 
-    /// Takes records out that are in an archive, which the log must say already: in a committed `archived`
-    /// event after them.
-    pub fn forget(&mut self, archived: &Archived) -> Result<(), AuditError> {
+    /// Takes records out that are in an archive, which the log must say already: in an `archived` event after
+    /// them. It is signed first, since an unsigned one counts for nothing.
+    pub fn forget(&mut self, archived: &Archived) -> Result<Committed, AuditError> {
         let to = archived.to;
-        self.with(|writer, _, _| {
-            // What is open belongs to the records that stay.
-            if writer.db.is_autocommit() && to < writer.tail.seq && to <= writer.signed {
+        self.with(|writer, _, key| {
+            let committed = writer.commit(1, key)?;
+            // The record of the newest checkpoint stays: the end of the log is verified from there on.
+            if to < writer.signed {
                 database::forget(&mut writer.db, to)?;
             }
-            Ok(())
+            Ok(committed)
         })
     }
 
@@ -323,15 +327,32 @@ fn verified_tail(
     let newest: i64 =
         db.query_row("SELECT coalesce(max(seq), 0) FROM checkpoint", [], |row| row.get(0)).map_err(failed)?;
     let signed = u64::try_from(newest).unwrap_or(0);
-    let mut checker =
-        if newest == 0 { Checker::whole(identity, None) } else { Checker::tail(identity, newest) };
     let checkpoints = database::checkpoints(db, identity, signed).map_err(failed)?;
+    let archived = database::archived(db).map_err(failed)?;
+    let gone = checkpoints.iter().flatten().find(|c| c.seq == signed && c.seq == archived).map(|c| c.hash);
+    let mut checker = match gone {
+        // Its record is in an archive: the next one follows its hash.
+        Some(hash) => Checker::after(identity, None, newest, hash),
+        None if newest == 0 => Checker::whole(identity, None),
+        None => Checker::tail(identity, newest),
+    };
     checker.checkpoints(checkpoints);
     checker.against(elsewhere);
     let sql = format!("SELECT {} FROM record WHERE seq >= ?1 ORDER BY seq", database::COLUMNS);
     let mut statement = db.prepare(&sql).map_err(failed)?;
+    let mut is_empty = true;
     for row in statement.query_map([newest], database::row).map_err(failed)? {
         checker.row(row.map_err(failed)?);
+        is_empty = false;
+    }
+    if gone.is_some() && is_empty {
+        checker.problem(Problem {
+            what: What::Missing,
+            seq: Some(newest + 1),
+            expected: format!("an event that says where the records up to {newest} are"),
+            found: "no record at all".to_owned(),
+            message: "the log is empty".to_owned(),
+        });
     }
     match checker.finish(|_, _| None).problems.into_iter().next() {
         Some(first) => Err(AuditError::Broken { path: path.to_owned(), first: Box::new(first) }),

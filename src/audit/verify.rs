@@ -32,9 +32,8 @@ pub fn verify(path: &Path, options: &Options) -> Result<Report, AuditError> {
     }
     let db = database::open_reader(path)?;
     // One read transaction: a live log goes on growing meanwhile.
-    let archive = archive_rows(options)?;
-    let report = db.unchecked_transaction().and_then(|snapshot| verify_database(&snapshot, options, archive));
-    Ok(report.unwrap_or_else(|e| Report::unreadable(damaged(None, &e.to_string()))))
+    let report = db.unchecked_transaction().and_then(|snapshot| verify_database(&snapshot, options));
+    report.unwrap_or_else(|e| Ok(Report::unreadable(damaged(None, &e.to_string()))))
 }
 
 fn damaged(seq: Option<i64>, found: &str) -> Problem {
@@ -47,18 +46,15 @@ fn damaged(seq: Option<i64>, found: &str) -> Problem {
     }
 }
 
-/// The checkpoints and rows of the archive that is to be looked at.
+/// The checkpoints and rows of the archive that is to be looked at, of records up to `to`: what was archived
+/// and not taken out is in the log too.
 type Archive = (Vec<Checkpoint>, Box<dyn Iterator<Item = Result<Row, AuditError>>>);
 
 #[cfg(feature = "parquet")]
-fn archive_rows(options: &Options) -> Result<Option<Archive>, AuditError> {
+fn archive_rows(options: &Options, to: u64) -> Result<Option<Archive>, AuditError> {
     use super::archive::{proofs, records};
     let Some(dir) = options.archive.clone() else { return Ok(None) };
-    let proofs = proofs(&dir)?;
-    if proofs.is_empty() {
-        let expected = "archived records: expected records-FROM-TO.json and .parquet";
-        return Err(AuditError::Lacks { path: dir, expected });
-    }
+    let proofs = proofs(&dir, to)?;
     let checkpoints = proofs.iter().map(|p| p.checkpoint.clone()).collect();
     let rows = proofs.into_iter().flat_map(move |proof| match records(&dir, &proof) {
         Ok(records) => {
@@ -71,7 +67,7 @@ fn archive_rows(options: &Options) -> Result<Option<Archive>, AuditError> {
 }
 
 #[cfg(not(feature = "parquet"))]
-fn archive_rows(options: &Options) -> Result<Option<Archive>, AuditError> {
+fn archive_rows(options: &Options, _to: u64) -> Result<Option<Archive>, AuditError> {
     match &options.archive {
         None => Ok(None),
         Some(path) => {
@@ -93,21 +89,25 @@ fn beginning(
         return Ok(Checker::whole(identity, options.public_key));
     }
     let key = options.public_key.unwrap_or(identity.public_key);
-    let signed = database::checkpoints(db, identity, archived)?.into_iter().flatten();
-    let signed = signed.into_iter().find(|c| c.seq == archived && c.is_signed_by(key));
-    let Some(signed) = signed.filter(|c| says_archived(db, c).unwrap_or(false)) else {
+    let mut signed = database::checkpoints(db, identity, archived)?;
+    signed.retain(|c| c.as_ref().is_ok_and(|c| c.is_signed_by(key)));
+    let mut signed = signed.into_iter().flatten();
+    let first = signed.next().filter(|c| c.seq == archived);
+    let newest = signed.last().map_or(0, |c| c.seq);
+    let Some(first) = first.filter(|c| says_archived(db, c, newest).unwrap_or(false)) else {
         // Whoever cut the beginning off and says it is archived has no record of it in the chain.
         return Ok(Checker::whole(identity, options.public_key));
     };
-    let mut checker = Checker::after(identity, options.public_key, archived as i64, signed.hash);
+    let mut checker = Checker::after(identity, options.public_key, archived as i64, first.hash);
     checker.note_archived(archived);
     Ok(checker)
 }
 
-/// Whether the chain itself has it that everything up to this checkpoint was archived.
-fn says_archived(db: &Connection, checkpoint: &Checkpoint) -> rusqlite::Result<bool> {
-    let mut events = db.prepare("SELECT body FROM record WHERE kind = 'event' AND seq > ?1")?;
-    let mut rows = events.query([checkpoint.seq as i64])?;
+/// Whether the chain itself has it that everything up to this checkpoint was archived. Whoever can write the
+/// file can write an event: only those up to the newest signed record count.
+fn says_archived(db: &Connection, checkpoint: &Checkpoint, newest: u64) -> rusqlite::Result<bool> {
+    let mut events = db.prepare("SELECT body FROM record WHERE kind = 'event' AND seq > ?1 AND seq <= ?2")?;
+    let mut rows = events.query([checkpoint.seq as i64, newest as i64])?;
     while let Some(row) = rows.next()? {
         let body: serde_json::Value = serde_json::from_str(&row.get::<_, String>(0)?).unwrap_or_default();
         let hash = body.pointer("/archived/hash").and_then(serde_json::Value::as_str);
@@ -118,19 +118,24 @@ fn says_archived(db: &Connection, checkpoint: &Checkpoint) -> rusqlite::Result<b
     Ok(false)
 }
 
-fn verify_database(db: &Connection, options: &Options, archive: Option<Archive>) -> rusqlite::Result<Report> {
+fn verify_database(db: &Connection, options: &Options) -> rusqlite::Result<Result<Report, AuditError>> {
     if let Some(found) = database::not_a_log(db)? {
-        return Ok(Report::unreadable(Problem {
+        return Ok(Ok(Report::unreadable(Problem {
             what: What::Identity,
             seq: None,
             expected: format!("an Isotherm audit log of version {}", database::VERSION),
             found,
             message: "the file is not an audit log".to_owned(),
-        }));
+        })));
     }
     let identity = match database::identity(db)? {
         Ok(identity) => identity,
-        Err(found) => return Ok(Report::unreadable(no_identity(found))),
+        Err(found) => return Ok(Ok(Report::unreadable(no_identity(found)))),
+    };
+    let archived = database::archived(db)?;
+    let archive = match archive_rows(options, archived) {
+        Ok(archive) => archive,
+        Err(e) => return Ok(Err(e)),
     };
     let mut checker = beginning(db, &identity, options, archive.is_some())?;
     for found in database::schema_changes(db)? {
@@ -147,7 +152,6 @@ fn verify_database(db: &Connection, options: &Options, archive: Option<Archive>)
         Err(e) => checker.problem(damaged(None, &e.to_string())),
     }
     let mut signed = database::checkpoints(db, &identity, 0)?;
-    let archived = database::archived(db)?;
     if let Some((checkpoints, rows)) = archive {
         let earlier = checkpoints.into_iter().filter(|c| c.seq < archived).map(Ok);
         signed.splice(0..0, earlier);
@@ -161,15 +165,14 @@ fn verify_database(db: &Connection, options: &Options, archive: Option<Archive>)
         }
     } else {
         checker.checkpoints(signed);
-        // Those of records that are not here cannot be compared with anything.
-        checker.against(options.against.iter().filter(|c| c.seq >= archived).cloned());
+        checker.against(options.against.iter().cloned());
     }
     if let Err((after, e)) = rows(db, &mut checker) {
         checker.problem(damaged(after, &format!("{e}, when reading the record after this one")));
     }
-    Ok(checker.finish(|hash, seq| {
+    Ok(Ok(checker.finish(|hash, seq| {
         db.query_row("SELECT seq FROM record WHERE hash = ?1 AND seq <> ?2", (hash, seq), |r| r.get(0)).ok()
-    }))
+    })))
 }
 
 fn no_identity(found: String) -> Problem {

@@ -189,10 +189,12 @@ impl Shell {
     /// Once the log itself says where they are, old records leave it.
     pub(super) async fn on_archived(&mut self, archived: Archived) {
         self.step(self.control_time(), Input::Archived(archived.clone())).await;
-        if self.commit()
-            && let Err(error) = self.store.forget(&archived)
-        {
-            tracing::error!(%error, "archived records could not be taken out of the log");
+        if !self.commit() {
+            return;
+        }
+        match self.store.forget(&archived) {
+            Ok(committed) => self.committed(committed),
+            Err(error) => tracing::error!(%error, "archived records could not be taken out of the log"),
         }
     }
 

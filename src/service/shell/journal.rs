@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::Shell;
+use crate::audit::Committed;
 use crate::clock;
 use crate::control::Body;
 
@@ -62,20 +63,25 @@ impl Shell {
         }
         match self.store.commit() {
             Ok(committed) => {
-                if let Some(e) = committed.file_error {
-                    tracing::warn!(error = %e, "the checkpoint file was not written");
-                }
-                if let Some(checkpoint) = committed.checkpoint {
-                    match serde_json::to_string(&checkpoint) {
-                        Ok(line) => self.publish("checkpoint", &line),
-                        Err(e) => tracing::error!(error = %e, "checkpoint"),
-                    }
-                }
+                self.committed(committed);
                 true
             }
             Err(e) => {
                 self.lose_audit(&e);
                 false
+            }
+        }
+    }
+
+    /// Publishes a new checkpoint where this machine cannot change it.
+    pub(super) fn committed(&self, committed: Committed) {
+        if let Some(e) = committed.file_error {
+            tracing::warn!(error = %e, "the checkpoint file was not written");
+        }
+        if let Some(checkpoint) = committed.checkpoint {
+            match serde_json::to_string(&checkpoint) {
+                Ok(line) => self.publish("checkpoint", &line),
+                Err(e) => tracing::error!(error = %e, "checkpoint"),
             }
         }
     }

@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use isotherm::audit::{Archived, AuditError, Options, Report, Store, What, archive_closed, verify};
+use isotherm::audit::{
+    Archived, AuditError, Kind, Log, Options, Report, Store, What, archive, archive_closed, verify,
+};
 use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
 
 use super::tamper::raw;
-use super::{assert_verifies, at, config, frame, records, verified};
+use super::{assert_verifies, at, config, frame, independent, other, put, records, verified};
 
 /// A record each 15 s, closed.
 fn log(dir: &Path, records: u64) -> PathBuf {
@@ -39,6 +43,20 @@ fn archived(dir: &Path, out: &Path, before: Timestamp) -> Option<Archived> {
 
 fn now() -> Timestamp {
     at(0) + SignedDuration::from_hours(24 * 200)
+}
+
+/// The event that says where records are, as far as a log needs it.
+fn event(archived: &Archived) -> Value {
+    json!({ "event": "archived", "archived": archived })
+}
+
+/// What `Store::forget` does to the file, without the signature before it.
+fn forget(db: &Connection, to: u64) {
+    db.execute_batch(&format!(
+        "DELETE FROM record WHERE seq <= {to}; DELETE FROM checkpoint WHERE seq < {to};
+         INSERT INTO meta VALUES ('archived', '{to}')"
+    ))
+    .unwrap();
 }
 
 fn with_archive(path: &Path, dir: &Path) -> Report {
@@ -98,18 +116,114 @@ fn what_was_done_to_an_archive_is_found() {
     assert!(!gone.ok && gone.problems.iter().any(|p| p.what == What::Missing), "{gone:#?}");
 }
 
-/// Cutting off the beginning and saying that it is archived takes a record in the chain that says so.
+/// Cutting off the beginning and saying that it is archived takes a record in the chain that says so, and a
+/// signature for that record.
 #[test]
 fn a_beginning_that_was_cut_off_is_not_taken_for_archived() {
+    for with_event in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = log(dir.path(), 40);
+        let hash = records(&path)[23].hash;
+        raw(&path, |db| {
+            if with_event {
+                let said = json!({ "event": "archived", "archived": { "to": 24, "hash": hash } });
+                db.execute(
+                    "INSERT INTO record SELECT 41, time, 'event', hash, hash, ?1 FROM record WHERE seq = 40",
+                    [said.to_string()],
+                )
+                .unwrap();
+                let digest = independent::row(db, 41).digest();
+                db.execute("UPDATE record SET hash = ?1 WHERE seq = 41", params![digest.as_slice()]).unwrap();
+            }
+            forget(db, 24);
+        });
+        let report = verified(&path);
+        assert!(!report.ok);
+        assert_eq!(
+            (report.problems[0].what, report.problems[0].seq),
+            (What::Missing, Some(1)),
+            "{report:#?}"
+        );
+    }
+}
+
+#[test]
+fn checkpoints_of_archived_records_are_not_said_to_be_compared() {
     let dir = tempfile::tempdir().unwrap();
-    let path = log(dir.path(), 40);
+    let (path, out) = (log(dir.path(), 40), dir.path().join("archive"));
+    let against = Log::open(&path).unwrap().checkpoints().unwrap();
+    archived(dir.path(), &out, at(30)).unwrap();
+    let mut options = Options { against, ..Options::default() };
+    let report = verify(&path, &options).unwrap();
+    assert!(report.ok, "{:#?}", report.problems);
+    assert_eq!((report.compared, report.not_compared), (3, 2), "8 and 16 are before record 24");
+    options.archive = Some(out);
+    let report = verify(&path, &options).unwrap();
+    assert_eq!((report.ok, report.compared, report.not_compared), (true, 5, 0));
+}
+
+/// The newest checkpoint may be the one that is archived to, and a kill may come before the next.
+#[test]
+fn a_log_that_was_archived_to_its_newest_checkpoint_opens_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (log(dir.path(), 40), dir.path().join("archive"));
+    let open = || once_free(|| Store::open(&config(dir.path()), at(0)));
+    let mut store = open();
+    let moved = archive(&path, &out, at(100)).unwrap().unwrap();
+    assert_eq!(moved.to, 40);
+    put(&mut store, other(Kind::Event, &event(&moved)));
+    store.commit().unwrap();
+    let signed = store.forget(&moved).unwrap().checkpoint.unwrap();
+    assert_eq!(signed.seq, 41, "the event that says so is signed");
+    drop(store);
+    let left = assert_verifies(&path);
+    assert_eq!((left.first, left.archived), (Some(41), Some(40)));
+    assert_eq!(open().next_seq(), Some(42));
+}
+
+/// As versions before did it.
+#[test]
+fn a_log_whose_newest_checkpoint_is_archived_goes_on_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (log(dir.path(), 40), dir.path().join("archive"));
+    let open = || Store::open(&config(dir.path()), at(0));
+    let mut store = once_free(open);
+    let moved = archive(&path, &out, at(100)).unwrap().unwrap();
+    put(&mut store, other(Kind::Event, &event(&moved)));
+    store.commit().unwrap();
+    drop(store);
+    raw(&path, |db| forget(db, 40));
+    let store = once_free(open);
+    assert_eq!(store.next_seq(), Some(42));
+    store.close().unwrap();
+    assert_verifies(&path);
+
     raw(&path, |db| {
-        db.execute_batch(
-            "DELETE FROM record WHERE seq <= 24; DELETE FROM checkpoint WHERE seq < 24; INSERT INTO meta VALUES ('archived', '24')",
-        )
-        .unwrap();
+        db.execute_batch("DELETE FROM record; DELETE FROM checkpoint WHERE seq > 40").unwrap();
     });
-    let report = verified(&path);
-    assert!(!report.ok);
-    assert_eq!((report.problems[0].what, report.problems[0].seq), (What::Missing, Some(1)), "{report:#?}");
+    let found = loop {
+        match open() {
+            Err(AuditError::Busy { .. }) => std::thread::yield_now(),
+            found => break found,
+        }
+    };
+    assert!(matches!(found, Err(AuditError::Broken { .. })), "a log that says nothing is no log: {found:?}");
+}
+
+/// A kill between archiving and forgetting leaves records in both.
+#[test]
+fn records_that_were_archived_and_are_still_in_the_log_are_no_duplicates() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (log(dir.path(), 40), dir.path().join("archive"));
+    archive(&path, &out, at(30)).unwrap().unwrap();
+    let whole = with_archive(&path, &out);
+    assert!(whole.ok, "{:#?}", whole.problems);
+    assert_eq!((whole.first, whole.records), (Some(1), 40));
+
+    // The next run takes out fewer, and then again does not get to forgetting.
+    assert_eq!(archived(dir.path(), &out, at(20)).unwrap().to, 16);
+    archive(&path, &out, at(30)).unwrap().unwrap();
+    let whole = with_archive(&path, &out);
+    assert!(whole.ok, "{:#?}", whole.problems);
+    assert_eq!((whole.first, whole.records), (Some(1), 41));
 }
