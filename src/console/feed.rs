@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::tape::{Columns, Tape};
 use crate::audit::{AuditError, Kind, Log, Record};
+use crate::control::record::Event;
 
 /// Fields of a decision's record that its line in the list shows. The rest is behind its link.
 const SHOWN: [&str; 11] = [
@@ -44,6 +45,10 @@ pub(super) fn item(record: &Record) -> Value {
     let mut out = json!({ "seq": record.seq, "time": record.time, "kind": record.kind });
     if let (Some(out), Value::Object(body)) = (out.as_object_mut(), body) {
         out.extend(body);
+    }
+    if record.kind == Kind::Event {
+        let event = serde_json::from_value::<Event>(out["event"].clone());
+        out["alarm"] = json!(event.is_ok_and(Event::is_alarm));
     }
     out
 }
@@ -189,6 +194,18 @@ mod tests {
         assert_eq!(item["model_ms"], 15.5);
         assert_eq!(item["prompt_template"], "decide@2");
         assert!(!item.to_string().contains("long") && item.get("completion").is_none());
+    }
+
+    /// The pages mark what the agent itself takes for an alarm.
+    #[test]
+    fn an_event_says_whether_it_is_an_alarm() {
+        let alarm = |event: &str| item(&record(Kind::Event, &json!({ "event": event })))["alarm"] == true;
+        for event in ["manual_hold", "not_following", "broken", "clock_backwards", "orphans", "link_down"] {
+            assert!(alarm(event), "{event}");
+        }
+        for event in ["link_up", "release", "nonsense"] {
+            assert!(!alarm(event), "{event}");
+        }
     }
 
     #[test]

@@ -18,7 +18,6 @@ use super::tape::Course;
 use super::{Shared, feed, refused};
 use crate::audit::{AuditError, Kind, Log, Record};
 use crate::control::RunHeader;
-use crate::control::record::Event;
 use crate::directive;
 use crate::envelope::{ProposedBy, Rule};
 use crate::facts::Facts;
@@ -282,11 +281,10 @@ pub(super) async fn decisions(State(shared): State<Shared>, Query(page): Query<P
 }
 
 fn brief(item: &Value) -> Value {
-    let event = serde_json::from_value::<Event>(item["event"].clone());
     json!({ "seq": item["seq"], "time": item["time"], "kind": item["kind"],
         "intervened": item["verdict"]["intervened"] == true,
         "unverified": item["claims"]["verified"] == false,
-        "alarm": event.is_ok_and(Event::is_alarm) })
+        "alarm": item["alarm"] == true })
 }
 
 /// One record in full, with its outcome, and for a decision of the model the exact prompt.

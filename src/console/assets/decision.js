@@ -14,7 +14,7 @@ export const chip = (text, kind = "") => h("span", { class: `chip plain ${kind}`
 /** How much a person should care. */
 export function urgency(item) {
   if (item.kind === "operator") return item.accepted ? "person" : "attention";
-  if (item.kind === "event") return ["emergency", "write_failed", "broken", "link_down"].includes(item.event) ? "alarm" : ["manual_hold", "not_following", "clock_backwards", "orphans"].includes(item.event) ? "attention" : "";
+  if (item.kind === "event") return item.alarm ? "alarm" : "";
   if (item.kind !== "decision") return "";
   const failed = item.outcome?.release_needed;
   if (failed || item.verdict?.emergency) return "alarm";

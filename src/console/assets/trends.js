@@ -180,7 +180,7 @@ export function trends(place, query) {
     onChange(what => {
       if (what === "reset") load();
       if (what === "theme") { build(); }
-      if (what === "records") for (const r of store.records.slice(-5)) if (!marks.some(m => m.seq === r.seq) && r.kind !== "outcome") { marks.unshift({ seq: r.seq, time: r.time, kind: r.kind, intervened: r.verdict?.intervened, unverified: r.claims?.verified === false, alarm: ["link_down", "emergency", "write_failed", "manual_hold", "not_following"].includes(r.event) }); dirty = true; }
+      if (what === "records") for (const r of store.records.slice(-5)) if (!marks.some(m => m.seq === r.seq) && r.kind !== "outcome") { marks.unshift({ seq: r.seq, time: r.time, kind: r.kind, intervened: r.verdict?.intervened, unverified: r.claims?.verified === false, alarm: r.alarm === true }); dirty = true; }
     }),
   ];
   const paint = setInterval(() => {
