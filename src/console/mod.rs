@@ -9,6 +9,7 @@ mod feed;
 mod live;
 mod metrics;
 mod openapi;
+mod power;
 mod query;
 mod replay;
 mod report;

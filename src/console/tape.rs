@@ -7,19 +7,23 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::power::Power;
 use crate::frame::{Frame, Quality};
 use crate::site::{Role, Site};
 
+/// In seconds.
+pub(super) const HOUR: i64 = 3600;
 /// Width of a bucket in seconds, finest first, and how many are kept: 12 h, 3 days, 30 days, a year. For 60
 /// values that is 21 MB. Reports take their baseline from the hours.
-const TIERS: [(i64, usize); 4] = [(10, 4320), (60, 4320), (600, 4320), (3600, 8760)];
+const TIERS: [(i64, usize); 4] = [(10, 4320), (60, 4320), (600, 4320), (HOUR, 8760)];
 
 /// The columns of the tape: signals and setpoints by name, and what follows from them.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     pub(super) names: Vec<String>,
-    facility: Option<usize>,
-    it: Option<usize>,
+    pub(super) it: Option<Power>,
+    pub(super) cooling: Option<Power>,
+    pub(super) facility: Option<Power>,
 }
 
 /// Facility power over IT power.
@@ -59,13 +63,13 @@ impl Columns {
         let signals = site.signals.iter().map(|s| s.name.to_string());
         let setpoints = site.setpoints.iter().map(|s| s.name.to_string());
         let mut names: Vec<String> = signals.chain(setpoints).collect();
-        let place = |role| site.signals.iter().position(|s| s.role == Some(role));
-        let (facility, it) = (place(Role::FacilityPower), place(Role::ItLoad));
+        let power = |role| Power::of(site, role);
+        let (it, facility) = (power(Role::ItLoad), power(Role::FacilityPower));
         if facility.is_some() && it.is_some() {
             names.push(PUE.to_owned());
         }
         names.push(IN_CHARGE.to_owned());
-        Self { names, facility, it }
+        Self { names, it, cooling: power(Role::CoolingPower), facility }
     }
 
     pub(super) fn place(&self, name: &str) -> Option<usize> {
@@ -94,17 +98,28 @@ impl Columns {
     }
 
     fn row(&self, time: Timestamp, in_charge: Option<f32>, good: impl Fn(&String) -> Option<f32>) -> Row {
-        let mut v: Vec<Option<f32>> = self.names.iter().map(good).collect();
-        let at = |place: Option<usize>| place.and_then(|i| v.get(i).copied().flatten());
-        let pue = at(self.facility).zip(at(self.it)).and_then(|(f, it)| (it > 0.0).then_some(f / it));
+        let v = self.names.iter().map(good).collect();
+        let mut row = Row { t: time.as_millisecond() as f64 / 1e3, v };
+        let kw = |power: &Option<Power>| power.as_ref().and_then(|p| row.kw(p));
+        let pue = kw(&self.facility).zip(kw(&self.it)).and_then(|(f, it)| (it > 0.0).then_some(f / it));
         let last = self.in_charge();
-        if let (Some(pue), Some(cell)) = (pue, last.checked_sub(1).and_then(|i| v.get_mut(i))) {
-            *cell = Some(pue);
+        if let (Some(pue), Some(cell)) = (pue, last.checked_sub(1).and_then(|i| row.v.get_mut(i))) {
+            *cell = Some(pue as f32);
         }
-        if let Some(cell) = v.get_mut(last) {
+        if let Some(cell) = row.v.get_mut(last) {
             *cell = in_charge;
         }
-        Row { t: time.as_millisecond() as f64 / 1e3, v }
+        row
+    }
+}
+
+impl Row {
+    pub(super) fn at(&self, place: usize) -> Option<f64> {
+        self.v.get(place).copied().flatten().map(f64::from)
+    }
+
+    pub(super) fn kw(&self, power: &Power) -> Option<f64> {
+        power.kw(|place| self.at(place))
     }
 }
 
@@ -133,9 +148,22 @@ impl Cell {
 }
 
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     start: i64,
     cells: Box<[Cell]>,
+}
+
+impl Bucket {
+    /// Of the good values in a column; `None` without any.
+    pub(super) fn mean(&self, place: usize) -> Option<f64> {
+        let cell = self.cells.get(place).filter(|c| c.count > 0)?;
+        Some(f64::from(cell.sum) / f64::from(cell.count))
+    }
+
+    /// Good values in a column.
+    pub(super) fn count(&self, place: usize) -> u32 {
+        self.cells.get(place).map_or(0, |c| c.count)
+    }
 }
 
 #[derive(Debug)]
@@ -210,6 +238,12 @@ impl Tape {
         let oldest = self.tiers.iter().filter_map(|t| t.buckets.front()).map(|b| b.start).min()?;
         let newest = self.tiers.iter().filter_map(|t| t.buckets.back()).map(|b| b.start).max()?;
         Some((oldest, newest))
+    }
+
+    /// The hours of UTC that begin from one time on and before another; those without a frame are not there.
+    pub(super) fn hours(&self, from: i64, to: i64) -> impl Iterator<Item = &Bucket> {
+        let tier = self.tiers.iter().find(|t| t.width == HOUR);
+        tier.into_iter().flat_map(|t| &t.buckets).filter(move |b| (from..to).contains(&b.start))
     }
 
     /// At most about `points` buckets between two times, from the finest data that reaches back so far.
@@ -328,5 +362,41 @@ mod tests {
         assert_eq!((at("it_load"), at("chws"), at("chws_sp")), (Some(100.0), None, Some(8.0)));
         assert_eq!((at("pue"), at("in_charge")), (Some(1.5), Some(1.0)));
         assert_eq!(columns.read("{}"), None);
+    }
+
+    /// Frontier measures its load in 25 loops: the sum of 24 is not known to be the load.
+    #[test]
+    fn power_is_that_of_all_signals_of_its_role_or_unknown() {
+        let text =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/frontier.toml")).unwrap();
+        let site = crate::site::parse(&text, std::path::Path::new("frontier.toml")).unwrap();
+        let columns = Columns::new(&site);
+        let it = columns.it.as_ref().unwrap();
+        let loops: Vec<usize> = it.places().collect();
+        assert_eq!(loops.len(), 25);
+        let mut row = Row { t: 0.0, v: vec![None; columns.names.len()] };
+        for place in &loops {
+            row.v[*place] = Some(100.0);
+        }
+        assert_eq!(row.kw(it), Some(2500.0));
+        row.v[loops[24]] = None;
+        assert_eq!(row.kw(it), None);
+    }
+
+    #[test]
+    fn pue_is_over_the_load_of_all_loops() {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
+        let mut site = crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap();
+        let mut second = site.with_role(Role::ItLoad).next().unwrap().clone();
+        second.name = "it_load_b".parse().unwrap();
+        site.signals.push(second);
+        let columns = Columns::new(&site);
+        let good = |name: &String| match name.as_str() {
+            "it_load" | "it_load_b" => Some(100.0),
+            "facility_power" => Some(300.0),
+            _ => None,
+        };
+        let row = columns.row(Timestamp::UNIX_EPOCH, None, good);
+        assert_eq!(row.at(columns.place("pue").unwrap()), Some(1.5));
     }
 }

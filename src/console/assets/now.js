@@ -6,7 +6,7 @@ import { plant } from "/assets/plant.js";
 import { now as controlTime, store } from "/assets/store.js";
 import { clock, countdown, deltaUnit, figure, num, short, span, unit, value, words } from "/assets/text.js";
 
-const signalOf = role => store.site.signals.find(s => s.role === role);
+const ofRole = role => store.site.signals.filter(s => s.role === role);
 const sample = name => store.state.frame?.signals?.[name] ?? store.state.frame?.setpoints?.[name];
 const good = s => s?.quality === "good" ? s.value : null;
 
@@ -14,11 +14,19 @@ function kpi(key, big, small, level = "") {
   return h("div", { class: `kpi ${level}` }, h("div", { class: "k" }, key), h("div", { class: "v" }, big), h("div", { class: "s" }, small));
 }
 
+/** Power of all signals of a role together; null unless every one is good. */
+function total(role) {
+  const all = ofRole(role).map(s => good(sample(s.name)));
+  return all.length && all.every(v => v !== null) ? all.reduce((a, b) => a + b, 0) : null;
+}
+
 const power = (role, name) => {
-  const s = signalOf(role);
-  if (!s) return null;
-  const v = sample(s.name);
-  return kpi(name, [figure(good(v), s.unit), h("small", {}, ` ${unit(s.unit)}`)], v && v.quality !== "good" ? `${v.quality}` : words(s.name), v && v.quality !== "good" ? "attention" : "");
+  const all = ofRole(role);
+  if (!all.length) return null;
+  const doubtful = all.map(s => sample(s.name)).filter(v => v && v.quality !== "good");
+  const of = all.length === 1 ? words(all[0].name) : `${all.length} signals together`;
+  const doubt = all.length === 1 ? doubtful[0]?.quality : `${doubtful.length} of ${all.length} signals not good`;
+  return kpi(name, [figure(total(role), all[0].unit), h("small", {}, ` ${unit(all[0].unit)}`)], doubtful.length ? doubt : of, doubtful.length ? "attention" : "");
 };
 
 /** Everything with a limit: how far it is, and where it stands between its limits. */
@@ -119,8 +127,7 @@ function machine() {
 export function view() {
   const st = store.state, site = store.site;
   if (!st.frame) return h("section", { class: "card" }, h("h1", {}, "Waiting for the first frame"), h("p", {}, "The agent runs, but no frame has arrived yet. The header says which link is down."));
-  const it = signalOf("it_load"), facility = signalOf("facility_power");
-  const a = it && good(sample(it.name)), b = facility && good(sample(facility.name));
+  const a = total("it_load"), b = total("facility_power");
   const worst = margins().filter(m => m.role === "it_inlet" || m.role === "bath" || m.role === "liquid_supply").sort((x, y) => (x.nearest ?? -1e9) - (y.nearest ?? -1e9))[0];
   const left = (Date.parse(st.next_decision) - controlTime()) / 1000;
   const d = store.last;
@@ -129,7 +136,7 @@ export function view() {
     h("div", { class: "now" },
       h("section", { class: "kpis wide", "aria-label": "Key figures" },
         worst && kpi(`Tightest: ${words(worst.name)}`, [figure(worst.v, worst.unit), h("small", {}, ` ${unit(worst.unit)}`)], worst.nearest === null ? "unknown" : `${num(worst.nearest, 1)} ${deltaUnit(worst.unit)} to its limit of ${value(worst.limit, worst.unit)}`, level(worst)),
-        facility && kpi("PUE", a > 0 && b !== null ? num(b / a, 3) : "–", "facility over IT power"),
+        ofRole("facility_power").length > 0 && kpi("PUE", a > 0 && b !== null ? num(b / a, 3) : "–", "facility over IT power"),
         power("cooling_power", "Cooling"), power("it_load", "IT load"), power("facility_power", "Facility"),
         kpi("Next decision", st.thinking ? "deciding" : Number.isNaN(left) ? "–" : [countdown(left), h("small", {}, " min:s")], st.thinking ? "the model is being asked" : st.next_decision ? `at ${clock(st.next_decision)}` : "none planned")),
       h("div", { class: "stack" },
@@ -139,7 +146,7 @@ export function view() {
         h("section", { class: "card", "aria-labelledby": "h-recent" }, h("header", {}, h("h2", { id: "h-recent" }, "Lately"), h("a", { href: "/decisions", "data-link": true }, "all decisions")),
           h("ul", { class: "feed" }, store.records.filter(r => r.kind !== "outcome").slice(-6).reverse().map(line)))),
       h("div", { class: "stack" },
-        st.emergency && h("p", { class: "notice bad", role: "alert" }, h("strong", {}, "EMERGENCY: "), "full cooling is in force; the model is not asked."),
+        st.emergency && h("p", { class: "notice bad" }, h("strong", {}, "EMERGENCY: "), "full cooling is in force; the model is not asked."),
         st.advice && h("p", { class: "notice warn" }, h("strong", {}, "An action waits: "), "decision ", link(st.advice.decision), `, until ${clock(st.advice.expires)}. `, h("a", { href: "/act", "data-link": true }, "Approve or reject")),
         h("section", { class: "card", "aria-labelledby": "h-last" },
           h("header", {}, h("h2", { id: "h-last" }, "Last decision"), d && h("span", { class: "muted" }, clock(d.time), " ", link(d.seq))),

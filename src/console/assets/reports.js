@@ -11,14 +11,14 @@ const counts = (map, names = {}) => Object.entries(map ?? {}).sort((a, b) => b[1
 
 function days(r) {
   const kwh = (d, k) => d.energy[k] === undefined ? "–" : num(d.energy[k], 0), cells = d => [kwh(d, "it_kwh"), kwh(d, "cooling_kwh"), kwh(d, "facility_kwh"),
-    d.energy.it_kwh > 0 && d.energy.facility_kwh !== undefined ? num(d.energy.facility_kwh / d.energy.it_kwh, 3) : "–", num(d.covered_h, 1), percent(d.in_charge_h, d.covered_h), num(d.outside_h * 60, 0), num(d.decisions, 0), num(d.interventions, 0), num(d.alarms, 0)];
+    d.pue === null ? "–" : num(d.pue, 3), num(d.covered_h, 1), percent(d.in_charge_h, d.covered_h), num(d.outside_h * 60, 0), num(d.decisions, 0), num(d.interventions, 0), num(d.alarms, 0)];
   return [h("h2", {}, "Day by day"), h("div", { class: "scroll", tabindex: 0 }, h("table", {},
     h("thead", {}, h("tr", {}, ["Day", "IT kWh", "Cooling kWh", "Facility kWh", "PUE", "Data h", "In charge", "Outside a band, min", "Decisions", "Changed by the guard", "Alarms"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
     h("tbody", {}, r.days.map(d => h("tr", {}, h("td", {}, h("a", { href: `/reports?day=${d.date}`, "data-link": true }, d.date)), cells(d).map(c => h("td", { class: "n" }, c)))))))];
 }
 
 function paper(r) {
-  const d = r.day, e = d.energy, dec = d.decisions, kwh = k => e[k] ? `${num(e[k].kwh, 0)}\u00a0kWh` + (e[k].hours < d.covered_h * .99 ? ` (of ${num(e[k].hours, 1)} h with good values)` : "") : "not measured";
+  const d = r.day, e = d.energy, dec = d.decisions, of = x => x.hours < d.covered_h * .99 ? ` (of ${num(x.hours, 1)} h with good values)` : "", kwh = k => e[k] ? `${num(e[k].kwh, 0)}\u00a0kWh${of(e[k])}` : "not measured";
   const safety = new Set(store.site.rules.filter(x => x.for_safety).map(x => x.name)), s = r.saving;
   return h("article", { class: "report" },
     h("header", {}, h("h1", {}, `${r.site}: ${r.date}`), h("p", { class: "muted" }, `${store.state.simulated ? "SIMULATED PLANT. " : ""}From ${stamp(r.from)} to ${stamp(r.to)} ${r.time_zone}${r.over ? "" : `; the ${r.period} is not over`}. Made by Isotherm ${store.site.version} from the audit log.`)),
@@ -26,8 +26,8 @@ function paper(r) {
       h("div", { class: "two" },
         h("section", {}, h("h2", {}, "Energy"), rows([
           ["IT", kwh("it_kwh")], ["Cooling", kwh("cooling_kwh")], ["Facility", kwh("facility_kwh")],
-          e.facility_kwh && e.it_kwh && ["PUE", num(e.facility_kwh.kwh / e.it_kwh.kwh, 3)],
-          ["Saving", s.stated ? h("span", {}, h("strong", {}, `${num(s.kwh, 0)} ± ${num(s.plus_minus_kwh, 0)}\u00a0kWh`), ` cooling (${num(s.percent, 1)}\u00a0% of what the baseline takes), ${s.hours} h with the agent, ${s.baseline_hours} h of baseline`) : `not stated: ${s.why}`],
+          d.pue && ["PUE", num(d.pue.ratio, 3) + of(d.pue)],
+          ["Saving", s.stated ? h("span", {}, h("strong", {}, `${num(s.kwh, 0)} ± ${num(s.plus_minus_kwh, 0)}\u00a0kWh`), ` cooling (${num(s.percent, 1)}\u00a0% of what the baseline takes), ${num(s.hours, 1)} h with the agent, ${s.baseline_hours} h of baseline`) : `not stated: ${s.why}`],
         ])),
         h("section", {}, h("h2", {}, "Availability"), rows([
           ["Data", `${num(d.covered_h, 2)} h of ${num(r.hours, 0)} h, ${percent(d.covered_h, r.hours)}; ${num(d.frames, 0)} frames`],
@@ -50,7 +50,7 @@ function paper(r) {
       h("h2", {}, `Alarms (${d.alarms.count})`), d.alarms.listed.length ? h("ul", { class: "feed" }, d.alarms.listed.map(line)) : h("p", { class: "muted" }, "None."),
     ],
     h("h2", {}, "Method"),
-    h("p", {}, `Energy is the trapezoid sum of good values; steps longer than three sample periods count for nothing. Above and below the band: distance beyond it, times time. ${s.method}`));
+    h("p", {}, `Energy is the trapezoid sum of good values; steps longer than three sample periods count for nothing. PUE is of the time for which both powers are known. Above and below the band: distance beyond it, times time. ${s.method}`));
 }
 
 export function reports(place, query) {

@@ -1,6 +1,7 @@
 //! `/api/report`: one day or one month, from the audit log alone.
 
 mod baseline;
+mod days;
 mod sums;
 
 use axum::extract::State;
@@ -18,6 +19,7 @@ use super::query::from_log;
 use super::{Shared, refused};
 use crate::audit::{AuditError, Kind, Log, Record};
 use crate::site::Site;
+use days::{Days, midnight};
 use sums::Sums;
 
 #[derive(Deserialize, JsonSchema)]
@@ -34,8 +36,6 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug)]
 struct Span {
     first: Date,
-    /// The day after the last.
-    end: Date,
     from: Timestamp,
     to: Timestamp,
     is_month: bool,
@@ -57,8 +57,8 @@ impl Span {
             }
         };
         let end = first.checked_add(if is_month { 1.month() } else { 1.day() }).map_err(bad)?;
-        let begin = |date: Date| zone.to_timestamp(date.at(0, 0, 0, 0)).map_err(bad);
-        Ok(Self { first, end, from: begin(first)?, to: begin(end)?, is_month })
+        let begin = |date: Date| midnight(date, zone).map_err(bad);
+        Ok(Self { first, from: begin(first)?, to: begin(end)?, is_month })
     }
 }
 
@@ -77,71 +77,49 @@ pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Ask
     from_log(&shared, move |log: &Log| {
         // Until it is read, even if nobody waits for it any more.
         let _turn = turn;
-        let Span { first, from, to, .. } = span;
+        let Span { from, to, is_month, .. } = span;
         let setup = copy.setup();
         let site = &setup.site;
         let columns = &copy.followed.columns;
-        let mut whole = Sums::new(site, columns);
-        let mut days = Days { date: first, sums: Sums::new(site, columns), lines: Vec::new() };
+        let mut whole = Sums::new(site, columns, from, to);
+        let mut days = is_month.then(|| Days::new(site, columns));
         let mut last = None;
-        for record in log.records(log.seq_at(from)?.saturating_sub(1)) {
+        // From the last frame before the period on: the step from it is partly within.
+        for record in log.records(log.seq_at(from)?.saturating_sub(2)) {
             let record: Record = record?;
             // A run's first record may be of the wall's clock, where frames have their own.
-            if record.time >= to && record.kind == Kind::Frame {
-                break;
-            }
-            if !(from..to).contains(&record.time) {
-                continue;
-            }
-            last = Some(record.time);
-            if span.is_month {
-                days.turn(zone.to_datetime(record.time).date(), || Sums::new(site, columns));
+            let is_over = record.time >= to && record.kind == Kind::Frame;
+            let is_within = (from..to).contains(&record.time);
+            if is_within {
+                last = Some(record.time);
+                if let Some(days) = &mut days {
+                    days.turn(record.time);
+                }
             }
             if record.kind == Kind::Frame {
-                let row = columns.read(&record.body);
-                if span.is_month {
-                    days.sums.frame(row.clone());
+                if let Some(row) = columns.read(&record.body) {
+                    whole.frame(&row);
+                    if let Some(days) = &mut days {
+                        days.frame(&row);
+                    }
                 }
-                whole.frame(row);
-            } else {
-                if span.is_month {
-                    days.sums.other(&record);
-                }
+            } else if is_within {
                 whole.other(&record);
+                if let Some(days) = &mut days {
+                    days.other(&record);
+                }
+            }
+            if is_over {
+                break;
             }
         }
-        if span.is_month && last.is_some() {
-            days.turn(span.end, || Sums::new(site, columns));
-        }
+        let days = days.map(Days::done).unwrap_or_default();
         let tape = copy.followed.tape.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let saving = baseline::saving(site, columns, &tape, from.as_second(), to.as_second());
         drop(tape);
-        Ok::<_, AuditError>(shown(site, &span, newest, last, &whole.done(), &days.lines, &saving))
+        Ok::<_, AuditError>(shown(site, &span, newest, last, &whole.done(), &days, &saving))
     })
     .await
-}
-
-/// The days of a month, one after the other.
-struct Days {
-    date: Date,
-    sums: Sums,
-    lines: Vec<Value>,
-}
-
-impl Days {
-    /// Goes on with another day, if it is another.
-    fn turn(&mut self, date: Date, fresh: impl Fn() -> Sums) {
-        if date == self.date {
-            return;
-        }
-        let sums = std::mem::replace(&mut self.sums, fresh());
-        if sums.has_frames() {
-            let mut line = sums.line();
-            line["date"] = json!(self.date);
-            self.lines.push(line);
-        }
-        self.date = date;
-    }
 }
 
 fn shown(

@@ -1,15 +1,17 @@
 //! Sums over the records of a day or a month.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::feed;
+use super::super::power::Power;
 use super::super::tape::{Columns, Row};
 use crate::audit::{Kind, Record};
-use crate::control::record::Event;
-use crate::site::{Role, Site};
-use crate::units::{Finite, Unit};
+use crate::site::Site;
+use crate::units::Unit;
 
 /// Between two frames further apart than so many sample periods nothing is known, and nothing is counted.
 const GAP_SAMPLES: f64 = 3.0;
@@ -19,9 +21,18 @@ const LISTED: usize = 200;
 /// Energy of one kind of power, summed over the time for which both ends of a step are known.
 struct Energy {
     key: &'static str,
-    place: usize,
-    to_kw: f64,
+    power: Power,
     kwh: f64,
+    hours: f64,
+}
+
+/// Facility energy over IT energy, both of the time for which both are known: ratios of different hours mean
+/// nothing.
+struct Pue {
+    facility: Power,
+    it: Power,
+    facility_kwh: f64,
+    it_kwh: f64,
     hours: f64,
 }
 
@@ -43,10 +54,19 @@ struct Watched {
     hours_outside: f64,
 }
 
+impl Pue {
+    fn ratio(&self) -> Option<f64> {
+        (self.it_kwh > 0.0).then(|| self.facility_kwh / self.it_kwh)
+    }
+}
+
 pub(super) struct Sums {
+    /// The period, in seconds since 1970.
+    bounds: Range<f64>,
     sample_s: f64,
     in_charge: usize,
     energies: Vec<Energy>,
+    pue: Option<Pue>,
     watched: Vec<Watched>,
     last: Option<Row>,
     frames: u64,
@@ -67,18 +87,21 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    pub(super) fn new(site: &Site, columns: &Columns) -> Self {
-        let power = |key, role| {
-            let signal = site.with_role(role).next()?;
-            let to_kw = signal.unit.convert(Finite::constant(1.0), Unit::Kilowatt)?.get();
-            let place = columns.place(signal.name.as_str())?;
-            Some(Energy { key, place, to_kw, kwh: 0.0, hours: 0.0 })
-        };
-        let roles = [
-            ("it_kwh", Role::ItLoad),
-            ("cooling_kwh", Role::CoolingPower),
-            ("facility_kwh", Role::FacilityPower),
-        ];
+    /// Of a period that begins and ends at these times.
+    pub(super) fn new(site: &Site, columns: &Columns, from: Timestamp, to: Timestamp) -> Self {
+        let seconds = |t: Timestamp| t.as_millisecond() as f64 / 1e3;
+        let powers =
+            [("it_kwh", &columns.it), ("cooling_kwh", &columns.cooling), ("facility_kwh", &columns.facility)];
+        let energies = powers
+            .into_iter()
+            .filter_map(|(key, power)| Some(Energy { key, power: power.clone()?, kwh: 0.0, hours: 0.0 }));
+        let pue = columns.facility.clone().zip(columns.it.clone()).map(|(facility, it)| Pue {
+            facility,
+            it,
+            facility_kwh: 0.0,
+            it_kwh: 0.0,
+            hours: 0.0,
+        });
         let watched = site.signals.iter().filter_map(|s| {
             let [low, high] = s.band?;
             Some(Watched {
@@ -97,9 +120,11 @@ impl Sums {
             })
         });
         Self {
+            bounds: seconds(from)..seconds(to),
             sample_s: site.sample.as_secs_f64(),
             in_charge: columns.in_charge(),
-            energies: roles.into_iter().filter_map(|(key, role)| power(key, role)).collect(),
+            energies: energies.collect(),
+            pue,
             watched: watched.collect(),
             last: None,
             frames: 0,
@@ -120,39 +145,65 @@ impl Sums {
         }
     }
 
-    pub(super) fn frame(&mut self, row: Option<Row>) {
-        let Some(row) = row else { return };
-        self.frames += 1;
-        let at = |row: &Row, place: usize| row.v.get(place).copied().flatten().map(f64::from);
-        let step = self.last.as_ref().map(|last| (row.t - last.t, last));
-        let step = step.filter(|(s, _)| *s > 0.0 && *s <= GAP_SAMPLES * self.sample_s);
-        if let Some((seconds, last)) = step {
-            let hours = seconds / 3600.0;
-            self.covered_h += hours;
-            self.in_charge_h += hours * at(last, self.in_charge).unwrap_or(0.0);
-            for e in &mut self.energies {
-                if let Some((a, b)) = at(last, e.place).zip(at(&row, e.place)) {
-                    e.kwh += f64::midpoint(a, b) * e.to_kw * hours;
-                    e.hours += hours;
-                }
-            }
+    /// A frame in order of time. The last one before the period and the first one after it bring the parts of
+    /// their steps that lie within.
+    pub(super) fn frame(&mut self, row: &Row) {
+        if let Some(last) = self.last.take() {
+            self.step(&last, row);
         }
-        let hours = step.map_or(0.0, |(s, _)| s / 3600.0);
+        self.last = Some(row.clone());
+        if !self.bounds.contains(&row.t) {
+            return;
+        }
+        self.frames += 1;
         for w in &mut self.watched {
-            if let Some(v) = at(&row, w.place) {
+            if let Some(v) = row.at(w.place) {
                 w.count += 1.0;
                 let before = v - w.mean;
                 w.mean += before / w.count;
                 w.square += before * (v - w.mean);
                 w.min = w.min.min(v);
                 w.max = w.max.max(v);
+            }
+        }
+    }
+
+    /// From one frame to the next, as far as that is within the period: days share the step over their midnight.
+    fn step(&mut self, last: &Row, row: &Row) {
+        let seconds = row.t - last.t;
+        let (from, to) = (last.t.max(self.bounds.start), row.t.min(self.bounds.end));
+        if seconds <= 0.0 || seconds > GAP_SAMPLES * self.sample_s || to <= from {
+            return;
+        }
+        let hours = (to - from) / 3600.0;
+        let middle = (f64::midpoint(from, to) - last.t) / seconds;
+        let kw = |power: &Power| {
+            let (a, b) = last.kw(power).zip(row.kw(power))?;
+            Some(a + (b - a) * middle)
+        };
+        self.covered_h += hours;
+        self.in_charge_h += hours * last.at(self.in_charge).unwrap_or(0.0);
+        for e in &mut self.energies {
+            if let Some(kw) = kw(&e.power) {
+                e.kwh += kw * hours;
+                e.hours += hours;
+            }
+        }
+        if let Some(p) = &mut self.pue
+            && let Some((facility, it)) = kw(&p.facility).zip(kw(&p.it))
+        {
+            p.facility_kwh += facility * hours;
+            p.it_kwh += it * hours;
+            p.hours += hours;
+        }
+        for w in &mut self.watched {
+            if let Some(v) = row.at(w.place) {
                 let (under, over) = ((w.band[0] - v).max(0.0), (v - w.band[1]).max(0.0));
                 w.under += under * hours;
                 w.over += over * hours;
                 w.hours_outside += if under + over > 0.0 { hours } else { 0.0 };
             }
         }
-        self.last = Some(row);
     }
 
     pub(super) fn other(&mut self, record: &Record) {
@@ -171,8 +222,7 @@ impl Sums {
             }
             Kind::Operator => self.acts.push(item),
             Kind::Event => {
-                let event = serde_json::from_value::<Event>(item["event"].clone());
-                if event.is_ok_and(Event::is_alarm) {
+                if item["alarm"] == true {
                     self.alarms.push(item);
                 }
             }
@@ -213,7 +263,8 @@ impl Sums {
     pub(super) fn line(&self) -> Value {
         let energy: BTreeMap<&str, f64> =
             self.energies.iter().filter(|e| e.hours > 0.0).map(|e| (e.key, e.kwh)).collect();
-        json!({ "energy": energy, "covered_h": self.covered_h, "in_charge_h": self.in_charge_h,
+        let pue = self.pue.as_ref().and_then(Pue::ratio);
+        json!({ "energy": energy, "pue": pue, "covered_h": self.covered_h, "in_charge_h": self.in_charge_h,
             "outside_h": self.watched.iter().map(|w| w.hours_outside).fold(0.0, f64::max),
             "decisions": self.decisions, "interventions": self.interventions, "alarms": self.alarms.len() })
     }
@@ -244,6 +295,7 @@ impl Sums {
             "in_charge_h": self.in_charge_h,
             "starts": self.starts,
             "energy": energy,
+            "pue": self.pue.as_ref().and_then(|p| Some(json!({ "ratio": p.ratio()?, "hours": p.hours }))),
             "watched": watched,
             "decisions": { "count": self.decisions, "by": self.by, "replaced": self.replaced,
                 "interventions": self.interventions, "rules": self.rules,
@@ -269,7 +321,7 @@ mod tests {
     fn energy_and_violations_are_those_of_the_time_that_is_known() {
         let site = site();
         let columns = Columns::new(&site);
-        let mut sums = Sums::new(&site, &columns);
+        let mut sums = sums_of(&site, &columns);
         for (begin, kw, warm) in [(0, 100.0, 27.0), (7200, 200.0, 28.0)] {
             for i in 0..=240 {
                 let mut v = vec![None; columns.names.len()];
@@ -277,7 +329,7 @@ mod tests {
                 let inlet = if i <= 120 { 25.0 } else { warm };
                 v[columns.place("hall_a_inlet_max").unwrap()] = Some(inlet);
                 v[columns.in_charge()] = Some(if begin == 0 { 1.0 } else { 0.0 });
-                sums.frame(Some(Row { t: f64::from(begin + i * 15), v }));
+                sums.frame(&Row { t: f64::from(begin + i * 15), v });
             }
         }
         let done = sums.done();
@@ -294,5 +346,45 @@ mod tests {
         near(&inlet["hours_outside"], 0.5);
         near(&inlet["under"], 0.0);
         near(&inlet["max"], 28.0);
+    }
+
+    fn sums_of(site: &Site, columns: &Columns) -> Sums {
+        Sums::new(site, columns, Timestamp::UNIX_EPOCH, "1970-01-02T00:00:00Z".parse().unwrap())
+    }
+
+    /// Two hours, in the second of which the facility's meter is silent while the load is another.
+    #[test]
+    fn pue_is_of_the_time_for_which_both_powers_are_known() {
+        let site = site();
+        let columns = Columns::new(&site);
+        let mut sums = sums_of(&site, &columns);
+        for i in 0..=480_u16 {
+            let mut v = vec![None; columns.names.len()];
+            let first = i <= 240;
+            v[columns.place("it_load").unwrap()] = Some(if first { 100.0 } else { 300.0 });
+            v[columns.place("facility_power").unwrap()] = first.then_some(150.0);
+            sums.frame(&Row { t: f64::from(i) * 15.0, v });
+        }
+        assert!((sums.line()["pue"].as_f64().unwrap() - 1.5).abs() < 1e-9, "{}", sums.line());
+        let done = sums.done();
+        assert!((done["pue"]["ratio"].as_f64().unwrap() - 1.5).abs() < 1e-9, "{}", done["pue"]);
+        assert!((done["pue"]["hours"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{}", done["pue"]);
+    }
+
+    #[test]
+    fn it_energy_is_that_of_all_loops() {
+        let mut site = site();
+        let mut second = site.with_role(crate::site::Role::ItLoad).next().unwrap().clone();
+        second.name = "it_load_b".parse().unwrap();
+        site.signals.push(second);
+        let columns = Columns::new(&site);
+        let mut sums = sums_of(&site, &columns);
+        for i in 0..=240_u16 {
+            let mut v = vec![None; columns.names.len()];
+            v[columns.place("it_load").unwrap()] = Some(100.0);
+            v[columns.place("it_load_b").unwrap()] = Some(50.0);
+            sums.frame(&Row { t: f64::from(i) * 15.0, v });
+        }
+        assert!((sums.line()["energy"]["it_kwh"].as_f64().unwrap() - 150.0).abs() < 1e-9, "{}", sums.line());
     }
 }
