@@ -167,7 +167,7 @@ struct Read {
     steps: Vec<Value>,
     /// Times of the first frame and the last, in seconds.
     span: Option<(f64, f64)>,
-    /// The period is longer than can be shown at once.
+    /// The period is longer, or has more decisions, than can be shown at once.
     is_cut: bool,
 }
 
@@ -183,6 +183,17 @@ impl Read {
         if !self.is_cut {
             self.span = Some((begun, row.t));
             self.tape.push(row);
+        }
+        !self.is_cut
+    }
+
+    /// Takes a decision; `false` when there are as many as one answer holds.
+    fn decide(&mut self, item: &Value) -> bool {
+        self.is_cut = self.steps.len() == MOST_STEPS;
+        if !self.is_cut {
+            self.steps.push(json!({ "seq": item["seq"], "at": item["asked_at"], "by": item["verdict"]["by"],
+                "setpoints": item["verdict"]["setpoints"], "intervened": item["verdict"]["intervened"],
+                "replaced": item["replaced"], "rationale": item["decision"]["rationale"] }));
         }
         !self.is_cut
     }
@@ -205,11 +216,8 @@ fn of_log(path: &Path, period: Period, columns: &Columns) -> Result<Read, String
         if period.to.is_some_and(|t| record.time > t) && record.kind == Kind::Frame {
             break;
         }
-        if record.kind == Kind::Decision && read.steps.len() < MOST_STEPS {
-            let item = feed::item(&record);
-            read.steps.push(json!({ "seq": item["seq"], "at": item["asked_at"], "by": item["verdict"]["by"],
-                "setpoints": item["verdict"]["setpoints"], "intervened": item["verdict"]["intervened"],
-                "replaced": item["replaced"], "rationale": item["decision"]["rationale"] }));
+        if record.kind == Kind::Decision && !read.decide(&feed::item(&record)) {
+            break;
         }
         if record.kind == Kind::Frame && columns.read(&record.body).is_some_and(|row| !read.push(&row)) {
             break;
@@ -381,4 +389,17 @@ pub(super) async fn stop(
         run.state = Running::Failed("stopped".to_owned());
     }
     Json(run.shown(false)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_decisions_than_an_answer_holds_cut_it() {
+        let mut read = Read::new();
+        assert!((0..MOST_STEPS).all(|seq| read.decide(&json!({ "seq": seq }))) && !read.is_cut);
+        assert!(!read.decide(&json!({ "seq": MOST_STEPS })));
+        assert!(read.is_cut && read.steps.len() == MOST_STEPS);
+    }
 }

@@ -70,7 +70,7 @@ export function replay(place, query) {
         field("from", `From, ${zoneName()}`, from), field("to", "To", to), h("button", { disabled: loading }, "Load"),
         own && h("span", { class: "row" }, [["last hour", 1], ["6 h", 6], ["24 h", 24]].map(([t, n]) => h("button", { type: "button", class: "small", onclick: reach(n) }, t)))),
       error && h("p", { class: "notice bad", role: "alert" }, error),
-      data?.cut && h("p", { class: "notice warn" }, "Shown up to 31 days; choose a later beginning for the rest."),
+      data?.cut && h("p", { class: "notice warn" }, `Shown until ${stamp(data.to * 1000)}: at most 31 days or 10,000 decisions at once. Choose a later beginning for the rest.`),
       !loading && data && !data.course.t.length && h("p", { class: "notice warn" }, "Nothing was recorded in this period."),
       loading && h("p", { class: "muted", role: "status" }, "Reading …"));
     // What was typed stays in a field until it is set as a property.
@@ -86,7 +86,8 @@ export function replay(place, query) {
       h("button", { class: "primary", "aria-label": playing ? "Pause" : "Play", onclick: () => { playing = !playing; if (playing && at >= data.to) at = data.from; player(); if (playing) run(); } }, playing ? "Pause" : "Play"),
       h("label", { class: "check" }, "Speed", h("select", { name: "speed", onchange: e => { speed = Number(e.target.value); } }, SPEEDS.map(s => h("option", { value: s, selected: s === speed }, `${s} ×`)))),
       h("input", { type: "range", name: "at", "aria-label": "Time", "aria-valuetext": stamp(at * 1000), min: data.from, max: data.to, step: data.course.bucket_s, oninput: e => { at = Number(e.target.value); moment(); } }),
-      h("output", {}, h("strong", {}, clock(at * 1000)), h("small", {}, ` ${day(at * 1000)}`)));
+      // Not an output: its every change would be read out while it plays.
+      h("span", { class: "moment" }, h("strong", {}, clock(at * 1000)), h("small", {}, ` ${day(at * 1000)}`)));
     bar.querySelector("input[type=range]").value = String(at);
   }
 
@@ -198,17 +199,17 @@ export function replay(place, query) {
 
   // Charts: one for each setpoint, with both runs; and what was measured.
 
-  function chart(title, unit_, x, series, table, height) {
+  function chart(title, unit_, x, series, table, height, bands = []) {
     const box = h("div"), line = h("div", { class: "at" }), width = () => Math.max(200, box.clientWidth);
     list.append(h("section", { class: "card chart", "aria-label": `${title} over the period` }, h("h2", {}, title, h("span", { class: "muted" }, unit(unit_) ? ` ${unit(unit_)}` : "")),
-      h("ul", { class: "keys" }, series.map(s => h("li", {}, h("span", { class: "key" }, h("span", { class: `swatch ${s.dash ? "step" : ""}`, vars: { "--c": s.stroke } }), s.name)))), box));
+      h("ul", { class: "keys" }, series.filter(s => s.name).map(s => h("li", {}, h("span", { class: "key" }, h("span", { class: `swatch ${s.dash ? "step" : ""}`, vars: { "--c": s.stroke } }), s.name)))), box));
     const u = new uPlot({
       width: width(), height, legend: { show: false }, padding: [8, 14, 0, 0], tzDate: t => uPlot.tzDate(new Date(t * 1000), zoneName()),
       cursor: { sync: { key: "replay" }, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { time: true, range: () => [data.from, data.to] }, y: { range: (_, lo, hi) => lo === null ? [0, 1] : uPlot.rangeNum(lo, hi, .1, true) } },
       // A chart knows its scale only once it is drawn.
       hooks: { draw: [u => mark(u, line)] },
-      axes: axes(), series: [{}, ...series.map(({ name, ...s }) => ({ ...s, points: { show: false } }))],
+      axes: axes(), series: [{}, ...series.map(({ name, ...s }) => ({ ...s, points: { show: false } }))], bands,
     }, [x, ...table], box);
     u.over.addEventListener("click", e => { at = u.posToVal(e.offsetX, "x"); moment(); });
     u.over.append(line);
@@ -230,7 +231,12 @@ export function replay(place, query) {
     }
     for (const g of groups(site)) {
       const cols = g.cols.filter(s => !s.setpoint && series[s.name]?.mean.some(v => v !== null));
-      if (cols.length) chart(g.title, g.unit, t, cols.map((s, i) => ({ name: words(s.name), stroke: COLOURS[i % COLOURS.length], width: 1.6, paths: linear })), cols.map(s => series[s.name].mean), 170);
+      if (!cols.length) continue;
+      // A line for the mean, and a band between the extremes: a peak within a bucket is seen at any zoom.
+      const colour = i => COLOURS[i % COLOURS.length], edge = { stroke: "transparent", paths: linear };
+      const lines = cols.flatMap((s, i) => [{ name: words(s.name), stroke: colour(i), width: 1.6, paths: linear }, edge, edge]);
+      const bands = cols.map((s, i) => ({ series: [2 + 3 * i, 3 + 3 * i], fill: colour(i) + "38" }));
+      chart(g.title, g.unit, t, lines, cols.flatMap(s => [series[s.name].mean, series[s.name].max, series[s.name].min]), 170, bands);
     }
   }
 
