@@ -7,7 +7,7 @@ import { view as nowView } from "/assets/now.js";
 import { replay } from "/assets/replay.js";
 import { reports } from "/assets/reports.js";
 import { begin, changed, logout, now as controlTime, onChange, store } from "/assets/store.js";
-import { clock, day, zoneName } from "/assets/text.js";
+import { clock, day, words, zoneName } from "/assets/text.js";
 import { trends } from "/assets/trends.js";
 
 const VIEWS = [["/", "Now"], ["/trends", "Trends"], ["/decisions", "Decisions"], ["/act", "Act"], ["/replay", "Replay"], ["/reports", "Reports"]];
@@ -32,6 +32,16 @@ function theme() {
   } }, dark ? "☀" : "☾");
 }
 
+let told = 0, news = "";
+/** Alarms in words, said once: others that are acknowledged change nothing. An emergency has its own chip. */
+function newAlarms(all) {
+  const fresh = all.filter(a => a.seq > told && a.event !== "emergency");
+  if (fresh.length) news = `New alarm: ${fresh.map(a => `${words(a.event)}, ${a.detail}`).join("; ")}`;
+  if (!all.length) news = "";
+  told = all.length ? Math.max(told, all.at(-1).seq) : 0;
+  return news;
+}
+
 function header() {
   const st = store.state, site = store.site, s = store.session, shown = !!st.mode;
   const down = [["source", st.source_link, "no frames"], ["plant", st.plant_link, "registers do not answer"], ["audit", st.audit_ok, "log cannot be written"]];
@@ -43,7 +53,8 @@ function header() {
     shown && h("span", { class: `mode ${st.mode}` }, h("span", { class: "sr" }, "mode "), st.mode),
     h("div", { class: "chips" },
       !store.online && (shown || store.refused) && h("span", { class: "chip bad", role: "alert" }, "not connected: what is shown is old"),
-      shown && (st.emergency ? h("span", { class: "chip bad" }, "EMERGENCY") : h("span", { class: "chip plain" }, st.in_charge ? "in charge" : "not in charge")),
+      h("span", { class: "sr", role: "alert" }, newAlarms(st.alarms ?? [])),
+      shown && (st.emergency ? h("span", { class: "chip bad", role: "alert", "data-key": "emergency" }, "EMERGENCY") : h("span", { class: "chip plain" }, st.in_charge ? "in charge" : "not in charge")),
       shown && down.map(([name, ok, what]) => h("span", { class: `chip ${ok ? "" : "bad"}` }, ok ? `${name} ok` : `${name}: ${what}`)),
       st.advice && h("a", { class: "chip warn", href: "/act", "data-link": true }, "approval waits"),
       (st.overrides?.length ?? 0) > 0 && h("a", { class: "chip warn", href: "/act", "data-link": true }, `${st.overrides.length} override${st.overrides.length > 1 ? "s" : ""}`),
