@@ -1,9 +1,9 @@
 //! Who may use the console: names and roles in a file of their own, with people's password hashes and the
 //! hashes of machines' tokens.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
@@ -163,7 +163,8 @@ impl Users {
         }
     }
 
-    /// Replaces the file at once, readable by its owner alone.
+    /// Replaces the file at once. It stays whose it was and readable for whom it was: the agent may run as
+    /// somebody else. A new one is for its owner and the folder's group.
     pub fn save(&self, path: &Path) -> Result<(), UsersError> {
         let io = |source| UsersError::Io { path: path.to_owned(), source };
         let text = toml::to_string(self)
@@ -174,6 +175,7 @@ impl Users {
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        keep_readable(&file, path).map_err(io)?;
         fs::rename(&new, path).map_err(io)
     }
 
@@ -254,6 +256,23 @@ impl Users {
     }
 }
 
+/// Gives a file what the one at `path` has, or a file in its folder should have.
+fn keep_readable(file: &File, path: &Path) -> std::io::Result<()> {
+    let own = file.metadata()?;
+    let (owner, group, mode) = match fs::metadata(path) {
+        Ok(old) => (old.uid(), old.gid(), old.mode() & 0o777),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            (own.uid(), fs::metadata(folder)?.gid(), 0o640)
+        }
+        Err(e) => return Err(e),
+    };
+    if (owner, group) != (own.uid(), own.gid()) {
+        fchown(file, Some(owner), Some(group))?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
 /// Names stand in the audit log beside role and way of entry: they must not look like those.
 pub(super) fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || ".-_@".contains(c);
@@ -288,8 +307,32 @@ mod tests {
         assert!(verify(users.get("ann"), "correct horse"));
         assert!(!verify(users.get("ann"), "battery staple"));
         assert!(!verify(users.get("eve"), "correct horse"));
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    /// Root adds a user to the file of an agent that runs as somebody else.
+    #[test]
+    fn the_agent_can_still_read_a_file_that_root_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        let is_root = fs::metadata(dir.path()).unwrap().uid() == 0;
+        let of = |path: &Path| {
+            let found = fs::metadata(path).unwrap();
+            (found.uid(), found.gid(), found.mode() & 0o777)
+        };
+        let (me, mut group, _) = of(dir.path());
+        if is_root {
+            group = 4711;
+            std::os::unix::fs::chown(dir.path(), None, Some(group)).unwrap();
+        } else {
+            eprintln!("SKIPPED: other owners and groups: this takes root");
+        }
+        Users::default().save(&path).unwrap();
+        assert_eq!(of(&path), (me, group, 0o640));
+        let owner = if is_root { 4712 } else { me };
+        std::os::unix::fs::chown(&path, Some(owner), Some(group)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        Users::default().save(&path).unwrap();
+        assert_eq!(of(&path), (owner, group, 0o600));
     }
 
     #[test]
