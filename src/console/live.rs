@@ -2,11 +2,12 @@
 //! that lost the connection asks for what came after, and misses nothing.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
@@ -14,11 +15,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Shared;
+use super::access::Access;
 use super::extract::Query;
 use super::feed::{Followed, Live};
 use crate::audit::Log;
+use crate::clock;
 use crate::service::View;
 
 /// A plant that runs a thousand times too fast is still shown at a pace that people can see.
@@ -27,6 +31,8 @@ const AT_MOST_EVERY: Duration = Duration::from_millis(400);
 const BATCH: usize = 500;
 /// A reader further behind than this starts anew: asking for the trends is faster than replaying them.
 const TOO_FAR: u64 = 20_000;
+/// Between two looks at whether the reader may still see this: sessions end, and people are removed.
+const ASK_EVERY: Duration = Duration::from_secs(3);
 
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct From {
@@ -36,6 +42,11 @@ pub(super) struct From {
 }
 
 struct Reader {
+    access: Arc<Access>,
+    /// What the reader came with, and from where.
+    headers: HeaderMap,
+    peer: SocketAddr,
+    ask_at: Instant,
     followed: Arc<Followed>,
     audit: PathBuf,
     view: watch::Receiver<View>,
@@ -47,6 +58,7 @@ struct Reader {
 /// Events: `reset` (start anew: what you have is of another log, or too old), `records` (an array), and `state`.
 pub(super) async fn live(
     State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
@@ -54,6 +66,10 @@ pub(super) async fn live(
     let tail = shared.followed.tail.subscribe();
     let newest = *tail.borrow();
     let reader = Reader {
+        access: shared.access.clone(),
+        headers,
+        peer,
+        ask_at: clock::monotonic() + ASK_EVERY,
         followed: shared.followed.clone(),
         audit: shared.audit.clone(),
         view: shared.view.clone(),
@@ -69,18 +85,12 @@ pub(super) async fn live(
 }
 
 impl Reader {
-    /// The next events; `None` when the agent has ended.
+    /// The next events; `None` when there are no more for this reader.
     async fn next(&mut self) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         if self.begun {
             tokio::time::sleep(AT_MOST_EVERY).await;
-            let waits = self.tail.borrow().saturating_sub(self.last) > 0;
-            if !waits {
-                tokio::select! {
-                    changed = self.tail.changed() => changed.ok()?,
-                    changed = self.view.changed() => changed.ok()?,
-                }
-            }
+            self.news().await?;
         }
         let newest = *self.tail.borrow_and_update();
         let lost = self.last > newest || newest - self.last > TOO_FAR;
@@ -98,6 +108,26 @@ impl Reader {
         let state = state(&self.view.borrow_and_update());
         events.push(self.event("state", state.to_string()));
         Some(events)
+    }
+
+    /// Waits for something new; `None` when the agent has ended, or the reader may not see it any more.
+    async fn news(&mut self) -> Option<()> {
+        loop {
+            if clock::monotonic() >= self.ask_at {
+                if !self.access.lets_in(&self.headers, self.peer) {
+                    return None;
+                }
+                self.ask_at = clock::monotonic() + ASK_EVERY;
+            }
+            if *self.tail.borrow() > self.last {
+                return Some(());
+            }
+            tokio::select! {
+                changed = self.tail.changed() => return changed.ok(),
+                changed = self.view.changed() => return changed.ok(),
+                () = tokio::time::sleep_until(self.ask_at) => {}
+            }
+        }
     }
 
     async fn batch(&self) -> Vec<Arc<Live>> {
@@ -128,4 +158,41 @@ pub(super) fn state(view: &View) -> Value {
         fields.remove("last_decision");
     }
     if state.is_null() { json!({}) } else { state }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use futures_util::FutureExt as _;
+
+    use super::super::access::tests::{access, logged_in};
+    use super::super::tape::Columns;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_ends_with_the_session_that_may_see_it() {
+        let text = include_str!("../../sites/air.toml");
+        let site = crate::site::parse(text, Path::new("site.toml")).unwrap();
+        let (dir, access) = access();
+        let (_view, view) = watch::channel(View::Null);
+        let followed = Arc::new(Followed::new(Columns::new(&site)));
+        let mut reader = Reader {
+            headers: logged_in(&access),
+            access: Arc::new(access),
+            peer: ([127, 0, 0, 1], 1).into(),
+            ask_at: clock::monotonic(),
+            audit: dir.path().join("audit.db"),
+            view,
+            tail: followed.tail.subscribe(),
+            followed,
+            last: 0,
+            begun: true,
+        };
+        assert_eq!(reader.news().now_or_never(), None, "nothing new, and still logged in");
+        std::fs::write(dir.path().join("users.toml"), "").unwrap();
+        assert_eq!(reader.news().now_or_never(), None, "not asked again yet");
+        reader.ask_at = clock::monotonic();
+        assert_eq!(reader.news().now_or_never(), Some(None), "removed meanwhile");
+    }
 }

@@ -9,8 +9,8 @@ mod sessions;
 pub mod users;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -26,7 +26,7 @@ use crate::clock;
 use crate::site::{Proxy, Site};
 use attempts::Attempts;
 use sessions::Sessions;
-use users::{Role, Users};
+use users::{Role, Users, UsersError};
 
 const COOKIE: &str = "isotherm_session";
 const CSRF: &str = "x-csrf-token";
@@ -45,7 +45,7 @@ pub(super) struct Access {
     sessions: Mutex<Sessions>,
     attempts: Mutex<Attempts>,
     /// One hash at a time: each takes memory, and the guard process is to stay small.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
 }
 
 /// Somebody the console knows.
@@ -124,22 +124,19 @@ impl Access {
             secret: sessions::random()?,
             sessions: Mutex::new(Sessions::default()),
             attempts: Mutex::new(Attempts::default()),
-            hashing: Semaphore::new(1),
+            hashing: Arc::new(Semaphore::new(1)),
         })
     }
 
     /// The users by now: somebody may have been added or removed a moment ago.
-    fn users(&self) -> Users {
-        let Some(path) = &self.users else { return Users::default() };
-        Users::load(path).unwrap_or_else(|error| {
-            tracing::error!(%error, "nobody can log in");
-            Users::default()
-        })
+    fn users(&self) -> Result<Users, UsersError> {
+        let Some(path) = &self.users else { return Ok(Users::default()) };
+        Users::load(path).inspect_err(|error| tracing::error!(%error, "nobody can log in"))
     }
 
     /// Whether everyone has to say who they are.
     pub(super) fn is_guarded(&self) -> bool {
-        !self.loopback || self.proxy.is_some() || self.users.as_ref().is_some_and(|p| p.exists())
+        !self.loopback || self.proxy.is_some() || self.users.as_ref().is_some_and(|p| may_exist(p))
     }
 
     /// Who sent this. A token that is no good is not made up for by a cookie.
@@ -149,22 +146,33 @@ impl Access {
             if !scheme.eq_ignore_ascii_case("bearer") {
                 return None;
             }
-            let users = self.users();
+            let users = self.users().ok()?;
             let token = users.token(token.trim(), clock::now())?;
             return Some(Person { name: token.name.clone(), role: token.role, by: By::Token });
         }
         self.session(headers).or_else(|| self.proxied(headers, peer))
     }
 
-    /// Who has logged in here, as the users' file has them now.
+    /// Who has logged in here, as the users' file has them now. Somebody who was removed, or has another
+    /// password since, has to log in again.
     fn session(&self, headers: &HeaderMap) -> Option<Person> {
         let token = cookie(headers)?;
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.get(&token, clock::monotonic())?;
-        let (name, csrf) = (session.user.clone(), session.csrf.clone());
+        let (name, password, csrf) = (session.user.clone(), session.password.clone(), session.csrf.clone());
         drop(sessions);
-        let role = self.users().get(&name)?.role;
-        Some(Person { name, role, by: By::Session { csrf } })
+        let users = self.users().ok()?;
+        let user = users.get(&name).filter(|user| crate::hex::sha256(user.hash.as_bytes()) == password);
+        let Some(user) = user else {
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).close(&token);
+            return None;
+        };
+        Some(Person { name, role: user.role, by: By::Session { csrf } })
+    }
+
+    /// Whether whoever sent this may still see what they see.
+    pub(super) fn lets_in(&self, headers: &HeaderMap, peer: SocketAddr) -> bool {
+        !self.is_guarded() || self.person(headers, peer).is_some()
     }
 
     fn proxied(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<Person> {
@@ -209,6 +217,11 @@ impl Access {
     }
 }
 
+/// A file that cannot be looked at is not one that is not there: that would let everyone in.
+fn may_exist(path: &Path) -> bool {
+    path.try_exists().unwrap_or(true)
+}
+
 fn unknown() -> Denied {
     Denied(StatusCode::UNAUTHORIZED, "log in first, or send a token that is in force".to_owned())
 }
@@ -251,4 +264,63 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
     let pairs = cookies.flat_map(|c| c.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).next()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    const PASSWORD: &str = "correct horse";
+
+    /// With a user, and the folder that the file of users is in.
+    pub(in crate::console) fn access() -> (tempfile::TempDir, Access) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
+        let mut site = crate::site::parse(&text, Path::new("site.toml")).unwrap();
+        site.console.users = Some(path.clone());
+        let mut users = Users::default();
+        users.set("ann", Role::Operator, PASSWORD).unwrap();
+        users.save(&path).unwrap();
+        (dir, Access::new(&site).unwrap())
+    }
+
+    pub(in crate::console) fn logged_in(access: &Access) -> HeaderMap {
+        let users = access.users().unwrap();
+        let mut sessions = access.sessions.lock().unwrap();
+        let (token, _) = sessions.open(users.get("ann").unwrap(), clock::monotonic()).unwrap();
+        HeaderMap::from_iter([(header::COOKIE, format!("{COOKIE}={token}").parse().unwrap())])
+    }
+
+    #[test]
+    fn a_session_ends_with_the_password_it_was_opened_with() {
+        let (_dir, access) = access();
+        let path = access.users.clone().unwrap();
+        let save = |change: &dyn Fn(&mut Users)| {
+            let mut users = Users::load(&path).unwrap();
+            change(&mut users);
+            users.save(&path).unwrap();
+        };
+        let peer = ([127, 0, 0, 1], 1).into();
+        let old = logged_in(&access);
+        assert!(access.lets_in(&old, peer));
+        save(&|users| users.set("ann", Role::Operator, "battery staple").unwrap());
+        assert!(!access.lets_in(&old, peer), "the password was changed");
+
+        let old = logged_in(&access);
+        save(&|users| users.remove("ann").unwrap());
+        assert!(!access.lets_in(&old, peer), "she was removed");
+        save(&|users| users.set("ann", Role::Operator, "battery staple").unwrap());
+        assert!(!access.lets_in(&old, peer), "she was removed, and is somebody new");
+        assert!(access.lets_in(&logged_in(&access), peer));
+    }
+
+    #[test]
+    fn a_file_of_users_that_cannot_be_looked_at_lets_nobody_in() {
+        let (dir, mut access) = access();
+        // A file for a folder stands in for a folder that is closed: root may look into those.
+        access.users = Some(dir.path().join("users.toml").join("users.toml"));
+        assert!(access.loopback && access.is_guarded());
+        assert!(access.users().is_err());
+    }
 }

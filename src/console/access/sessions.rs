@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::users::User;
 use crate::hex;
 
 /// A shift.
@@ -15,6 +16,8 @@ const MOST: usize = 256;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) user: String,
+    /// SHA-256 of the hash of the password that it was opened with: another password ends it.
+    pub(super) password: String,
     pub(super) csrf: String,
     began: Instant,
 }
@@ -27,14 +30,15 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// Returns the session's token and the one against forged requests.
-    pub(super) fn open(&mut self, user: &str, now: Instant) -> Result<(String, String), getrandom::Error> {
+    pub(super) fn open(&mut self, user: &User, now: Instant) -> Result<(String, String), getrandom::Error> {
         let (token, csrf) = (random()?, random()?);
         self.by_hash.retain(|_, s| now - s.began < LASTS);
         if self.by_hash.len() >= MOST {
             let oldest = self.by_hash.iter().min_by_key(|(_, s)| s.began).map(|(hash, _)| hash.clone());
             oldest.and_then(|hash| self.by_hash.remove(&hash));
         }
-        let session = Session { user: user.to_owned(), csrf: csrf.clone(), began: now };
+        let password = hex::sha256(user.hash.as_bytes());
+        let session = Session { user: user.name.clone(), password, csrf: csrf.clone(), began: now };
         self.by_hash.insert(hex::sha256(token.as_bytes()), session);
         Ok((token, csrf))
     }
@@ -61,15 +65,20 @@ pub(super) fn random() -> Result<String, getrandom::Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::users::Role;
     use super::*;
     use crate::clock;
+
+    fn user(name: &str) -> User {
+        User { name: name.to_owned(), role: Role::Viewer, hash: String::new() }
+    }
 
     #[test]
     fn a_session_ends_with_the_shift_or_before() {
         let now = clock::monotonic();
         let mut sessions = Sessions::default();
-        let (ann, csrf) = sessions.open("ann", now).unwrap();
-        let (bob, _) = sessions.open("bob", now).unwrap();
+        let (ann, csrf) = sessions.open(&user("ann"), now).unwrap();
+        let (bob, _) = sessions.open(&user("bob"), now).unwrap();
         let found = sessions.get(&ann, now + LASTS - Duration::from_secs(1)).unwrap();
         assert_eq!((found.user.as_str(), &found.csrf), ("ann", &csrf));
         assert!(sessions.get(&csrf, now).is_none());
@@ -77,7 +86,7 @@ mod tests {
         assert!(sessions.get(&bob, now).is_none());
         assert!(sessions.get(&ann, now + LASTS).is_none());
         for i in 0..300 {
-            sessions.open("many", now + Duration::from_millis(i)).unwrap();
+            sessions.open(&user("many"), now + Duration::from_millis(i)).unwrap();
         }
         assert_eq!(sessions.by_hash.len(), MOST);
     }

@@ -56,6 +56,24 @@ async fn a_machine_acts_by_its_token_and_the_log_says_so() {
     assert_eq!(refused.headers()["www-authenticate"], "Bearer");
 }
 
+/// Closing the connection saves nobody from being counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guess_counts_though_nobody_waits_for_the_answer() {
+    let Some(mut rig) = Rig::start("console guesses", |t| with_users(&t)).await else { return };
+    rig.frames(1).await;
+    add_users(&rig);
+    let mut client = Client::new(&address(&rig).await);
+    let guess = json!({ "name": "ann", "password": "a guess" });
+    soon("five guesses are counted", async {
+        while rig.log().matches("login refused").count() < 5 {
+            let asked = client.http.post(format!("{}/api/login", client.base)).json(&guess).send();
+            tokio::time::timeout(std::time::Duration::from_millis(20), asked).await.ok();
+        }
+    })
+    .await;
+    assert_eq!(client.login("ann", PASSWORD).await, 429);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_the_proxy_knows_the_console_knows() {
     let proxy = "proxy = { addresses = [\"127.0.0.1\"], user_header = \"X-Remote-User\", groups = { ops = \"operator\" }, role = \"viewer\" }";
