@@ -119,6 +119,15 @@ async fn a_recording_is_played_and_compared() {
     browser.until("charts", "document.querySelectorAll('.chart canvas').length >= 3").await;
     browser.reads("by model").await;
 
+    // Extremes are drawn as a band: a chart made anew is asked for its own.
+    let watched = "const Real = window.uPlot; window.bands = 0;
+        window.uPlot = new Proxy(Real, { construct(_, args) { window.bands += args[0].bands.length; return new Real(...args); } })";
+    browser.run(watched).await;
+    browser.run("document.querySelector('[aria-label^=\"Use the\"]').click()").await;
+    browser.until("a band for each signal", "window.bands === 2").await;
+    let live = "return document.querySelectorAll('.player output, .player [aria-live], .player [role=status]').length";
+    assert_eq!(browser.run(live).await, 0, "what changes while it plays is not read out");
+
     // It plays on its own, and stops at the end.
     let at = "Number(document.querySelector('input[type=range]').value)";
     browser.run("document.querySelector('input[type=range]').focus()").await;
