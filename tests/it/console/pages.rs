@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::browser::Browser;
 use super::{PASSWORD, add_users, address, with_users};
-use crate::agent::{Rig, honest};
+use crate::agent::{Rig, SAMPLE, honest};
 use crate::peers::skip;
 
 /// Frames until there is a decision.
@@ -168,6 +168,73 @@ async fn people_release_approve_and_override_as_their_role_allows() {
         ]
     );
     assert_eq!(rig.register(0).await, 0, "the plant has itself again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn power_is_that_of_all_signals_of_its_role() {
+    let test = "console power";
+    let more = ["it_load_b", "facility"].map(|name| {
+        let role = if name == "facility" { "facility_power" } else { "it_load" };
+        format!(
+            "[[signal]]\nname = \"{name}\"\nunit = \"kW\"\nrole = \"{role}\"\nsource = {{ topic = \"t/frame\" }}\n\
+             range = [0, 2000]\nslew_per_min = 5000\n\n"
+        )
+    });
+    let site =
+        |t: String| with_users(&t).replacen("[[setpoint]]", &format!("{}[[setpoint]]", more.concat()), 1);
+    let Some(browser) = Browser::start(test).await else { return };
+    let Some(mut rig) = Rig::start(test, site).await else { return };
+    for _ in 0..DECISION {
+        rig.send(SAMPLE, |time| {
+            let kw = |value: f64| json!({ "value": value, "unit": "kW" });
+            json!({ "time": time, "signals": { "inlet": { "value": 22.0, "unit": "degC" },
+                "it_load": kw(400.0), "it_load_b": kw(100.0), "facility": kw(750.0) } })
+            .to_string()
+        })
+        .await;
+        rig.acknowledged().await;
+    }
+    let base = address(&rig).await;
+    browser.open(&base).await;
+    browser.reads("2 signals together").await;
+    let figures = "return [...document.querySelectorAll('.kpi .v')].map(v => v.innerText).join()";
+    let figures = browser.run(figures).await;
+    let figures = figures.as_str().unwrap();
+    assert!(figures.contains("1.500") && figures.contains("500") && !figures.contains("400"), "{figures}");
+    for page in ["day=2026-07-01", "month=2026-07"] {
+        browser.open(&format!("{base}/reports?{page}")).await;
+        browser.reads("1.500").await;
+    }
+    assert_eq!(browser.errors().await, [""; 0]);
+    browser.close().await;
+}
+
+/// On a page without alarms or margins of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_and_an_emergency_are_announced_once_on_every_page() {
+    let test = "console announcements";
+    let Some(browser) = Browser::start(test).await else { return };
+    let quick = |t: String| with_users(&t).replace("watchdog = \"10min\"", "watchdog = \"1s\"");
+    let Some(mut rig) = Rig::start(test, quick).await else { return };
+    rig.frames(2).await;
+    browser.open(&format!("{}/reports", address(&rig).await)).await;
+    let said = |text: &str| {
+        format!(
+            "[...document.querySelectorAll('.chips [role=alert]')].some(e => e.textContent.includes('{text}'))"
+        )
+    };
+    browser.until("silence is announced", &said("New alarm: link down")).await;
+    let watch = "window.again = 0;
+        const seen = new MutationObserver(l => { window.again += l.length; });
+        document.querySelectorAll('.chips [role=alert]').forEach(e => seen.observe(e, { childList: true, characterData: true, subtree: true }))";
+    browser.run(watch).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(browser.run("return window.again").await, 0, "headers drawn since say nothing again");
+    assert_eq!(browser.run(&format!("return {}", said("EMERGENCY"))).await, false);
+    rig.frame(40.0).await;
+    browser.until("the emergency is announced", &said("EMERGENCY")).await;
+    assert_eq!(browser.run("return document.querySelectorAll('main [role=alert]').length").await, 0);
+    browser.close().await;
 }
 
 /// A network between browser and agent that can fail.
