@@ -247,7 +247,10 @@ fn again(args: &replay::Args) -> Done {
         print!("{report}")?;
     }
     if report.records == Some(0) {
-        eprintln!("isotherm: {}: there is no record in this log, so nothing was verified", args.trace.display());
+        eprintln!(
+            "isotherm: {}: there is no record in this log, so nothing was verified",
+            args.trace.display()
+        );
         return Err(Failed::Found);
     }
     if args.verify && report.first_difference.is_some() { Err(Failed::Found) } else { Ok(()) }
