@@ -25,14 +25,14 @@ pub use stats::Stats;
 use crate::audit;
 use crate::clock;
 use crate::console::ConsoleError;
-use crate::control::{Input, Link, RunHeader, Setup};
+use crate::control::{RunHeader, Setup};
 use crate::ingest::modbus::Bus;
 use crate::ingest::mqtt::{self, ConfigError, Events, SourceEvent};
 use crate::memory::Reading;
 use crate::memory::kernel::Kernel;
 use crate::prompt::{PromptError, Prompts};
 use crate::reason::{self, StartError};
-use crate::site::{Clock, Site};
+use crate::site::Site;
 use crate::upgrade::{Kept, Lineage};
 use crate::{decision, hex, sparkplug};
 use engines::Engines;
@@ -281,11 +281,6 @@ async fn next_reading(readings: &mut Option<mpsc::Receiver<Reading>>) -> Option<
 type Question = (u64, Box<reason::Request>);
 type Reply = (u64, Result<reason::Completion, reason::Failure>);
 
-/// Whether decisions depend on what the broker delivers.
-fn lives_on_mqtt(site: &Site) -> bool {
-    site.clock == Clock::Frames || site.signals.iter().any(|s| s.required && s.source.is_by_broker())
-}
-
 /// Who runs what, for the first record.
 fn header(setup: &Setup, facts: &serde_json::Value, upgrades: Option<&Lineage>, now: Timestamp) -> RunHeader {
     let site_config = serde_json::to_value(&setup.site).unwrap_or(serde_json::Value::Null);
@@ -304,9 +299,4 @@ fn header(setup: &Setup, facts: &serde_json::Value, upgrades: Option<&Lineage>, 
         sampler: reason::Sampler::of(&setup.site.model),
         upgrades: upgrades.cloned().map(Box::new),
     }
-}
-
-/// The loss or return of the source of frames, as the controller wants it.
-fn source_link(up: bool, why: impl Into<String>) -> Input {
-    Input::Link { link: Link::Source, up, why: why.into() }
 }

@@ -9,8 +9,7 @@ use super::Shell;
 use crate::clock::{self, Stopwatch};
 use crate::control::{Input, Link};
 use crate::ingest::mqtt::SourceEvent;
-use crate::service::{lives_on_mqtt, source_link};
-use crate::site::{Clock, Signal};
+use crate::site::{Clock, Signal, Site};
 
 /// Polls in a row that must fail before the plant counts as lost: one lost reply is not an outage.
 const FAILED_POLLS_TO_LOSE_PLANT: u32 = 2;
@@ -159,4 +158,14 @@ impl Shell {
             self.source_is_down("no frame within the watchdog's time".to_owned()).await;
         }
     }
+}
+
+/// Whether decisions depend on what the broker delivers.
+fn lives_on_mqtt(site: &Site) -> bool {
+    site.clock == Clock::Frames || site.signals.iter().any(|s| s.required && s.source.is_by_broker())
+}
+
+/// The loss or return of the source of frames, as the controller wants it.
+fn source_link(up: bool, why: impl Into<String>) -> Input {
+    Input::Link { link: Link::Source, up, why: why.into() }
 }
