@@ -172,8 +172,8 @@ fn print(text: fmt::Arguments<'_>) -> anyhow::Result<()> {
 
 fn setting(text: &str) -> Result<(String, f64), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    let value = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
-    Ok((name.to_owned(), value))
+    let finite = value.parse().ok().filter(|v: &f64| v.is_finite());
+    Ok((name.to_owned(), finite.ok_or_else(|| format!("{value:?} is not a finite number"))?))
 }
 
 impl Batch {

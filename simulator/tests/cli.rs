@@ -25,6 +25,14 @@ fn hours_are_a_number_above_zero() {
 }
 
 #[test]
+fn a_setpoint_is_given_a_number() {
+    for value in ["nan", "inf", "warm", ""] {
+        refused(&["run", "--set", &format!("chws_sp={value}")], "is not a finite number");
+    }
+    refused(&["run", "--set", "chws_sp"], "expected NAME=VALUE");
+}
+
+#[test]
 fn a_trace_and_its_picture_are_new_files() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = |name: &str| dir.path().join(name).display().to_string();

@@ -7,7 +7,7 @@ use crate::units::Finite;
 
 use super::dice::Dice;
 use super::phrasings::pool;
-use super::wording;
+use super::{sides, wording};
 
 /// What a directive asks for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
@@ -113,8 +113,8 @@ impl Order {
             Kind::Range => format!("range for {own}"),
             Kind::HoldOne => format!("leave {own}"),
             Kind::HoldAll => "leave all".to_owned(),
-            Kind::NoColder => "cap on cooling".to_owned(),
-            Kind::NoWarmer => "keep the cooling".to_owned(),
+            Kind::NoColder => "no colder".to_owned(),
+            Kind::NoWarmer => "no warmer".to_owned(),
             Kind::Quiet => "quiet pumps and fans".to_owned(),
             Kind::Stability => "few moves".to_owned(),
             Kind::Economy => "economy".to_owned(),
@@ -173,6 +173,25 @@ fn is_fan_or_pump(s: &Setpoint) -> bool {
     s.cools == Cools::Up
 }
 
+/// Directives that one grammar makes are made by it this often.
+const COMPOSED: f64 = 0.6;
+
+/// A way to say it that training may see: none that is held out, and none close to one.
+fn trained(kind: Kind, dice: &mut Dice) -> Option<String> {
+    for _ in 0..20 {
+        let said = if [Kind::NoColder, Kind::NoWarmer].contains(&kind) && dice.often(COMPOSED) {
+            sides::forbidding(kind == Kind::NoColder, dice)
+        } else {
+            wording::expanded(dice.pick(pool(kind, false))?, dice)
+        };
+        let said = wording::varied(&said, dice);
+        if !pool(kind, true).iter().any(|other| wording::close(&said, other)) {
+            return Some(said);
+        }
+    }
+    None
+}
+
 /// A directive of this kind for this site now; `None` where the site has nothing that it could be about.
 pub(super) fn give(
     kind: Kind,
@@ -182,13 +201,7 @@ pub(super) fn give(
     held_out: bool,
     dice: &mut Dice,
 ) -> Option<Order> {
-    let phrasing = dice.pick(pool(kind, held_out))?;
-    let text = if held_out {
-        phrasing.clone()
-    } else {
-        let said = wording::expanded(phrasing, dice);
-        wording::varied(&said, dice)
-    };
+    let text = if held_out { dice.pick(pool(kind, true))?.clone() } else { trained(kind, dice)? };
     let s = dice.pick(&site.setpoints)?;
     let present = frame.good(&s.name)?;
     let near = |dice: &mut Dice, low: f64, high: f64| {

@@ -275,7 +275,7 @@ impl Speaker<'_> {
         let relevant = self.choice.bound || dice.often(0.5);
         let ways: &[&str] = match kind {
             Kind::Floor | Kind::Ceiling | Kind::Exact | Kind::Range => &[
-                "the operator's bound is kept",
+                "the operator set a bound",
                 "the operator asked for it",
                 "that is inside the operator's bounds",
             ],
@@ -283,11 +283,10 @@ impl Speaker<'_> {
                 &["the operator wants it left alone", "the operator asked for a hold"]
             }
             Kind::Test => &["a test is under way", "the operator's test is not to be disturbed"],
-            Kind::NoColder | Kind::Maintenance => {
-                &["the operator wants no colder settings", "equipment is to be spared"]
-            }
-            Kind::NoWarmer => &["the operator wants no less cooling", "cooling is not to be cut back"],
-            Kind::Quiet => &["pumps and fans are to stay quiet", "noise is to stay down"],
+            Kind::Maintenance => &["equipment is to be spared", "the water plant is to be spared"],
+            Kind::NoColder => &["the operator wants it no colder", "the operator wants no more cooling"],
+            Kind::NoWarmer => &["the operator wants it no warmer", "the operator wants no less cooling"],
+            Kind::Quiet => &["the operator wants pumps and fans quiet", "quiet was asked for"],
             Kind::Stability => &["the operator prefers few moves", "stability has priority"],
             Kind::Economy => &["the operator wants economy", "saving has priority"],
             Kind::ExtraMargin => &["the operator wants extra margin", "more reserve was asked for"],

@@ -1,6 +1,8 @@
 //! The same directive in other words: a phrasing of training is varied, so that what is learned is what is asked
 //! and not how. Nothing here changes what a directive means.
 
+use std::collections::BTreeSet;
+
 use super::dice::Dice;
 
 /// A word is exchanged, and a directive gets a beginning or an end, this often.
@@ -81,6 +83,17 @@ pub(super) fn varied(phrasing: &str, dice: &mut Dice) -> String {
     format!("{}{}{}", beginning.unwrap_or_default(), words.join(" "), end.unwrap_or_default())
 }
 
+/// Whether one says what the other does with hardly another word.
+pub(super) fn close(one: &str, other: &str) -> bool {
+    let words = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '{' && c != '}');
+        words.filter(|w| !w.is_empty()).map(str::to_lowercase).collect()
+    };
+    let (one, other) = (words(one), words(other));
+    let shared = one.intersection(&other).count();
+    4 * shared >= 3 * (one.len() + other.len() - shared)
+}
+
 fn exchanged(word: &str, dice: &mut Dice) -> String {
     let bare = word.trim_end_matches([',', ':', '.']);
     let alike = ALIKE.iter().find(|words| words.contains(&bare));
@@ -103,6 +116,17 @@ mod tests {
         assert_eq!(said.len(), 6, "{said:?}");
         assert!(all.iter().all(|way| said.contains(*way)), "{said:?}");
         assert!(said.contains("{sp} as is"), "{said:?}");
+    }
+
+    #[test]
+    fn close_is_said_with_hardly_another_word() {
+        assert!(close("Do not increase cooling!", "do not increase cooling"));
+        assert!(close(
+            "please do not increase the cooling until {t}",
+            "do not increase the cooling until {t}"
+        ));
+        assert!(!close("do not increase cooling", "do not reduce cooling today"));
+        assert!(!close("leave {sp} as it is", "{sp} stays where it is now"));
     }
 
     #[test]

@@ -47,8 +47,8 @@ const IDLE_LEFT_OUT: f64 = 0.6;
 
 /// Orders of a moment at most, whose whole answer is learned, and of which only what was understood is: that
 /// takes few tokens.
-const WHOLE: usize = 2;
-const UNDERSTOOD: usize = 28;
+const WHOLE: usize = 4;
+const UNDERSTOOD: usize = 24;
 
 /// What ends an answer.
 const END: &str = "<|im_end|>";

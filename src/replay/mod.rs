@@ -174,6 +174,13 @@ pub fn run(args: &Args) -> Result<Report, ReplayError> {
         }
         return verify::verify(&args.trace, args.infer);
     }
+    if args.mapping.is_some() && log::is_log(&args.trace) {
+        return Err(ReplayError::Unsuitable {
+            path: args.trace.clone(),
+            problem: "--mapping is for CSV and Parquet; an audit log has the site's own names: leave it out"
+                .to_owned(),
+        });
+    }
     if args.background {
         give_way();
     }

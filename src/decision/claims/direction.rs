@@ -43,6 +43,7 @@ impl Speech<'_> {
                 Some(Is::Steady) => self.steady(scene, at),
                 Some(Is::Hold) => self.hold(scene, at),
                 Some(Is::Cooling(more)) => self.cooling(scene, at, *more),
+                Some(Is::No { colder }) => self.none_goes(scene, at, *colder),
                 _ => continue,
             }
             spoke = true;
@@ -162,12 +163,34 @@ impl Speech<'_> {
         self.check(Claim::Move, span, result);
     }
 
-    fn cooling(&mut self, scene: &Scene<'_>, at: usize, more: bool) {
-        let toward = |s: &SetpointFacts| {
-            let moved = self.moved(s)?;
-            Some(if (s.cools == Cools::Up) == more { moved } else { -moved })
+    /// How far a setpoint moves towards more cooling, or less.
+    fn toward(&self, more: bool, s: &SetpointFacts) -> Option<f64> {
+        let moved = self.moved(s)?;
+        Some(if (s.cools == Cools::Up) == more { moved } else { -moved })
+    }
+
+    /// "No colder": of the setpoints that are named, or of all.
+    fn none_goes(&mut self, scene: &Scene<'_>, at: usize, colder: bool) {
+        let span = Self::span(scene, at, at);
+        let topic = scene.topic_after(at).or_else(|| scene.topic_before(at));
+        let spoken_of = |s: &&SetpointFacts| topic.is_none_or(|t| t.setpoints.contains(&s.name));
+        let result = if topic.is_some_and(|t| t.setpoints.is_empty()) {
+            Err("what is measured cannot be held back: say what it does".to_owned())
+        } else {
+            let wrong = |s: &SetpointFacts| match self.toward(colder, s) {
+                None => Some(format!("the present {} is not known", s.name)),
+                Some(moved) if moved > 1e-9 => {
+                    Some(format!("{} becomes {}", s.name, if colder { "colder" } else { "warmer" }))
+                }
+                Some(_) => None,
+            };
+            self.facts.setpoints.iter().filter(spoken_of).find_map(wrong).map_or(Ok(()), Err)
         };
-        let moved: Vec<f64> = self.facts.setpoints.iter().filter_map(toward).collect();
+        self.check(Claim::Move, span, result);
+    }
+
+    fn cooling(&mut self, scene: &Scene<'_>, at: usize, more: bool) {
+        let moved: Vec<f64> = self.facts.setpoints.iter().filter_map(|s| self.toward(more, s)).collect();
         let result = if moved.iter().any(|m| *m > 1e-9) && moved.iter().all(|m| *m > -1e-9) {
             Ok(())
         } else {

@@ -63,6 +63,10 @@ pub(super) enum Is {
     Hold,
     /// More or less cooling, by whatever setpoint.
     Cooling(bool),
+    /// Nothing becomes colder, or warmer.
+    No {
+        colder: bool,
+    },
     Compare(Op),
     /// `over`, `under`: a comparison before a number or a limit, a preposition before anything else.
     Loose(Op),
@@ -232,15 +236,15 @@ fn lookup(text: &str) -> Option<Is> {
         "less cooling" | "cool less" | "reduce cooling" => Is::Cooling(false),
         "above" | "exceed" | "exceeds" | "exceeded" | "exceeding" | "more than" | "greater than"
         | "higher than" | "warmer than" | "hotter than" => Is::Compare(Op::Above),
-        "at least" | "no lower than" | "not below" | "at or above" | "no less than" | "not lower than" => {
-            Is::Compare(Op::AtLeast)
-        }
+        "no colder" | "no cooler" | "no more cooling" => Is::No { colder: true },
+        "no warmer" | "no hotter" | "no less cooling" => Is::No { colder: false },
+        "at least" | "no lower than" | "not below" | "at or above" | "no less than" | "not lower than"
+        | "no colder than" | "no cooler than" => Is::Compare(Op::AtLeast),
         "below" | "beneath" | "less than" | "lower than" | "cooler than" | "colder than" | "short of" => {
             Is::Compare(Op::Below)
         }
-        "at most" | "no higher than" | "no more than" | "not above" | "at or below" | "not higher than" => {
-            Is::Compare(Op::AtMost)
-        }
+        "at most" | "no higher than" | "no more than" | "not above" | "at or below" | "not higher than"
+        | "no warmer than" | "no hotter than" => Is::Compare(Op::AtMost),
         "over" | "beyond" => Is::Loose(Op::Above),
         "under" => Is::Loose(Op::Below),
         "within" | "inside" => Is::Inside(true),

@@ -169,9 +169,19 @@ fn moves_of_setpoints() {
         "Lower.",
         "CHWS moves by -0.5 K.",
         "Lower CHWS, still above the floor of 7.",
+        "The operator wants it no warmer.",
+        "Order: no warmer; inlet 26.1.",
+        "No less cooling was asked for.",
+        "No colder CRAH supply.",
+        "Inlet no warmer than 27.",
     ]);
     fail(
         &[
+            "No colder.",
+            "Order: no colder; inlet 26.1.",
+            "No more cooling was asked for.",
+            "No colder CHWS.",
+            "The inlet gets no warmer.",
             "Raise CHWS.",
             "Hold CHWS.",
             "Lower CRAH supply.",
@@ -405,6 +415,7 @@ fn comparisons() {
             "hall_b_inlet_max above 26.",
             "Above 26.",
             "Inlets within limits for 60 min.",
+            "Inlet no warmer than 28.",
         ],
         Claim::Comparison,
     );

@@ -89,6 +89,8 @@ fn a_recording_of_another_site_is_refused() {
     let log = log(dir.0.path(), &[(Kind::Frame, json!({"frame": frame, "heartbeat": null}))]);
     let words = ["none of the site's signals and setpoints is in it"];
     refused(&[log.to_str().unwrap(), "--site", &shipped("air")], &words);
+    let mapped = [log.to_str().unwrap(), "--site", &shipped("air"), "--mapping", "map.toml"];
+    refused(&mapped, &["audit.db", "--mapping is for CSV and Parquet", "leave it out"]);
     let lines = dir.file("f.jsonl", "{\"time\":\"2026-01-31T12:00:00Z\",\"signals\":{\"elsewhere\":31}}\n");
     refused(&[&lines, "--site", &shipped("air")], &words);
 }
