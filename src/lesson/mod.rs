@@ -237,10 +237,10 @@ mod tests {
                     let order = orders::give(kind, scene.site, scene.frame, "23:59", false, dice);
                     let Some(order) = order else { continue };
                     let now = scene.frame.time;
-                    let until = Some(now + SignedDuration::from_hours(1));
+                    let until = now + SignedDuration::from_hours(1);
                     let directive =
-                        directive::understand(scene.site, now, "operator", &order.text, until).unwrap();
-                    let standing = Standing { order, directive, until: until.unwrap() };
+                        directive::understand(scene.site, now, "operator", &order.text, Some(until)).unwrap();
+                    let standing = Standing { order, directive, until };
                     let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
                     let choice = speech::Choice {
                         facts: &sight.facts,

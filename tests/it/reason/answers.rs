@@ -266,17 +266,6 @@ async fn all_that_were_asked_learn_of_a_death() {
 }
 
 #[tokio::test]
-async fn answers_may_come_in_any_order() {
-    let then = "head -c 4 >/dev/null; sleep 1; cat two one; exec sleep 100";
-    let mut fake = Fake::new(then, &[("one", answer(1, "one")), ("two", answer(2, "two"))]);
-    fake.launch.load.sequences = 2;
-    let reasoner = Arc::new(fake.started().await);
-    let answers = ask_all(&reasoner, vec![request("", decision()), request("", decision())]).await;
-    let texts: Vec<String> = answers.into_iter().map(|a| a.unwrap().text).collect();
-    assert_eq!(texts, ["one", "two"]);
-}
-
-#[tokio::test]
 async fn a_thousand_short_replies_end_cleanly() {
     let Some(cores) = cores().await else { return };
     let (reasoner, facts) = started(&cores).await;

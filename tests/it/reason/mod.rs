@@ -3,6 +3,7 @@
 
 mod answers;
 mod failures;
+mod fake;
 mod server;
 
 use std::path::{Path, PathBuf};
