@@ -174,7 +174,8 @@ fn walk(walk: Walk, visit: &mut dyn FnMut(&Scene<'_>, &Sight, &mut Dice) -> Visi
             standing = None;
         }
         if standing.is_none() && learned && dice.often(orders_a_decision) {
-            standing = give(&site, &frame, now, walk.held_out, &mut dice);
+            let kind = kind(walk.held_out, &mut dice);
+            standing = give(kind, &site, &frame, now, walk.held_out, &mut dice);
         }
         let scene = Scene { site: &site, frame: &frame, stages: &stages, standing: standing.as_ref() };
         let Some(sight) = scene.look(&frame, standing.as_ref()) else { continue };
@@ -185,10 +186,20 @@ fn walk(walk: Walk, visit: &mut dyn FnMut(&Scene<'_>, &Sight, &mut Dice) -> Visi
     Ok(())
 }
 
-/// A directive by chance, for a while.
-fn give(site: &Site, frame: &Frame, now: Timestamp, held_out: bool, dice: &mut Dice) -> Option<Standing> {
+fn kind(held_out: bool, dice: &mut Dice) -> Kind {
     let harder = !held_out && dice.often(HARDER_SHARE);
-    let kind = *if harder { dice.pick(&HARDER) } else { dice.pick(&KINDS) }?;
+    if harder { dice.pick(&HARDER) } else { dice.pick(&KINDS) }.copied().unwrap_or(Kind::Noise)
+}
+
+/// A directive of a kind, for a while.
+fn give(
+    kind: Kind,
+    site: &Site,
+    frame: &Frame,
+    now: Timestamp,
+    held_out: bool,
+    dice: &mut Dice,
+) -> Option<Standing> {
     let until = now + SignedDuration::from_mins(dice.between(15.0, 90.0) as i64);
     let clock = site.zone().to_datetime(until);
     let clock = format!("{:02}:{:02}", clock.hour(), clock.minute());

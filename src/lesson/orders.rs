@@ -55,6 +55,9 @@ pub(super) const KINDS: [Kind; 18] = [
     Kind::Noise,
 ];
 
+/// Those that differ in nothing but the side that they forbid.
+pub(super) const SIDES: [Kind; 2] = [Kind::NoColder, Kind::NoWarmer];
+
 /// A directive as said, and what it is about.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
@@ -179,7 +182,7 @@ const COMPOSED: f64 = 0.6;
 /// A way to say it that training may see: none that is held out, and none close to one.
 fn trained(kind: Kind, dice: &mut Dice) -> Option<String> {
     for _ in 0..20 {
-        let said = if [Kind::NoColder, Kind::NoWarmer].contains(&kind) && dice.often(COMPOSED) {
+        let said = if SIDES.contains(&kind) && dice.often(COMPOSED) {
             sides::forbidding(kind == Kind::NoColder, dice)
         } else {
             wording::expanded(dice.pick(pool(kind, false))?, dice)

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::dice::Dice;
 use super::moves::Moves;
+use super::orders::SIDES;
 use super::speech::{self, Choice};
 use super::{Scene, Sight, Standing, Walk};
 use crate::decision::Decision;
@@ -49,6 +50,13 @@ const IDLE_LEFT_OUT: f64 = 0.6;
 /// takes few tokens.
 const WHOLE: usize = 4;
 const UNDERSTOOD: usize = 24;
+
+/// Orders of a moment in a drill, and the share of them that forbid to cool more or to cool less: which of the two
+/// it is takes far more reading than anything else.
+const DRILLED: usize = 60;
+const SIDED: f64 = 0.6;
+/// So many lessons are drills.
+const DRILLS: f64 = 0.3;
 
 /// What ends an answer.
 const END: &str = "<|im_end|>";
@@ -118,8 +126,12 @@ fn of_world(walk: Walk, most: usize) -> Result<Vec<Lesson>> {
     super::walk(walk, &mut |scene, sight, dice| {
         if lessons.len() < most {
             let mut here = Here { scene, held_out: walk.held_out, dice };
-            lessons.extend(here.alone(sight));
-            lessons.extend(here.under_many());
+            if here.dice.often(DRILLS) {
+                lessons.extend(here.drill());
+            } else {
+                lessons.extend(here.alone(sight));
+                lessons.extend(here.under_many());
+            }
         }
         Ok(None)
     })?;
@@ -149,7 +161,9 @@ impl Here<'_, '_> {
         let (prompt, rest) = parted(&free)?;
         let mut branches: Vec<Branch> = self.branch(None, &free, rest).into_iter().collect();
         for n in 0..WHOLE + UNDERSTOOD {
-            let standing = super::give(scene.site, scene.frame, scene.frame.time, self.held_out, self.dice);
+            let kind = super::kind(self.held_out, self.dice);
+            let standing =
+                super::give(kind, scene.site, scene.frame, scene.frame.time, self.held_out, self.dice);
             let Some(standing) = standing else { continue };
             let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
             // An order that the optimizer knows of may change what comes before it.
@@ -159,6 +173,24 @@ impl Here<'_, '_> {
             } else if sight.chosen != free.chosen || !self.dice.often(IDLE_LEFT_OUT) {
                 branches.extend(self.branch(Some(&standing), &sight, rest));
             }
+        }
+        (!branches.is_empty()).then(|| self.lesson(prompt, branches))
+    }
+
+    /// Orders that are only understood.
+    fn drill(&mut self) -> Option<Lesson> {
+        let scene = self.scene;
+        let (prompt, _) = parted(&scene.look(scene.frame, None)?)?;
+        let mut branches = Vec::new();
+        for _ in 0..DRILLED {
+            let sided = self.dice.often(SIDED).then(|| self.dice.pick(&SIDES).copied()).flatten();
+            let kind = sided.unwrap_or_else(|| super::kind(self.held_out, self.dice));
+            let standing =
+                super::give(kind, scene.site, scene.frame, scene.frame.time, self.held_out, self.dice);
+            let Some(standing) = standing else { continue };
+            let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
+            let Some((_, rest)) = parted(&sight).filter(|(before, _)| *before == prompt) else { continue };
+            branches.push(understood(&standing, rest));
         }
         (!branches.is_empty()).then(|| self.lesson(prompt, branches))
     }
