@@ -134,7 +134,6 @@ async fn the_process_does_not_outlive_a_killed_guard() {
     guard.wait().unwrap();
 }
 
-/// A script in place of the reasoner: it takes the order to load and says that it has loaded.
 #[tokio::test]
 async fn a_missing_program_is_not_running() {
     let launch = Launch { program: "/no/such/program".into(), load: load("fake.gguf".into()), group: None };
