@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::dice::Dice;
 use super::moves::Moves;
-use super::orders::SIDES;
+use super::orders::{Kind, SIDES};
 use super::speech::{self, Choice};
 use super::{Scene, Sight, Standing, Walk};
 use crate::decision::Decision;
@@ -162,12 +162,7 @@ impl Here<'_, '_> {
         let mut branches: Vec<Branch> = self.branch(None, &free, rest).into_iter().collect();
         for n in 0..WHOLE + UNDERSTOOD {
             let kind = super::kind(self.held_out, self.dice);
-            let standing =
-                super::give(kind, scene.site, scene.frame, scene.frame.time, self.held_out, self.dice);
-            let Some(standing) = standing else { continue };
-            let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
-            // An order that the optimizer knows of may change what comes before it.
-            let Some((_, rest)) = parted(&sight).filter(|(before, _)| *before == prompt) else { continue };
+            let Some((standing, sight, rest)) = self.beside(&prompt, kind) else { continue };
             if n >= WHOLE {
                 branches.push(understood(&standing, rest));
             } else if sight.chosen != free.chosen || !self.dice.often(IDLE_LEFT_OUT) {
@@ -185,14 +180,20 @@ impl Here<'_, '_> {
         for _ in 0..DRILLED {
             let sided = self.dice.often(SIDED).then(|| self.dice.pick(&SIDES).copied()).flatten();
             let kind = sided.unwrap_or_else(|| super::kind(self.held_out, self.dice));
-            let standing =
-                super::give(kind, scene.site, scene.frame, scene.frame.time, self.held_out, self.dice);
-            let Some(standing) = standing else { continue };
-            let Some(sight) = scene.look(scene.frame, Some(&standing)) else { continue };
-            let Some((_, rest)) = parted(&sight).filter(|(before, _)| *before == prompt) else { continue };
+            let Some((standing, _, rest)) = self.beside(&prompt, kind) else { continue };
             branches.push(understood(&standing, rest));
         }
         (!branches.is_empty()).then(|| self.lesson(prompt, branches))
+    }
+
+    /// An order of a kind after the same beginning: one that the optimizer knows of may change what comes before it.
+    fn beside(&mut self, prompt: &str, kind: Kind) -> Option<(Standing, Sight, String)> {
+        let scene = self.scene;
+        let standing =
+            super::give(kind, scene.site, scene.frame, scene.frame.time, self.held_out, self.dice)?;
+        let sight = scene.look(scene.frame, Some(&standing))?;
+        let (_, rest) = parted(&sight).filter(|(before, _)| before == prompt)?;
+        Some((standing, sight, rest))
     }
 
     fn lesson(&self, prompt: String, branches: Vec<Branch>) -> Lesson {
