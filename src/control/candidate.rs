@@ -85,7 +85,7 @@ impl Controller {
         };
         let Judged { seq: beside, setpoints, intervened, by } = judged;
         let setpoints = (by == ProposedBy::Model).then_some(setpoints);
-        let request = self.question(&prompt);
+        let request = self.question(&prompt, &decided.facts);
         self.asks += 1;
         let question = Pending { ask: self.asks, prompt, sure: None, ..decided };
         let limits = self.limits();

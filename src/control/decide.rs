@@ -63,17 +63,22 @@ impl Controller {
                 return;
             }
         };
-        let request = self.question(&prompt);
+        let request = self.question(&prompt, &facts);
         let pending =
             Pending { ask: 0, at: now, cause, prompt, facts, unverified: Vec::new(), sure: None, beside };
         self.put(pending, request, fx);
     }
 
-    pub(super) fn question(&self, prompt: &Prompt) -> Request {
+    /// Of the setpoints it leaves open what the directives in force do.
+    pub(super) fn question(&self, prompt: &Prompt, facts: &Facts) -> Request {
+        self.question_under(prompt, decision::schema_under(&self.setup.schema, facts))
+    }
+
+    fn question_under(&self, prompt: &Prompt, schema: serde_json::Value) -> Request {
         Request {
             prefix: prompt.prefix.clone(),
             body: prompt.body.clone(),
-            schema: self.setup.schema.clone(),
+            schema,
             sampler: Sampler::of(&self.setup.site.model),
             deadline: self.setup.site.model.deadline,
         }
@@ -211,7 +216,7 @@ impl Controller {
         if left.as_secs_f64() * 1000.0 < last {
             return None;
         }
-        let asked = self.question(&pending.prompt);
+        let asked = self.question_under(&pending.prompt, self.setup.schema.clone());
         let request = decision::rewrite(asked, &pending.facts, decision, attempt);
         pending.sure = path.confidence.map(|sure| (decision.setpoints.clone(), sure));
         pending.unverified.extend(path.completion.take());

@@ -3,6 +3,7 @@
 
 mod claims;
 mod confidence;
+mod order;
 mod parse;
 mod rewrite;
 mod schema;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use claims::{Check, Claim, Claims, check};
 pub use confidence::confidence;
+pub use order::schema_under;
 pub use parse::{Rejected, parse};
 pub use rewrite::rewrite;
 pub use schema::schema;

@@ -64,7 +64,9 @@ fn read_setpoints(site: &Site, at: &At) -> Result<BTreeMap<Name, Finite>, Reject
     let values = at.exactly(&names)?;
     let chosen = site.setpoints.iter().zip(values).map(|(setpoint, at)| {
         let given = at.number()?;
-        let choice = choices(setpoint).into_iter().find(|c| (c.get() - given.get()).abs() < 1e-6);
+        let choice = choices(setpoint.min, setpoint.max, setpoint.step)
+            .into_iter()
+            .find(|c| (c.get() - given.get()).abs() < 1e-6);
         choice.map(|c| (setpoint.name.clone(), c)).ok_or_else(|| {
             at.rejected(&format!(
                 "{} to {} {} in steps of {}",

@@ -2,18 +2,23 @@
 
 use serde_json::json;
 
-use super::{Decision, MAX_RATIONALE, check, schema_keeping};
+use super::schema::literally;
+use super::{Decision, MAX_RATIONALE, check, order, schema_keeping};
 use crate::facts::Facts;
 use crate::prose::capital;
 use crate::reason::Request;
 
-/// The question that led to `decision`, with its setpoints kept by the schema, and what it observed where that is
+/// The question that led to `decision`, under the site's own schema, with its setpoints kept by the schema, and what it observed where that is
 /// true. The rationale then begins with what is done, as it is; why is left to say. A better reason may be found
 /// for an action, another action may not.
 #[must_use]
 pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32) -> Request {
     let observed = Decision { rationale: String::new(), ..decision.clone() };
-    let mut schema = schema_keeping(&asked.schema, decision, check(facts, &observed).verified);
+    let observed = check(facts, &observed).verified;
+    let mut schema = schema_keeping(&asked.schema, decision, observed);
+    if !observed && let Some((Ok(reading), _)) = order::read_as(facts, &decision.assessment) {
+        schema["properties"]["assessment"] = order::assessment(&[reading]);
+    }
     let done = what_is_done(facts, decision);
     if let Some(left) = MAX_RATIONALE.checked_sub(done.len()).filter(|left| *left > ROOM) {
         // A full stop ends what is done, so that what follows is read by itself.
@@ -37,13 +42,6 @@ fn what_is_done(facts: &Facts, decision: &Decision) -> String {
         })
         .collect();
     if said.is_empty() { "Hold all setpoints".to_owned() } else { capital(&said.join(", ")) }
-}
-
-/// As a regular expression that matches nothing else.
-fn literally(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| (!c.is_alphanumeric() && c != ' ' && c != '_').then_some('\\').into_iter().chain([c]))
-        .collect()
 }
 
 #[cfg(test)]

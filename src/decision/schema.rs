@@ -75,7 +75,7 @@ pub(super) fn schema_keeping(schema: &Value, decision: &Decision, observed: bool
 }
 
 fn setpoint(s: &Setpoint) -> Value {
-    let values: Vec<Value> = choices(s).into_iter().map(number).collect();
+    let values: Vec<Value> = choices(s.min, s.max, s.step).into_iter().map(number).collect();
     json!({
         "description": format!("{}, steps of {}", s.unit, s.step),
         "type": "number",
@@ -86,17 +86,24 @@ fn setpoint(s: &Setpoint) -> Value {
 }
 
 /// Every value that the model may choose for a setpoint: steps counted from the minimum.
-pub(super) fn choices(s: &Setpoint) -> Vec<Finite> {
-    let decimals = needed_decimals(s.min).max(needed_decimals(s.step));
-    let count = ((s.max.get() - s.min.get()) / s.step.get() + 1e-6).floor();
+pub(super) fn choices(min: Finite, max: Finite, step: Finite) -> Vec<Finite> {
+    let decimals = needed_decimals(min).max(needed_decimals(step));
+    let count = ((max.get() - min.get()) / step.get() + 1e-6).floor();
     // The site's own check allows 2000 steps at most.
     (0..=count.clamp(0.0, 2000.0) as u32)
-        .map(|i| s.min.plus(f64::from(i) * s.step.get()).rounded(decimals))
+        .map(|i| min.plus(f64::from(i) * step.get()).rounded(decimals))
+        .collect()
+}
+
+/// As a regular expression that matches nothing else.
+pub(super) fn literally(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c != ' ' && c != '_').then_some('\\').into_iter().chain([c]))
         .collect()
 }
 
 /// A whole number without a decimal point, which is also how it is shown to the model.
-fn number(value: Finite) -> Value {
+pub(super) fn number(value: Finite) -> Value {
     let whole = value.get().round();
     if (whole - value.get()).abs() < 1e-9 && whole.abs() < 1e15 { json!(whole as i64) } else { json!(value) }
 }
@@ -125,7 +132,7 @@ pub(super) mod tests {
         let mut s = example::site().setpoints[0].clone();
         s.min = Finite::constant(6.1);
         s.step = Finite::constant(0.2);
-        let values = choices(&s);
+        let values = choices(s.min, s.max, s.step);
         assert_eq!(values[..3], [6.1, 6.3, 6.5].map(Finite::constant));
         assert_eq!(values.last(), Some(&Finite::constant(15.9)));
     }

@@ -2,6 +2,7 @@
 //! a bound on a setpoint is also enforced by the guard, and the operator is told which of the two it is.
 
 mod read;
+pub mod reading;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::decision::Trend;
-use crate::directive::Directive;
+use crate::directive::reading::{Reading, readings};
+use crate::directive::{Directive, Limit};
 use crate::frame::Frame;
 use crate::history::{Change, History, WINDOWS_MIN};
 use crate::site::terms::Terms;
@@ -50,6 +51,9 @@ pub struct Facts {
     pub durations_min: BTreeSet<u32>,
     /// Times of day that have a meaning here: now, the ends of directives, and the starts of jobs.
     pub clocks: BTreeSet<(i8, i8)>,
+    /// What the directives in force may mean.
+    #[serde(skip)]
+    pub(crate) readings: Vec<Reading>,
     #[serde(skip)]
     pub(crate) terms: Terms,
 }
@@ -165,7 +169,7 @@ impl Facts {
             .chain(HORIZONS_MIN);
         let ends = shown.directives.iter().filter_map(|d| d.until);
         let jobs = jobs(shown);
-        Self {
+        let mut facts = Self {
             time: shown.now,
             signals: site.signals.iter().map(|s| signal(s, shown)).collect(),
             setpoints: site.setpoints.iter().map(|s| setpoint(s, shown)).collect(),
@@ -177,8 +181,11 @@ impl Facts {
                 .map(|t| clock(t, site))
                 .collect(),
             jobs,
+            readings: Vec::new(),
             terms: Terms::new(site),
-        }
+        };
+        facts.readings = shown.directives.iter().flat_map(|d| may_mean(d, &facts)).collect();
+        facts
     }
 
     #[must_use]
@@ -215,6 +222,14 @@ impl Facts {
         });
         moved.collect()
     }
+}
+
+/// All that a directive may mean; where the guard's reader is sure of a bound, that alone.
+fn may_mean(directive: &Directive, facts: &Facts) -> Vec<Reading> {
+    let all = readings(&directive.text, &facts.setpoints);
+    let sure: Vec<Limit> = directive.limits.iter().map(|l| Limit { until: None, ..l.clone() }).collect();
+    let known: Vec<Reading> = all.iter().filter(|r| r.limits(facts) == sure).cloned().collect();
+    if sure.is_empty() || known.is_empty() { all } else { known }
 }
 
 /// Hour and minute of the site's day.

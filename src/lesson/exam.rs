@@ -79,6 +79,9 @@ pub struct Marks {
     pub failing_claims: BTreeMap<String, u64>,
     /// The same setpoints as the teacher, where no directive was in force.
     pub as_teacher: Tally,
+    /// Directives read as they were meant, and of how many the guard's own reader was sure.
+    pub directives_read: Tally,
+    pub directives_sure: Tally,
     /// Directives kept by the setpoints proposed, without the guard.
     pub directives_kept: Tally,
     /// Under a directive, the very setpoints of the teacher.
@@ -150,7 +153,9 @@ impl Examiner {
     }
 
     fn ask(&mut self, site: &Site, sight: &Sight) -> Option<Decision> {
-        self.put(site, sight, self.question(site, sight))
+        let question = self.question(site, sight);
+        let schema = decision::schema_under(&question.schema, &sight.facts);
+        self.put(site, sight, Request { schema, ..question })
     }
 
     fn put(&mut self, site: &Site, sight: &Sight, request: Request) -> Option<Decision> {
@@ -230,13 +235,20 @@ impl Examiner {
         if order.kind == Kind::Noise {
             self.marks.noise_ignored.count(kept);
         } else {
+            self.marks.directives_sure.count(sight.facts.readings.len() == 1);
+            self.marks
+                .directives_read
+                .count(reply.assessment.starts_with(&format!("{};", order.reading.heading())));
             self.marks.directives_kept.count(kept);
             self.marks.directives_as_teacher.count(reply.setpoints == sight.chosen);
             self.marks.directives.entry(format!("{:?}", order.kind)).or_default().count(kept);
         }
         if !kept {
             let set = serde_json::to_string(&reply.setpoints).unwrap_or_default();
-            self.show(sight, &format!("not kept: {} -> {set}\n{}", order.text, reply.assessment));
+            self.show(
+                sight,
+                &format!("not kept: {} ({}) -> {set}\n{}", order.text, order.reading, reply.assessment),
+            );
         }
     }
 
@@ -301,6 +313,8 @@ impl std::fmt::Display for Marks {
             writeln!(f, "  false: {kind} {count}")?;
         }
         line(f, "as the teacher, without directives", &self.as_teacher)?;
+        line(f, "directives read as they were meant", &self.directives_read)?;
+        line(f, "  sure before the model", &self.directives_sure)?;
         line(f, "directives kept", &self.directives_kept)?;
         for (kind, tally) in &self.directives {
             line(f, &format!("  {kind}"), tally)?;
@@ -338,7 +352,7 @@ mod tests {
             let w = Walk { seed, hours: 3.0, held_out: false };
             walk(w, &mut |scene, sight, _| {
                 if let Some(s) = scene.standing {
-                    for l in s.order.limits(scene.site, scene.frame) {
+                    for l in s.order.reading.limits(&sight.facts) {
                         let to = sight.chosen[&l.setpoint];
                         assert!(l.floor.is_none_or(|f| to >= f) && l.ceiling.is_none_or(|c| to <= c));
                     }

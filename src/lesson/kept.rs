@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use super::moves::Moves;
 use super::orders::{Kind, Order};
-use super::teacher::{EXTRA_K, RESERVE_K, STABILITY_K, margin_to_the_top};
+use super::teacher::RESERVE_K;
 use super::{Scene, Sight};
+use crate::directive::reading::{EXTRA_K, STABILITY_K, margin_to_the_top};
 use crate::site::Name;
 use crate::units::Finite;
 
 /// `to` are all setpoints, without the guard's help.
 pub(super) fn kept(scene: &Scene<'_>, sight: &Sight, order: &Order, to: &BTreeMap<Name, Finite>) -> bool {
-    let asked = order.limits(scene.site, scene.frame);
+    let asked = order.reading.limits(&sight.facts);
     if !asked.is_empty() {
         return asked.iter().all(|l| {
             let Some(to) = to.get(&l.setpoint) else { return false };

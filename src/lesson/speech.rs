@@ -127,7 +127,7 @@ impl Speaker<'_> {
         }
         let seen = (!parts.is_empty()).then(|| parts.join(", "))?;
         Some(match self.choice.order {
-            Some(order) => format!("{}; {seen}", order.heading()),
+            Some(order) => format!("{}; {seen}", order.reading.heading()),
             None => capital(&seen),
         })
     }

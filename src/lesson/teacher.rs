@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 
 use super::orders::{Kind, Order};
 use crate::directive::Limit;
-use crate::facts::{Facts, Side};
+use crate::directive::reading::{EXTRA_K, STABILITY_K, margin_to_the_top};
+use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::site::{Name, Site};
 use crate::twin::Outlook;
 use crate::units::Finite;
 
-/// With a margin under this, K, a limit is near enough to move although stability is preferred.
-pub(super) const STABILITY_K: f64 = 1.0;
-/// The margin kept where extra margin is asked for, and where load is announced.
-pub(super) const EXTRA_K: f64 = 2.0;
+/// The margin kept where load is announced.
 pub(super) const RESERVE_K: f64 = 4.0;
 
 /// Every setpoint, on its steps; `None` where one cannot be seen.
@@ -26,7 +24,7 @@ pub(super) fn choose(
     order: Option<&Order>,
 ) -> Option<BTreeMap<Name, Finite>> {
     let kind = order.map(|o| o.kind);
-    let asked = order.map(|o| o.limits(site, frame)).unwrap_or_default();
+    let asked = order.map(|o| o.reading.limits(facts)).unwrap_or_default();
     let wish = wish(kind, outlook, margin_to_the_top(facts));
     let mut chosen = BTreeMap::new();
     let mut moved = 0;
@@ -63,11 +61,6 @@ fn wish(kind: Option<Kind>, outlook: &Outlook, margin: Option<Finite>) -> BTreeM
         None if outlook.best.is_none() && under(STABILITY_K) => colder(),
         Some(_) | None => best,
     }
-}
-
-/// The least margin, where it is one to an upper limit: what the prompt's `margin` line shows.
-pub(super) fn margin_to_the_top(facts: &Facts) -> Option<Finite> {
-    facts.tightest().filter(|(_, bound, _)| bound.side == Side::High).map(|(.., m)| m)
 }
 
 /// Inside what was asked; a hold keeps what is there.

@@ -203,7 +203,7 @@ impl Here<'_, '_> {
     fn branch(&mut self, standing: Option<&Standing>, sight: &Sight, rest: String) -> Option<Branch> {
         let Scene { site, frame, .. } = self.scene;
         let order = standing.map(|s| &s.order);
-        let bound = order.is_some_and(|o| !o.limits(site, frame).is_empty());
+        let bound = order.is_some_and(|o| !o.reading.limits(&sight.facts).is_empty());
         let choice = Choice { facts: &sight.facts, setpoints: &sight.chosen, order, bound };
         let decision = speech::explain(choice, self.dice)?;
         Some(Branch {
@@ -219,7 +219,7 @@ impl Here<'_, '_> {
 fn understood(standing: &Standing, rest: String) -> Branch {
     Branch {
         prompt: rest,
-        answer: format!(r#"{{"assessment":"{};"#, standing.order.heading()),
+        answer: format!(r#"{{"assessment":"{};"#, standing.order.reading.heading()),
         order: format!("{:?}", standing.order.kind),
         what: "understood",
     }

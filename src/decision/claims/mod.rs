@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Decision;
+use super::{Decision, order};
 use crate::facts::Facts;
 use crate::site::Name;
 use crate::units::Finite;
@@ -49,6 +49,8 @@ pub struct Check {
 #[serde(rename_all = "snake_case")]
 pub enum Claim {
     Evidence,
+    /// How an order was read, and that the setpoints keep it.
+    Order,
     Number,
     Duration,
     Time,
@@ -73,7 +75,9 @@ impl Claims {
 pub fn check(facts: &Facts, decision: &Decision) -> Claims {
     let mut checks: Vec<Check> = decision.evidence.iter().map(|e| evidence(facts, e)).collect();
     let chosen = chosen(facts, &decision.setpoints);
-    for text in [&decision.assessment, &decision.rationale] {
+    let (order, seen) = order::check(facts, decision, &chosen);
+    checks.extend(order);
+    for text in [seen, &decision.rationale] {
         speech::read(facts, &chosen, text, &mut checks);
     }
     Claims { verified: checks.iter().all(|c| c.holds), checks }
