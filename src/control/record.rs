@@ -94,7 +94,7 @@ pub struct DecisionRecord {
     pub decision: Option<Decision>,
     /// Its claims against what was shown.
     pub claims: Option<Claims>,
-    /// The probability, after constraint, of the setpoints chosen: from 0 to 1.
+    /// The probability, after constraint, of the setpoints chosen, and of how an order was read: from 0 to 1.
     pub confidence: Option<Finite>,
     /// Why the model's own setpoints are not what was judged.
     pub replaced: Option<Replaced>,

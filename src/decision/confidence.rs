@@ -5,17 +5,21 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::directive::reading::{HEADING, HEADING_END};
 use crate::reason::Completion;
 use crate::units::Finite;
 
 #[derive(Deserialize)]
 struct Reply<'a> {
     #[serde(borrow)]
+    assessment: Option<&'a RawValue>,
+    #[serde(borrow)]
     setpoints: BTreeMap<String, &'a RawValue>,
 }
 
 /// The probability with which the model, sampled under its constraint, writes exactly the setpoints it
-/// chose: the product over all tokens that make up their numbers.
+/// chose: the product over all tokens that make up their numbers. Where a reply says how it read an order, that
+/// leaves few of them to choose from, so the tokens that say it count too.
 ///
 /// A token counts when it holds a byte of a number, or the byte right after one: only that byte tells `8`
 /// from `8.5`. `None` when the backend reports no tokens, or they do not make up the text.
@@ -28,17 +32,22 @@ pub fn confidence(completion: &Completion) -> Option<Finite> {
     }
     let reply: Reply<'_> = serde_json::from_str(text).ok()?;
     let start = text.as_ptr().addr();
-    let numbers: Vec<(usize, usize)> = reply
+    let heading = reply.assessment.map(RawValue::get).and_then(|said| {
+        let len = said.find(HEADING_END).filter(|_| said.get(1..).is_some_and(|s| s.starts_with(HEADING)))?;
+        Some((said.as_ptr().addr() - start, len + 1))
+    });
+    let counted: Vec<(usize, usize)> = reply
         .setpoints
         .values()
         .map(|raw| raw.get())
         .map(|number| (number.as_ptr().addr() - start, number.len() + 1))
+        .chain(heading)
         .collect();
     let mut at = 0;
     let mut mass = 1.0;
     for token in &completion.tokens {
         let end = at + usize::from(token.bytes);
-        if numbers.iter().any(|(from, len)| at < from + len && *from < end) {
+        if counted.iter().any(|(from, len)| at < from + len && *from < end) {
             mass *= f64::from(token.p);
         }
         at = end;
@@ -79,6 +88,21 @@ mod tests {
         let expected = 0.5 * 0.9 * 0.8 * 1.0 * 0.5;
         let measured = confidence(&completion(&pieces)).unwrap().get();
         assert!((measured - expected).abs() < 1e-6, "{measured}");
+    }
+
+    #[test]
+    fn how_an_order_was_read_counts() {
+        let pieces = [
+            ("{\"assessment\":\"", 1.0),
+            ("Order: ", 1.0),
+            ("leave", 0.6),
+            (" all", 0.5),
+            ("; calm; so", 0.9),
+            (" far\",\"setpoints\":{\"a\":", 0.1),
+            ("8}}", 1.0),
+        ];
+        let measured = confidence(&completion(&pieces)).unwrap().get();
+        assert!((measured - 0.6 * 0.5 * 0.9).abs() < 1e-6, "{measured}");
     }
 
     #[test]

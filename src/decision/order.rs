@@ -24,7 +24,8 @@ pub fn schema_under(schema: &Value, facts: &Facts) -> Value {
     let mut ways: Vec<(Value, Vec<&Reading>)> = Vec::new();
     for reading in &facts.readings {
         for limits in reading.ways(facts) {
-            let left = setpoints(schema, facts, &limits);
+            // What the guard enforces anyhow is not left to be proposed, whatever was read.
+            let left = setpoints(schema, facts, &[limits, facts.sure.clone()].concat());
             match ways.iter_mut().find(|(known, _)| *known == left) {
                 Some((_, readings)) => readings.push(reading),
                 None => ways.push((left, vec![reading])),
@@ -210,6 +211,30 @@ mod tests {
         assert_eq!(names, ["floor 10 for chws_sp"]);
         assert!(passes(&facts, "Order: floor 10 for chws_sp; calm", ["10", "20", "150"]));
         assert!(!passes(&facts, "Order: no colder; calm", ["10", "20", "150"]));
+    }
+
+    #[cfg(feature = "llama")]
+    #[test]
+    fn beside_another_order_the_guards_limits_stay() {
+        use crate::decision::schema::tests::constrained::allows;
+        let mut facts = under("leave the air alone, will you");
+        facts.sure = under("keep chilled water at or above 10").sure;
+        let schema = schema_under(&schema(&example::site()), &facts);
+        let check = |setpoints, expected| {
+            let text = reply("Order: leave crah_supply_sp; calm", setpoints);
+            assert_eq!(allows(schema.clone(), &text), expected, "{setpoints:?}");
+        };
+        check(["10", "20", "150"], true);
+        check(["9.5", "20", "150"], false);
+        check(["10", "20.5", "150"], false);
+    }
+
+    #[test]
+    fn a_text_of_many_numbers_has_few_readings() {
+        let numbers: Vec<String> = (80..110).map(|n| n.to_string()).collect();
+        let facts = under(&format!("pressures seen: {}", numbers.join(" ")));
+        assert!(facts.readings.len() < 80, "{}", facts.readings.len());
+        assert!(facts.readings.contains(&Reading::LeaveAll));
     }
 
     #[test]

@@ -286,7 +286,7 @@ mod tests {
                 prop_assert_eq!(decision.setpoints.len(), site.setpoints.len());
                 for s in &site.setpoints {
                     let v = decision.setpoints[&s.name];
-                    prop_assert!(v >= s.min && v <= s.max && choices(s).contains(&v));
+                    prop_assert!(v >= s.min && v <= s.max && choices(s.min, s.max, s.step).contains(&v));
                 }
             }
         }

@@ -2,8 +2,9 @@
 //!
 //! A reply under an order begins with how the order was read, in one wording for each meaning, so that an operator
 //! sees it. What was read then binds what is set: the schema leaves only values that keep it, and where a model is
-//! not held to a schema, a reply that does not is not true. A reading narrows proposals and nothing else; the guard
-//! enforces what its own reader is sure of.
+//! not held to a schema, a reply that says how it read an order and does not keep that is not true. A reading narrows
+//! proposals and nothing else; the guard enforces what its own reader is sure of. Where several directives are in
+//! force, a reply says one of their readings.
 
 use std::fmt::{self, Display};
 
@@ -22,6 +23,9 @@ pub const HEADING_END: char = ';';
 pub(crate) const STABILITY_K: f64 = 1.0;
 /// The margin wanted where more is asked for.
 pub(crate) const EXTRA_K: f64 = 2.0;
+
+/// Numbers of a text that a setpoint could take, at most; a text with more of them gives no value to keep to.
+const MOST_VALUES: usize = 4;
 
 /// One meaning; it is said by its `Display`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -204,6 +208,9 @@ pub(crate) fn readings(text: &str, setpoints: &[SetpointFacts]) -> Vec<Reading> 
             .collect();
         values.sort_unstable();
         values.dedup();
+        if values.len() > MOST_VALUES {
+            continue;
+        }
         for (n, at) in values.iter().enumerate() {
             found.extend([
                 Reading::Floor(name(), *at),

@@ -51,9 +51,11 @@ pub struct Facts {
     pub durations_min: BTreeSet<u32>,
     /// Times of day that have a meaning here: now, the ends of directives, and the starts of jobs.
     pub clocks: BTreeSet<(i8, i8)>,
-    /// What the directives in force may mean.
+    /// What the directives in force may mean, and those of their bounds that the guard's reader is sure of.
     #[serde(skip)]
     pub(crate) readings: Vec<Reading>,
+    #[serde(skip)]
+    pub(crate) sure: Vec<Limit>,
     #[serde(skip)]
     pub(crate) terms: Terms,
 }
@@ -182,9 +184,11 @@ impl Facts {
                 .collect(),
             jobs,
             readings: Vec::new(),
+            sure: shown.directives.iter().flat_map(|d| d.limits.clone()).collect(),
             terms: Terms::new(site),
         };
-        facts.readings = shown.directives.iter().flat_map(|d| may_mean(d, &facts)).collect();
+        let readings: BTreeSet<Reading> = shown.directives.iter().flat_map(|d| may_mean(d, &facts)).collect();
+        facts.readings = readings.into_iter().collect();
         facts
     }
 
@@ -224,7 +228,7 @@ impl Facts {
     }
 }
 
-/// All that a directive may mean; where the guard's reader is sure of a bound, that alone.
+/// All that a directive may mean; where the guard's reader is sure of just what one reading says, that alone.
 fn may_mean(directive: &Directive, facts: &Facts) -> Vec<Reading> {
     let all = readings(&directive.text, &facts.setpoints);
     let sure: Vec<Limit> = directive.limits.iter().map(|l| Limit { until: None, ..l.clone() }).collect();

@@ -272,7 +272,7 @@ mod tests {
         assert!(rare.is_empty(), "{rare:?} of {explained:?}");
     }
 
-    /// The model chooses among readings: the right one is there, however it was said, and the teacher keeps it.
+    /// The model chooses among readings: the right one is there, however it was said.
     #[test]
     fn what_is_meant_is_among_what_may_be_meant() {
         let (mut given, mut sure) = (0, 0);

@@ -15,7 +15,7 @@ use super::protocol::Pace;
 /// Compiles schemas for one model. Built once: it walks the whole vocabulary.
 pub(super) struct Grammars {
     factory: ParserFactory,
-    /// The last schema and its grammar at the start of a reply. A site asks with one schema.
+    /// The last schema and its grammar at the start of a reply. A site asks with one schema, except under directives.
     last: Option<(Value, Matcher)>,
     pace: Pace,
 }
