@@ -180,7 +180,8 @@ pub(crate) fn margin_to_the_top(facts: &Facts) -> Option<Finite> {
 /// Every reading that a text can have on a site with these setpoints. Of a value only those that the text gives.
 #[must_use]
 pub(crate) fn readings(text: &str, setpoints: &[SetpointFacts]) -> Vec<Reading> {
-    let tokens = prose::read(text);
+    // A range is written "20..22" too.
+    let tokens = prose::read(&text.replace("..", " to "));
     let numbers: Vec<Number> =
         tokens.iter().filter_map(|t| if let Kind::Number(n) = &t.kind { Some(*n) } else { None }).collect();
     let mut found = vec![
