@@ -155,6 +155,8 @@ impl Prompts {
 
 fn environment() -> Environment<'static> {
     let mut env = Environment::new();
+    // Its messages name what is wrong in release builds too.
+    env.set_debug(true);
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     let layout =
         SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
