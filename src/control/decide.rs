@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::candidate::Judged;
 use super::record::{Body, Cause, DecisionRecord, Disposition, Event, EventRecord, PromptRecord, Replaced};
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
-use crate::decision::{self, Claim, Claims, Decision, Rejected};
+use crate::decision::{self, Claims, Decision, Rejected};
 use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
 use crate::facts::Facts;
 use crate::frame::Frame;
@@ -208,9 +208,6 @@ impl Controller {
         let model = &self.setup.site.model;
         let attempt = pending.attempt().saturating_add(1);
         let again = path.replaced == Some(Replaced::ClaimsUnverified) && attempt <= model.rewrites;
-        // Setpoints that do not keep the order as it was read: other reasons do not make that true.
-        let broken = |c: &Claims| c.checks.iter().any(|c| !c.holds && c.kind == Claim::Order);
-        let again = again && !path.claims.as_ref().is_some_and(broken);
         let decision = path.decision.as_ref().filter(|_| again)?;
         let took = |c: &Completion| c.prefill_ms + c.decode_ms;
         let last = path.completion.as_ref().map(took)?;
@@ -220,7 +217,7 @@ impl Controller {
             return None;
         }
         let asked = self.question_under(&pending.prompt, self.setup.schema.clone());
-        let request = decision::rewrite(asked, &pending.facts, decision, attempt);
+        let request = decision::rewrite(asked, &pending.facts, decision, attempt)?;
         pending.sure = path.confidence.map(|sure| (decision.setpoints.clone(), sure));
         pending.unverified.extend(path.completion.take());
         Some(Request { deadline: left, ..request })

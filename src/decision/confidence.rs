@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::directive::reading::{HEADING, HEADING_END};
+use crate::directive::reading::{HEADING, split_heading};
 use crate::reason::Completion;
 use crate::units::Finite;
 
@@ -33,8 +33,9 @@ pub fn confidence(completion: &Completion) -> Option<Finite> {
     let reply: Reply<'_> = serde_json::from_str(text).ok()?;
     let start = text.as_ptr().addr();
     let heading = reply.assessment.map(RawValue::get).and_then(|said| {
-        let len = said.find(HEADING_END).filter(|_| said.get(1..).is_some_and(|s| s.starts_with(HEADING)))?;
-        Some((said.as_ptr().addr() - start, len + 1))
+        let said = said.get(1..)?;
+        let (order, _) = split_heading(said)?;
+        Some((said.as_ptr().addr() - start, HEADING.len() + order.len() + 1))
     });
     let counted: Vec<(usize, usize)> = reply
         .setpoints

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::claims::{Check, Claim};
 use super::schema::{choices, literally, number};
 use super::{Decision, MAX_ASSESSMENT};
-use crate::directive::reading::{HEADING, HEADING_END, Reading};
+use crate::directive::reading::{HEADING, HEADING_END, Reading, split_heading};
 use crate::envelope::Limit;
 use crate::facts::{Facts, SetpointFacts};
 use crate::site::Name;
@@ -96,7 +96,7 @@ pub(super) fn read_as<'a>(
     facts: &'a Facts,
     assessment: &'a str,
 ) -> Option<(Result<&'a Reading, &'a str>, &'a str)> {
-    let (said, rest) = assessment.strip_prefix(HEADING)?.split_once(HEADING_END)?;
+    let (said, rest) = split_heading(assessment)?;
     let reading = facts.readings.iter().find(|r| r.to_string() == said);
     Some((reading.ok_or(said), rest))
 }
@@ -138,6 +138,8 @@ mod tests {
     use crate::directive;
     use crate::facts::{Shown, example};
     use crate::history::History;
+    use crate::reason::{Request, Sampler};
+    use crate::site::Model;
     use crate::twin::Outlook;
 
     /// The example site, whose setpoints are at 9, 20 and 150, under a directive.
@@ -227,6 +229,28 @@ mod tests {
         check(["10", "20", "150"], true);
         check(["9.5", "20", "150"], false);
         check(["10", "20.5", "150"], false);
+    }
+
+    #[test]
+    fn what_breaks_its_own_order_is_not_given_other_reasons() {
+        let facts = under("leave the air alone, will you");
+        let again = |crah: &str| {
+            let text = reply("Order: leave crah_supply_sp; calm", ["9", crah, "150"]).replace("9.1", "30");
+            let decision = decision::parse(&example::site(), &text).unwrap();
+            let model = Model::default();
+            let asked = Request {
+                prefix: String::new(),
+                body: String::new(),
+                schema: schema(&example::site()),
+                sampler: Sampler::of(&model),
+                deadline: model.deadline,
+            };
+            decision::rewrite(asked, &facts, &decision, 1)
+        };
+        let schema = again("20").unwrap().schema;
+        let pattern = schema["properties"]["assessment"]["pattern"].as_str().unwrap();
+        assert!(pattern.starts_with("^Order: (leave crah_supply_sp); "), "{pattern}");
+        assert_eq!(again("20.5"), None);
     }
 
     #[test]

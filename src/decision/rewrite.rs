@@ -3,18 +3,23 @@
 use serde_json::json;
 
 use super::schema::literally;
-use super::{Decision, MAX_RATIONALE, check, order, schema_keeping};
+use super::{Claim, Decision, MAX_RATIONALE, check, order, schema_keeping};
 use crate::facts::Facts;
 use crate::prose::capital;
 use crate::reason::Request;
 
-/// The question that led to `decision`, under the site's own schema, with its setpoints kept by the schema, and what it observed where that is
-/// true. The rationale then begins with what is done, as it is; why is left to say. A better reason may be found
-/// for an action, another action may not.
+/// The question that led to `decision`, under the site's own schema, with its setpoints kept by the schema, and what
+/// it observed where that is true. The rationale then begins with what is done, as it is; why is left to say. A better
+/// reason may be found for an action, another action may not: `None` where the setpoints do not keep the order as it
+/// was read, which other reasons do not make true.
 #[must_use]
-pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32) -> Request {
+pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32) -> Option<Request> {
     let observed = Decision { rationale: String::new(), ..decision.clone() };
-    let observed = check(facts, &observed).verified;
+    let claims = check(facts, &observed);
+    if claims.checks.iter().any(|c| !c.holds && c.kind == Claim::Order) {
+        return None;
+    }
+    let observed = claims.verified;
     let mut schema = schema_keeping(&asked.schema, decision, observed);
     if !observed && let Some((Ok(reading), _)) = order::read_as(facts, &decision.assessment) {
         schema["properties"]["assessment"] = order::assessment(&[reading]);
@@ -25,7 +30,7 @@ pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32)
         let pattern = format!("^{}\\. [^\"\\\\\\n]{{1,{}}}$", literally(&done), left - 2);
         schema["properties"]["rationale"] = json!({ "type": "string", "pattern": pattern });
     }
-    Request { schema, sampler: asked.sampler.varied(attempt), ..asked }
+    Some(Request { schema, sampler: asked.sampler.varied(attempt), ..asked })
 }
 
 /// Characters that a reason needs at least.
@@ -80,7 +85,7 @@ mod tests {
             sampler: Sampler::of(&model),
             deadline: model.deadline,
         };
-        (rewrite(asked, &facts, &decision, 1).schema, facts, decision)
+        (rewrite(asked, &facts, &decision, 1).unwrap().schema, facts, decision)
     }
 
     #[test]

@@ -92,12 +92,17 @@ fn no_further(s: &SetpointFacts, colder: bool) -> Option<Limit> {
     Some(if (s.cools == Cools::Down) == colder { bound(s, Some(at), None) } else { bound(s, None, Some(at)) })
 }
 
-fn is_fan_or_pump(s: &SetpointFacts) -> bool {
-    s.cools == Cools::Up
+pub(crate) fn is_fan_or_pump(cools: Cools) -> bool {
+    cools == Cools::Up
 }
 
-fn is_water(s: &SetpointFacts) -> bool {
-    s.cools == Cools::Down && matches!(s.role, Some(Role::Chws | Role::FacilitySupply))
+pub(crate) fn is_water(cools: Cools, role: Option<Role>) -> bool {
+    cools == Cools::Down && matches!(role, Some(Role::Chws | Role::FacilitySupply))
+}
+
+/// What an assessment says of its order, and the rest; `None` where it says nothing of one.
+pub(crate) fn split_heading(assessment: &str) -> Option<(&str, &str)> {
+    assessment.strip_prefix(HEADING)?.split_once(HEADING_END)
 }
 
 impl Reading {
@@ -126,8 +131,8 @@ impl Reading {
             Self::LeaveAll | Self::Test => all.iter().map(hold).collect(),
             Self::NoColder => no_further(|_| true, true),
             Self::NoWarmer => no_further(|_| true, false),
-            Self::Quiet => no_further(is_fan_or_pump, true),
-            Self::SpareWater => no_further(is_water, true),
+            Self::Quiet => no_further(|s| is_fan_or_pump(s.cools), true),
+            Self::SpareWater => no_further(|s| is_water(s.cools, s.role), true),
             Self::SafeValues => all.iter().map(|s| bound(s, Some(s.safe), Some(s.safe))).collect(),
             Self::FewMoves
             | Self::Economy
@@ -197,8 +202,8 @@ pub(crate) fn readings(text: &str, setpoints: &[SetpointFacts]) -> Vec<Reading> 
         Reading::OneMove,
         Reading::Nothing,
     ];
-    found.extend(setpoints.iter().any(is_fan_or_pump).then_some(Reading::Quiet));
-    found.extend(setpoints.iter().any(is_water).then_some(Reading::SpareWater));
+    found.extend(setpoints.iter().any(|s| is_fan_or_pump(s.cools)).then_some(Reading::Quiet));
+    found.extend(setpoints.iter().any(|s| is_water(s.cools, s.role)).then_some(Reading::SpareWater));
     for s in setpoints {
         let name = || s.name.clone();
         found.push(Reading::Leave(name()));

@@ -15,6 +15,7 @@ use super::kept::kept;
 use super::orders::{Kind, Order};
 use super::{Scene, Sight, Walk};
 use crate::decision::{self, Decision};
+use crate::directive::reading::split_heading;
 use crate::frame::Frame;
 use crate::reason::{Backend, Request, Sampler};
 use crate::site::{self, Name, Site};
@@ -202,7 +203,7 @@ impl Examiner {
             || (1..=self.model.rewrites).any(|attempt| {
                 let asked = self.question(scene.site, sight);
                 let again = decision::rewrite(asked, &sight.facts, &reply, attempt);
-                let again = self.put(scene.site, sight, again);
+                let again = again.and_then(|again| self.put(scene.site, sight, again));
                 again.is_some_and(|d| decision::check(&sight.facts, &d).verified)
             });
         self.marks.verified_in_the_end.count(in_the_end);
@@ -236,9 +237,9 @@ impl Examiner {
             self.marks.noise_ignored.count(kept);
         } else {
             self.marks.directives_sure.count(sight.facts.readings.len() == 1);
-            self.marks
-                .directives_read
-                .count(reply.assessment.starts_with(&format!("{};", order.reading.heading())));
+            self.marks.directives_read.count(
+                split_heading(&reply.assessment).is_some_and(|(said, _)| said == order.reading.to_string()),
+            );
             self.marks.directives_kept.count(kept);
             self.marks.directives_as_teacher.count(reply.setpoints == sight.chosen);
             self.marks.directives.entry(format!("{:?}", order.kind)).or_default().count(kept);

@@ -1,8 +1,8 @@
 //! What operators ask for: kinds of directives, said in many words.
 
-use crate::directive::reading::Reading;
+use crate::directive::reading::{Reading, is_fan_or_pump, is_water};
 use crate::frame::Frame;
-use crate::site::{Cools, Role, Setpoint, Site};
+use crate::site::{Role, Setpoint, Site};
 
 use super::dice::Dice;
 use super::phrasings::pool;
@@ -85,14 +85,6 @@ fn called(s: &Setpoint, dice: &mut Dice) -> String {
     }
 }
 
-fn is_water(s: &Setpoint) -> bool {
-    s.cools == Cools::Down && matches!(s.role, Some(Role::Chws | Role::FacilitySupply))
-}
-
-fn is_fan_or_pump(s: &Setpoint) -> bool {
-    s.cools == Cools::Up
-}
-
 /// Directives that one grammar makes are made by it this often.
 const COMPOSED: f64 = 0.6;
 
@@ -162,8 +154,8 @@ pub(super) fn give(
         Kind::Noise => Reading::Nothing,
     };
     let about_nothing = (kind == Kind::Range && value >= second)
-        || (kind == Kind::Quiet && !site.setpoints.iter().any(is_fan_or_pump))
-        || (kind == Kind::Maintenance && !site.setpoints.iter().any(is_water));
+        || (kind == Kind::Quiet && !site.setpoints.iter().any(|s| is_fan_or_pump(s.cools)))
+        || (kind == Kind::Maintenance && !site.setpoints.iter().any(|s| is_water(s.cools, s.role)));
     if about_nothing {
         return None;
     }
