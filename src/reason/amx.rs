@@ -1,6 +1,7 @@
 //! The CPU's matrix unit (AMX) is not for llama.cpp here. It packs matrices for the unit at loading and cannot use
-//! those of latent attention at the first token, where it ends the process; and in builds without optimization its
-//! kernels meet tiles that are not set up (an illegal instruction). Without the unit it takes the vector kernels.
+//! those of latent attention at the first token, where it ends the process; and built by GCC 12, with or without
+//! optimization, its kernels meet tiles that are not set up (an illegal instruction): that compiler takes the tile
+//! configuration for eight bytes and may leave out the rest. Without the unit it takes the vector kernels.
 
 /// `arch_prctl(ARCH_REQ_XCOMP_PERM, …)`: a process asks the kernel for the unit before it uses it.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -69,9 +69,12 @@ pub(in crate::bench) struct Decided {
     pub(super) setpoints: std::collections::BTreeMap<Name, Finite>,
 }
 
-/// The band of the temperature that is controlled: liquid or bath where there is one, else the inlet.
+/// The temperature that is controlled: liquid or bath where there is one, else the inlet.
+pub(in crate::bench) const CONTROLLED: [Role; 3] = [Role::LiquidSupply, Role::Bath, Role::ItInlet];
+
+/// The band of the temperature that is controlled.
 pub(in crate::bench) fn band(site: &Site) -> Result<[f64; 2], BenchError> {
-    [Role::LiquidSupply, Role::Bath, Role::ItInlet]
+    CONTROLLED
         .into_iter()
         .find_map(|role| site.with_role(role).find_map(|s| s.band))
         .map(|[low, high]| [low.get(), high.get()])
