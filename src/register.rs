@@ -219,6 +219,7 @@ mod tests {
     fn point(word_type: WordType, scale: f64, offset: f64, word_order: Order, byte_order: Order) -> Point {
         Point {
             device: "plc".parse().unwrap(),
+            point: None,
             table: crate::site::Table::Holding,
             address: 0,
             word_type,
@@ -227,6 +228,7 @@ mod tests {
             word_order,
             byte_order,
             unit: None,
+            takes: None,
         }
     }
 

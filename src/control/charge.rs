@@ -10,6 +10,8 @@ use crate::site::Mode;
 
 /// After a failed write control is not taken again before this.
 pub(super) const RETAKE_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// A release that was not confirmed is repeated after this.
+const RELEASE_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 /// Decisions in a row without valid inputs before control is released.
 const MISSES_TO_RELEASE: u32 = 3;
 
@@ -36,7 +38,11 @@ impl Controller {
 
     /// Held at once where nothing has to be written for it.
     pub(super) fn take(&mut self, why: &str, fx: &mut Effects<'_>) {
-        self.unheard = false;
+        self.unheard = None;
+        // While somebody else had the plant, its setpoints may have gone anywhere: what moves them by the change
+        // since it last looked looks again.
+        self.fallback.stand_by();
+        self.policy.iter_mut().for_each(|p| p.stand_by());
         let action = self.guard.take_control();
         let empty = action.is_empty();
         let intent = fx.event_and_write(Event::TakeControl, why, action);
@@ -53,12 +59,25 @@ impl Controller {
 
     /// Hands the plant back to its own controller, if this agent has it.
     pub(super) fn release(&mut self, why: &str, retake: Option<Timestamp>, fx: &mut Effects<'_>) {
-        if !matches!(self.charge, Charge::Released { .. }) {
+        let before = match self.charge {
+            Charge::Released { retake } => Some(retake),
+            Charge::Taking { .. } | Charge::Held => None,
+        };
+        if before.is_none() || self.unheard.is_some() {
             // Also where the plant seems lost: of several devices some may hear it.
             fx.event_and_write(Event::Release, why, self.guard.release());
         }
-        self.charge = Charge::Released { retake };
+        // A wait that is under way is not cut short: `None` is before all times.
+        self.charge = Charge::Released { retake: retake.max(before.flatten()) };
         self.approved = None;
+    }
+
+    /// Until the plant confirms that it is its own again, or control is taken, it is told.
+    pub(super) fn repeat_release(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
+        if self.plant_up && self.unheard.is_some_and(|at| now.duration_since(at) >= RELEASE_AGAIN) {
+            self.unheard = Some(now);
+            fx.event_and_write(Event::Release, "it has not been confirmed", self.guard.release());
+        }
     }
 
     pub(super) fn on_outcome(&mut self, now: Timestamp, intent: u64, outcome: Outcome, fx: &mut Effects<'_>) {
@@ -70,10 +89,12 @@ impl Controller {
             fx.event(Event::WriteFailed, summary);
             if matches!(self.charge, Charge::Released { .. }) {
                 // That was the release: when control may be taken again stays as it is.
-                self.unheard = true;
+                self.unheard = Some(now);
             } else {
                 self.release("a write was not confirmed", Some(now + RETAKE_AFTER), fx);
             }
+        } else if matches!(self.charge, Charge::Released { .. }) {
+            self.unheard = None;
         } else if self.charge == (Charge::Taking { intent }) {
             self.charge = Charge::Held;
             if let Some(proposal) = self.approved.take() {
@@ -92,8 +113,8 @@ impl Controller {
         if !up {
             self.drop_advice("the link is lost", fx);
             self.release("the link is lost", None, fx);
-        } else if link == Link::Plant && std::mem::take(&mut self.unheard) && self.mode != Mode::Auto {
-            // Nobody will take control now and say it anew.
+        } else if link == Link::Plant && self.unheard.is_some() {
+            // Control may not be taken again for long, if at all.
             fx.event_and_write(
                 Event::Release,
                 "it was not confirmed while the plant was away",

@@ -8,7 +8,9 @@ use super::candidate::Judged;
 use super::record::{Body, Cause, DecisionRecord, Disposition, Event, EventRecord, PromptRecord, Replaced};
 use super::{Advice, Controller, Effect, Effects, Pending, touched};
 use crate::decision::{self, Claims, Decision, Rejected};
-use crate::envelope::{Case, Limit, Predicted, Proposal, ProposedBy, Rule};
+use crate::envelope::{
+    Case, Limit, Predicted, Proposal, ProposedBy, Rule, SafeAction, Target, Touch, Verdict,
+};
 use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::memory::{Change, Rung};
@@ -36,6 +38,9 @@ pub(super) struct Path {
 }
 
 type Rendered = Result<Prompt, PromptError>;
+
+/// How often a setpoint is written on its way to where an operator wants it.
+const WALK_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 impl Controller {
     pub(super) fn ask(&mut self, now: Timestamp, cause: Cause, fx: &mut Effects<'_>) {
@@ -296,6 +301,11 @@ impl Controller {
             // Already where it has to be: nothing new to record at every frame.
             return None;
         }
+        if cause == Cause::Limit && self.is_underway(now, &verdict) {
+            return None;
+        }
+        let moves = moves(&verdict.action);
+        let from = moves.keys().filter_map(|name| Some((name.clone(), frame.good(name)?))).collect();
         match verdict.by {
             ProposedBy::Model | ProposedBy::Policy => self.fallback.stand_by(),
             // Something else moves the setpoints.
@@ -339,9 +349,9 @@ impl Controller {
             Disposition::Write => fx.list.push(Effect::Write { intent: seq, action }),
             Disposition::Advise => {
                 let expires = now + self.setup.site.cadence;
-                // What an operator is shown, so that it is that, or less of it, which an approval leads to.
-                let proposal = Proposal { by, setpoints: setpoints.clone() };
-                self.advice = Some(Advice { decision: seq, proposal, expires });
+                // What an operator is shown to move, so that it is that, or less of it, which an approval leads to.
+                let proposal = Proposal { by, setpoints: moves };
+                self.advice = Some(Advice { decision: seq, proposal, from, expires });
             }
             Disposition::Hold | Disposition::Shadow => {}
         }
@@ -354,6 +364,17 @@ impl Controller {
             Cause::Emergency | Cause::Limit | Cause::Operator => {}
         }
         Some(Judged { seq, by, setpoints, intervened })
+    }
+
+    /// Whether all that would be written is on its way to where an operator wants it, and was moved a moment ago: a
+    /// frame with a write has no decision, and every other setpoint needs some.
+    fn is_underway(&self, now: Timestamp, verdict: &Verdict) -> bool {
+        let walks = |t: &Touch| matches!(t.rule, Rule::Directive | Rule::Pace | Rule::RateLimit);
+        moves(&verdict.action).keys().all(|name| {
+            let mut own = verdict.touched.iter().filter(|t| t.setpoint.as_ref() == Some(name));
+            let lately = self.memory.changed_at(name).is_some_and(|t| now.duration_since(t) < WALK_EVERY);
+            lately && own.all(walks)
+        })
     }
 
     fn set_pace(&mut self, moved: bool, fx: &mut Effects<'_>) {
@@ -385,6 +406,15 @@ impl Controller {
         });
         held.chain(self.directives.iter().flat_map(|d| d.limits.iter().cloned())).collect()
     }
+}
+
+/// The setpoints that an action moves, and where to.
+fn moves(action: &SafeAction) -> BTreeMap<Name, Finite> {
+    let each = action.writes().iter().filter_map(|w| match w.target() {
+        Target::Setpoint(name) => Some((name.clone(), w.value())),
+        Target::Enable | Target::Heartbeat => None,
+    });
+    each.collect()
 }
 
 /// The twin's prediction as the guard takes it: one standard deviation counted against every choice.

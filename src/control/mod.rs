@@ -98,6 +98,8 @@ impl Pending {
 struct Advice {
     decision: u64,
     proposal: Proposal,
+    /// Where the setpoints that it moves were.
+    from: BTreeMap<Name, Finite>,
     expires: Timestamp,
 }
 
@@ -121,7 +123,7 @@ pub struct Controller {
     mode: Mode,
     charge: Charge,
     /// The plant has not confirmed the last release.
-    unheard: bool,
+    unheard: Option<Timestamp>,
     plant_up: bool,
     source_up: bool,
     frame: Option<Frame>,
@@ -166,7 +168,7 @@ impl Controller {
             policy,
             mode: site.mode,
             charge: Charge::Released { retake: None },
-            unheard: false,
+            unheard: None,
             plant_up: true,
             source_up: true,
             frame: None,
@@ -286,6 +288,7 @@ impl Controller {
         self.frame = Some(frame);
         self.expire(now, fx);
         self.maybe_take(now, fx);
+        self.repeat_release(now, fx);
         self.check_emergency(now, fx);
 
         if self.in_charge() && !self.emergency {

@@ -7,7 +7,8 @@ use super::record::{Body, Cause, Event, OperatorRecord};
 use super::{Advice, Answer, Charge, Controller, Effect, Effects, Override};
 use crate::directive::{self, Directive};
 use crate::envelope::{Proposal, ProposedBy};
-use crate::site::Mode;
+use crate::site::{Mode, Name};
+use crate::units::Finite;
 
 impl Controller {
     pub(super) fn on_act(&mut self, now: Timestamp, act: Act, fx: &mut Effects<'_>) {
@@ -105,6 +106,15 @@ impl Controller {
             return Err(format!(
                 "decision {decision} cannot be carried out: the plant, the source of the frames or a value that decisions need is missing"
             ));
+        }
+        let elsewhere = |(name, from): (&Name, &Finite)| {
+            let now = self.frame.as_ref()?.good(name)?;
+            let step = self.setup.site.setpoint(name)?.step.get();
+            ((now.get() - from.get()).abs() > step / 2.0)
+                .then(|| format!("{name} was at {from} and is at {now}"))
+        };
+        if let Some(moved) = advice.from.iter().find_map(elsewhere) {
+            return Err(format!("decision {decision} was advised of another state: {moved}"));
         }
         Ok(format!("decision {decision}"))
     }

@@ -235,3 +235,31 @@ fn what_operators_have_set_outlives_a_run() {
     edited.feed(Input::Standing(serde_json::from_str(&kept).unwrap()));
     assert_eq!(edited.controller.mode(), Mode::Shadow);
 }
+
+/// The plant has not heard that it is its own again: pressing manual says it once more.
+#[test]
+fn a_release_that_was_not_heard_is_said_again() {
+    let mut rig = Rig::new(Mode::Auto, Clock::Frames);
+    rig.frame(&[]);
+    let link = |up| Input::Link { link: Link::Source, up, why: String::new() };
+    rig.deaf = true;
+    rig.feed(link(false));
+    assert!(rig.seen().ends_with("LinkDown Release write WriteFailed"));
+    rig.deaf = false;
+    rig.act(What::Mode { mode: Mode::Manual });
+    assert!(rig.seen().contains("Release write"));
+    rig.act(What::Mode { mode: Mode::Shadow });
+    assert!(!rig.seen().contains("Release"), "once heard is enough");
+    // The link to the plant is fine, so nothing but time says that it should be tried again.
+    let mut rig = Rig::new(Mode::Auto, Clock::Frames);
+    rig.frame(&[]);
+    rig.deaf = true;
+    rig.act(What::Mode { mode: Mode::Manual });
+    rig.frame(&[]);
+    assert!(rig.seen().ends_with("Release write WriteFailed"));
+    rig.deaf = false;
+    rig.frame(&[]);
+    assert!(rig.seen().ends_with("Release write"));
+    rig.frame(&[]);
+    assert!(!rig.seen().contains("Release"));
+}

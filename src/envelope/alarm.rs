@@ -40,8 +40,14 @@ pub(super) fn watched(e: &Envelope) -> Vec<Watched> {
 pub(super) fn next(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) -> Option<Emergency> {
     let latched = memory.emergency.as_ref();
     let mut hot = latched.map(|e| e.hot.clone()).unwrap_or_default();
+    let watched = watched(&site.envelope);
+    // What is watched no more will not be seen cooler.
+    hot.retain(|name| {
+        let role = site.signals.iter().find(|s| s.name == *name).and_then(|s| s.role);
+        watched.iter().any(|w| Some(w.role) == role)
+    });
     let mut reason = None;
-    for w in watched(&site.envelope) {
+    for w in watched {
         let mut seen = false;
         for signal in site.with_role(w.role) {
             let Some(highest) = frame.signals.get(&signal.name).and_then(worst_high) else { continue };

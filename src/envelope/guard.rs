@@ -175,12 +175,12 @@ impl Guard {
         next.first.get_or_insert(now);
         for signal in &self.site.signals {
             let good = frame.signals.get(&signal.name).and_then(crate::frame::Sample::good);
-            if let (Some(role), Some(value)) = (signal.role, good) {
+            if let (Some(role), Some(_)) = (signal.role, good) {
                 next.last_good.insert(role, now);
-                if role == Role::ChillersOn {
-                    next.chillers.observe(now, value);
-                }
             }
+        }
+        if let Some(running) = frame.chillers_on(&self.site) {
+            next.chillers.observe(now, running);
         }
         next.emergency = alarm::next(&self.site, &next, now, frame);
         let inlet = alarm::worst(&self.site, frame, Role::ItInlet);
@@ -191,13 +191,15 @@ impl Guard {
         for setpoint in &self.site.setpoints {
             let Some(slot) = next.slots.get_mut(&setpoint.name) else { continue };
             slot.manual_until = slot.manual_until.filter(|until| now < *until);
-            let shown = frame.setpoints.get(&setpoint.name).filter(|s| slot.is_shown_by(s, now));
-            let shown = shown.and_then(crate::frame::Sample::good);
-            if let (Some(ours), Some(shown)) = (slot.written, shown)
-                && !within_one_count(setpoint, ours, shown)
+            let sample = frame.setpoints.get(&setpoint.name).filter(|s| slot.is_shown_by(s, now));
+            let shown = sample.and_then(crate::frame::Sample::good);
+            let implausible = sample.is_some_and(crate::frame::Sample::is_implausible);
+            if let Some(ours) = slot.written
+                && (implausible || shown.is_some_and(|shown| !within_one_count(setpoint, ours, shown)))
             {
-                // From here on it is the panel's value that a further change is seen against.
-                slot.written = Some(shown);
+                // From here on it is the panel's value that a further change is seen against; one that cannot be is
+                // no longer ours either: where the setpoint is, is not known.
+                slot.written = shown;
                 slot.manual_until = Some(now + self.site.envelope.manual_hold);
                 slot.retarget();
                 next.new_manual_holds.push(setpoint.name.clone());

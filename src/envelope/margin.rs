@@ -2,7 +2,7 @@
 
 use super::alarm::watched;
 use super::guard::Guard;
-use super::seen::dew_floor;
+use super::seen::dew;
 use crate::frame::{Frame, Sample};
 use crate::site::{Name, Role, Signal};
 use crate::units::{Finite, Unit};
@@ -35,7 +35,7 @@ impl Guard {
             s.band.into_iter().chain(recommended).map(|[low, high]| (low, high)).unzip();
         highs.extend(watched(e).into_iter().filter(|w| Some(w.role) == s.role).map(|w| w.limit));
         let wet = self.site.setpoints.iter().any(|p| p.role == s.role && self.site.in_white_space(p));
-        let dew = if wet { dew_floor(&self.site, frame) } else { None };
+        let dew = if wet { dew(&self.site, frame).floor } else { None };
         let margin = |limit: Finite, left: f64| Margin {
             signal: s.name.clone(),
             value,

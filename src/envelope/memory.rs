@@ -169,6 +169,8 @@ impl Memory {
         Self {
             slots: self.slots.iter().map(slot).collect(),
             emergency: self.emergency.clone(),
+            // By this an emergency of being blind goes on until there is sight.
+            last_good: self.emergency.as_ref().map(|_| self.last_good.clone()).unwrap_or_default(),
             chillers: Chillers { running: None, ..self.chillers.clone() },
             ..Self::default()
         }
@@ -185,7 +187,7 @@ impl Memory {
         let staged = left.chillers.started.iter().copied();
         memory.latest =
             sent.chain(staged).chain(left.chillers.started_at).chain(left.chillers.stopped_at).max();
-        Self { emergency: left.emergency, chillers: left.chillers, ..memory }
+        Self { emergency: left.emergency, last_good: left.last_good, chillers: left.chillers, ..memory }
     }
 
     /// Why there is an emergency; latched until temperatures are below their hand-back limits.
@@ -198,6 +200,12 @@ impl Memory {
     #[must_use]
     pub fn new_manual_holds(&self) -> &[Name] {
         &self.new_manual_holds
+    }
+
+    /// When a setpoint was last written.
+    #[must_use]
+    pub fn changed_at(&self, setpoint: &Name) -> Option<Timestamp> {
+        self.slots.get(setpoint)?.changed_at
     }
 
     /// Whether a setpoint's value in force does not follow its register.

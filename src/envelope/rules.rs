@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::alarm::{coldest_supply, no_warming};
 use super::guard::{Case, Predicted};
 use super::memory::Slot;
-use super::seen::{dew_floor, flow_low, freeze, short_cycle};
+use super::seen::{Dew, dew, flow_low, freeze, short_cycle};
 use super::verdict::{Rule, Touch};
 use super::window::Window;
 use crate::site::{Cools, Name, PlantKind, Role, Setpoint, Site};
@@ -44,7 +44,7 @@ pub(super) struct Facts<'a> {
     freeze: Option<(Rule, String)>,
     no_warming: bool,
     /// Liquid may not be colder than this; `None`: the dew point is not known.
-    dew_floor: Option<Finite>,
+    dew: Dew,
     /// Some flow or pressure may be below its minimum.
     flow_low: bool,
     short_cycle: bool,
@@ -69,7 +69,7 @@ impl<'a> Facts<'a> {
             emergency,
             freeze,
             no_warming: no_warming(site, case.frame),
-            dew_floor: dew_floor(site, case.frame),
+            dew: dew(site, case.frame),
             flow_low: flow_low(site, case),
             short_cycle: short_cycle(site, case, now),
             trial: false,
@@ -82,7 +82,7 @@ impl<'a> Facts<'a> {
 
     /// Liquid may not be colder than this in a setpoint's pipes; `None`: no such floor, or not known.
     pub(super) fn floor(&self, s: &Setpoint) -> Option<Finite> {
-        self.dew_floor.filter(|_| self.site.in_white_space(s))
+        self.dew.floor.filter(|_| self.site.in_white_space(s))
     }
 
     /// Narrows one setpoint's window by every rule, in order of precedence. `false`: too little is known
@@ -101,9 +101,15 @@ impl<'a> Facts<'a> {
         };
         rule(window, Rule::HardLimit, s.min, s.max, "outside the setpoint's limits");
         if self.site.in_white_space(s) {
-            let (floor, why) = match (self.dew_floor, current) {
+            let (floor, why) = match (self.dew.floor, current) {
                 (Some(floor), _) => (floor, "dew point plus margin"),
-                (None, Some(current)) => (current, "the dew point is not known: not lowered"),
+                (None, Some(current)) => {
+                    let least = self.dew.at_least.unwrap_or(current);
+                    (
+                        current.max(least),
+                        "the dew point is not known: not lowered, and not under what is known of it",
+                    )
+                }
                 (None, None) => {
                     touched.push(Touch {
                         setpoint: Some(s.name.clone()),

@@ -31,24 +31,32 @@ pub(super) fn freeze(site: &Site, case: &Case<'_>) -> Option<(Rule, String)> {
     None
 }
 
-/// The highest dew point that the rooms may have, plus the margin.
-pub(super) fn dew_floor(site: &Site, frame: &Frame) -> Option<Finite> {
-    let highest = |role| samples(site, frame, role).map(|s| s.and_then(worst_high));
-    let (direct, air, wet) =
-        (highest(Role::RoomDewPoint), highest(Role::RoomDryBulb), highest(Role::RoomHumidity));
-    // One unknown among several leaves the worst unknown.
-    let direct: Option<Vec<Finite>> = direct.collect();
-    let (air, wet): (Option<Vec<Finite>>, Option<Vec<Finite>>) = (air.collect(), wet.collect());
-    let derived = match (air?.into_iter().max(), wet?.into_iter().max()) {
-        (Some(t), Some(rh)) => {
-            let humidity = RelHumidity::new(rh.min(Finite::constant(100.0)).max(Finite::constant(1.0)))?;
-            Some(dew_point(DegC::new(t), humidity)?.get())
-        }
-        (None, _) | (_, None) => None,
-    };
-    let dew = direct?.into_iter().chain(derived).max()?;
-    let margin = site.envelope.dew_margin.get().max(LEAST_DEW_MARGIN);
-    Some(DegC::new(dew).plus(Kelvin::new(margin)).get())
+/// The dew point of the rooms, plus the margin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dew {
+    /// Of the highest that it may be; `None` where that is not known.
+    pub(super) floor: Option<Finite>,
+    /// Of the highest among the sensors that are believed: with one of them unknown it may be higher, and is
+    /// no lower.
+    pub(super) at_least: Option<Finite>,
+}
+
+pub(super) fn dew(site: &Site, frame: &Frame) -> Dew {
+    let roles = [Role::RoomDewPoint, Role::RoomDryBulb, Role::RoomHumidity];
+    let highest = |role| samples(site, frame, role).flatten().filter_map(worst_high).max();
+    let [direct, air, wet] = roles.map(highest);
+    let derived = air.zip(wet).map(|(t, rh)| {
+        let humidity = RelHumidity::new(rh.min(Finite::constant(100.0)).max(Finite::constant(1.0)))?;
+        Some(dew_point(DegC::new(t), humidity)?.get())
+    });
+    // One unknown among several leaves the worst unknown, and so does air that the formula does not know.
+    let all_known = derived != Some(None)
+        && roles.into_iter().all(|role| samples(site, frame, role).all(|s| s.and_then(worst_high).is_some()));
+    let at_least = direct.into_iter().chain(derived.flatten()).max().map(|dew| {
+        let margin = site.envelope.dew_margin.get().max(LEAST_DEW_MARGIN);
+        DegC::new(dew).plus(Kelvin::new(margin)).get()
+    });
+    Dew { floor: at_least.filter(|_| all_known), at_least }
 }
 
 /// Whether a flow or pressure is, or may be, below its minimum. Unknown counts as low.

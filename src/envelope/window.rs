@@ -54,6 +54,10 @@ impl Window {
         } else {
             (self.low.max(low), self.high.min(high))
         };
+        if low == high && before.0 < before.1 {
+            // One number, which the register may not be able to hold.
+            self.outer.get_or_insert(before);
+        }
         self.low = low;
         self.high = high;
         let to = self.value.max(low).min(high);

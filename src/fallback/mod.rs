@@ -61,6 +61,18 @@ impl Acting {
         let next = self.found.get(&s.name)?.get() + at(s, reset_pct) - at(s, self.found_pct);
         Some(Finite::new(next)?.rounded(3).max(s.min).min(s.max))
     }
+
+    /// A setpoint that could not be read at the take-over joins, from where it is, once it can be.
+    fn find(&mut self, site: &Site, frame: &Frame) {
+        for s in &site.setpoints {
+            if !self.found.contains_key(&s.name)
+                && let Some(present) = frame.setpoints.get(&s.name).and_then(crate::frame::Sample::good)
+            {
+                let from = present.plus(at(s, self.found_pct) - at(s, self.reset_pct));
+                self.found.insert(s.name.clone(), from);
+            }
+        }
+    }
 }
 
 impl Fallback {
@@ -102,14 +114,14 @@ impl Fallback {
                     let asking = self.valves_asking.entry(signal.name.clone()).or_default();
                     *asking = value.get() > VALVE_OPEN || (*asking && value.get() > VALVE_CLOSED);
                 }
-                (Some(Role::ChillersOn), _) => {
-                    if self.chillers.is_some_and(|before| before != value) {
-                        self.staged_at = Some(frame.time);
-                    }
-                    self.chillers = Some(value);
-                }
                 _ => {}
             }
+        }
+        if let Some(running) = frame.chillers_on(&self.site) {
+            if self.chillers.is_some_and(|before| before != running) {
+                self.staged_at = Some(frame.time);
+            }
+            self.chillers = Some(running);
         }
     }
 
@@ -121,7 +133,9 @@ impl Fallback {
     /// The next proposal.
     pub fn step(&mut self, now: Timestamp, frame: &Frame) -> Proposal {
         let f = &self.site.fallback;
-        let acting = self.acting.take().unwrap_or_else(|| self.take_over(frame));
+        let known = self.acting.take().filter(|acting| !acting.found.is_empty());
+        let mut acting = known.unwrap_or_else(|| self.take_over(frame));
+        acting.find(&self.site, frame);
         let from = acting.reset_pct;
         let started = self.first_frame.is_some_and(|t| now.duration_since(t) >= f.delay);
         let due = self.stepped_at.is_none_or(|t| now.duration_since(t) >= f.step);

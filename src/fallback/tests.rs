@@ -137,3 +137,23 @@ fn never_outside_the_limits() {
         }
     }
 }
+
+/// A register that comes back after the fallback has taken over joins from where it is then.
+#[test]
+fn what_could_not_be_read_at_the_take_over_joins_later() {
+    let mut f = Fallback::new(&site("air"));
+    let dark = frame(0, &[], &[]);
+    f.observe(&dark);
+    assert!(f.step(at(0), &dark).setpoints.is_empty());
+    let all: Vec<(String, f64)> =
+        site("air").setpoints.iter().map(|s| (s.name.to_string(), s.safe.get())).collect();
+    let all: Vec<(&str, f64)> = all.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+    let one = frame(1, &[], &all[..1]);
+    assert_eq!(f.step(at(1), &one).setpoints.len(), 1);
+    let lit = frame(2, &[], &all);
+    let proposed = f.step(at(2), &lit).setpoints;
+    assert_eq!(proposed.len(), all.len());
+    for (name, present) in all {
+        assert!((proposed[name].get() - present).abs() < 1e-6, "{name}");
+    }
+}

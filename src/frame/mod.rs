@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use assemble::Assembler;
 
-use crate::site::Name;
+use crate::site::{Name, Role, Site};
 use crate::units::{Finite, Unit};
 use crate::workload::Job;
 
@@ -115,9 +115,25 @@ impl Sample {
     pub fn good(&self) -> Option<Finite> {
         if self.quality == Quality::Good { self.value } else { None }
     }
+
+    /// Whether it was read and shows what cannot be.
+    #[must_use]
+    pub fn is_implausible(&self) -> bool {
+        matches!(self.doubt, Some(Doubt::OutOfRange | Doubt::WrongUnit))
+    }
 }
 
 impl Frame {
+    /// How many chillers run, over all signals that count some; `None` unless all of them are good.
+    #[must_use]
+    pub fn chillers_on(&self, site: &Site) -> Option<Finite> {
+        let counts: Vec<f64> = site
+            .with_role(Role::ChillersOn)
+            .map(|s| self.good(&s.name).map(Finite::get))
+            .collect::<Option<_>>()?;
+        (!counts.is_empty()).then(|| Finite::new(counts.iter().sum()))?
+    }
+
     /// The good value of a signal or setpoint.
     #[must_use]
     pub fn good(&self, name: &Name) -> Option<Finite> {

@@ -6,6 +6,7 @@ mod console;
 mod envelope;
 mod operations;
 mod peers;
+mod profile;
 mod registers;
 mod resolution;
 mod settings;
@@ -20,6 +21,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use check::Checker;
+use serde::Deserialize;
+use spot::{Lines, Spot};
+use toml::de::{DeTable, Deserializer};
 
 use super::{Backend, Law, Site};
 use crate::policy::rl;
@@ -110,16 +114,33 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
     Ok(site)
 }
 
-/// Parses and checks a site's text; `path` is only for messages.
+/// Parses and checks a site's text; `path` is for messages, and where the paths of device profiles start.
 pub fn parse(text: &str, path: &Path) -> Result<Site, SiteError> {
-    let mut site: Site = toml::from_str(text)
-        .map_err(|e| SiteError::Syntax { path: path.to_owned(), message: e.to_string() })?;
+    let syntax = |e: toml::de::Error| SiteError::Syntax { path: path.to_owned(), message: e.to_string() };
+    let invalid = |found: Vec<(Spot, String)>| {
+        let lines = Lines::of(text);
+        let located = |(spot, message): (Spot, String)| {
+            let line = lines.find(&spot);
+            Problem { line, field: spot.into_field(), message }
+        };
+        SiteError::Invalid { path: path.to_owned(), problems: found.into_iter().map(located).collect() }
+    };
+    let mut table = DeTable::parse(text).map_err(syntax)?;
+    let profiles = profile::Texts::of(table.get_ref(), path.parent().unwrap_or(Path::new(".")));
+    let problems = profiles.fill(table.get_mut());
+    if !problems.is_empty() {
+        return Err(invalid(problems));
+    }
+    let mut site = Site::deserialize(Deserializer::from(table)).map_err(|mut e| {
+        e.set_input(Some(text));
+        syntax(e)
+    })?;
     if site.controller != Law::Llm {
         // Nothing would ask it.
         site.model.backend = Backend::None;
     }
-    let problems = Checker::new(text).run(&site);
-    if problems.is_empty() { Ok(site) } else { Err(SiteError::Invalid { path: path.to_owned(), problems }) }
+    let problems = Checker::default().run(&site);
+    if problems.is_empty() { Ok(site) } else { Err(invalid(problems)) }
 }
 
 /// The JSON Schema of `site.toml`, as published in `schemas/`.

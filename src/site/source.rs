@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::name::Name;
 use crate::sparkplug::NodeId;
@@ -60,6 +61,10 @@ pub struct Tls {
 #[serde(deny_unknown_fields)]
 pub struct Device {
     pub name: Name,
+    /// A file that describes this make of device (see `profiles/`): it gives what is left out here, and the points that
+    /// registers may name. Relative to the site file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<PathBuf>,
     pub host: String,
     #[serde(default = "Device::default_port")]
     pub port: u16,
@@ -209,8 +214,12 @@ pub struct Topic {
 /// A register or bit, and how to read a number from it: `value = raw * scale + offset`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = address_or_point)]
 pub struct Point {
     pub device: Name,
+    /// What the profile of the device calls it: the profile gives what is left out here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
     #[serde(default)]
     pub table: Table,
     pub address: u16,
@@ -227,6 +236,18 @@ pub struct Point {
     /// The unit on the wire, where it differs from the signal's.
     #[serde(default)]
     pub unit: Option<Unit>,
+    /// What the device takes, in the unit on the wire: a setpoint's range lies within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<[Finite; 2]>,
+}
+
+/// In a site file a point of a profile stands for an address.
+fn address_or_point(schema: &mut Schema) {
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|field| field != "address");
+    }
+    let either = json!([{ "required": ["address"] }, { "required": ["point"] }]);
+    schema.insert("anyOf".to_owned(), either);
 }
 
 impl Point {

@@ -93,3 +93,131 @@ fn a_learned_policy_is_loaded_with_its_site_and_one_of_another_site_is_refused()
     let message = site::load(&file).unwrap_err().to_string();
     assert!(message.contains(&dir.path().join("mine.json").display().to_string()), "{message}");
 }
+
+/// `sites/air.toml` with its device described by a profile in another file.
+fn by_profile(folder: &Path, profile: &str) -> String {
+    std::fs::write(folder.join("plant.toml"), profile).unwrap();
+    let points = [
+        ("{ device = \"plant\", address = 0, type = \"uint16\" }", "enable"),
+        ("{ device = \"plant\", address = 1, type = \"uint16\" }", "heartbeat"),
+        ("{ device = \"plant\", address = 2, type = \"int16\", scale = 0.1 }", "chws_sp"),
+        ("{ device = \"plant\", address = 3, type = \"int16\", scale = 0.1 }", "crah_supply_sp"),
+        ("{ device = \"plant\", address = 4, type = \"int16\" }", "chw_dp_sp"),
+    ];
+    let mut text = AIR.replace("name = \"plant\"\n", "name = \"plant\"\nprofile = \"plant.toml\"\n");
+    for (register, point) in points {
+        assert!(text.contains(register), "{register}");
+        text = text.replace(register, &format!("{{ device = \"plant\", point = \"{point}\" }}"));
+    }
+    text
+}
+
+const PROFILE: &str = include_str!("../../profiles/simulated-air.toml");
+
+#[test]
+fn a_profile_gives_what_the_site_leaves_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let profile = PROFILE
+        .replace("max_block = 100", "max_block = 16\ninter_frame_delay = \"20ms\"")
+        .replace("unit = \"kPa\"", "unit = \"kPa\"\nwrites_per_day = 14");
+    let file = dir.path().join("site.toml");
+    std::fs::write(&file, by_profile(dir.path(), &profile)).unwrap();
+    let site = site::load(&file).unwrap();
+    let plain = site::parse(AIR, Path::new("site.toml")).unwrap();
+    assert_eq!((site.devices[0].max_block, site.devices[0].port), (16, 1502));
+    assert_eq!(site.devices[0].inter_frame_delay, jiff::SignedDuration::from_millis(20));
+    assert_eq!(site.setpoints[2].writes_per_day, Some(14));
+    let pairs = site.setpoints.iter().zip(&plain.setpoints).map(|(a, b)| (&a.register, &b.register));
+    let links = [(&site.link.enable, &plain.link.enable), (&site.link.heartbeat, &plain.link.heartbeat)];
+    let links = links.iter().map(|(a, b)| (a.as_ref().unwrap(), b.as_ref().unwrap()));
+    for (a, b) in pairs.chain(links) {
+        assert_eq!((a.address, a.word_type, a.scale), (b.address, b.word_type, b.scale));
+        assert!(a.point.is_some() && b.point.is_none());
+    }
+    // What is recorded of a run is the whole site: it needs the profile no more.
+    let recorded = serde_json::to_value(&site).unwrap();
+    assert_eq!(serde_json::from_value::<site::Site>(recorded).unwrap(), site);
+}
+
+/// The site's word goes before the profile's, and the maker's limits before the site's.
+#[test]
+fn a_site_may_say_otherwise_but_not_go_beyond_what_the_device_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("site.toml");
+    let said = by_profile(dir.path(), PROFILE)
+        .replace("point = \"chw_dp_sp\"", "point = \"chw_dp_sp\", address = 9");
+    assert_eq!(site::parse(&said, &path).unwrap().setpoints[2].register.address, 9);
+    let in_f = PROFILE.replace("unit = \"degC\"\ntakes = [5, 18]", "unit = \"degF\"\ntakes = [45, 70]");
+    let message = site::parse(&by_profile(dir.path(), &in_f), &path).unwrap_err().to_string();
+    assert!(message.contains("the device takes 45 to 70 degF there, and 6 degC is 42.8 degF"), "{message}");
+    assert!(message.contains("setpoint \"chws_sp\": min"), "{message}");
+}
+
+#[test]
+fn what_a_profile_cannot_give_is_said_where_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("site.toml");
+    let complaint = |profile: &str, edit: &dyn Fn(String) -> String| {
+        let text = edit(by_profile(dir.path(), profile));
+        site::parse(&text, &path).unwrap_err().to_string()
+    };
+    let line = |needle: &str| {
+        let text = by_profile(dir.path(), PROFILE);
+        text.lines().position(|l| l.contains(needle)).unwrap() + 1
+    };
+    let cases = [
+        (
+            complaint(PROFILE, &|t| t.replace("plant.toml", "other.toml")),
+            "device \"plant\": profile: cannot read",
+            line("profile ="),
+        ),
+        (
+            complaint(PROFILE, &|t| t.replace("point = \"chws_sp\"", "point = \"chws\"")),
+            "setpoint \"chws_sp\": register.point: plant.toml has no point \"chws\" (there are: chw_dp_sp, chws_sp,",
+            line("point = \"chws_sp\""),
+        ),
+        (
+            complaint(PROFILE, &|t| t.replace("profile = \"plant.toml\"\n", "\n")),
+            "link.enable.point: device \"plant\" names no profile",
+            line("point = \"enable\""),
+        ),
+        (
+            complaint(&PROFILE.replace("max_block", "max_blok"), &|t| t),
+            "unknown field `max_blok`",
+            line("profile ="),
+        ),
+        (
+            complaint(&PROFILE.replace("scale = 0.1", "scale = \"tenth\""), &|t| t),
+            "scale = \"tenth\"",
+            line("profile ="),
+        ),
+        (
+            complaint(&PROFILE.replace("address = 0\n", ""), &|t| t),
+            "missing field `address`",
+            line("profile ="),
+        ),
+        (
+            complaint(&PROFILE.replace("max_block = 100", "host = \"x\""), &|t| t),
+            "host is the site's to say",
+            line("profile ="),
+        ),
+    ];
+    for (message, expected, line) in cases {
+        assert!(message.contains(expected), "{expected}: {message}");
+        assert!(message.contains(&format!("site.toml:{line}: ")), "{line}: {message}");
+    }
+}
+
+#[test]
+fn shipped_profiles_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root.join("profiles")).unwrap() {
+        let profile = entry.unwrap().path();
+        let with = format!("name = \"plant\"\nprofile = {:?}\n", profile.display().to_string());
+        let text = AIR.replace("name = \"plant\"\n", &with);
+        site::parse(&text, &root.join("sites/air.toml")).unwrap_or_else(|e| panic!("{e}"));
+        seen += 1;
+    }
+    assert!(seen > 1);
+}

@@ -80,6 +80,17 @@ impl Oracle {
         Some(worst + self.site.envelope.dew_margin.get().get().max(2.0))
     }
 
+    /// The same by the sensors that are believed alone.
+    pub(super) fn dew_at_least(&self, frame: &Frame) -> Option<f64> {
+        let top = |role| self.site.with_role(role).filter_map(|s| highest(frame, &s.name)).reduce(f64::max);
+        let derived = match (top(Role::RoomDryBulb), top(Role::RoomHumidity)) {
+            (Some(t), Some(rh)) => physics::dew_point(t, rh),
+            (None, _) | (_, None) => None,
+        };
+        let worst = top(Role::RoomDewPoint).into_iter().chain(derived).reduce(f64::max)?;
+        Some(worst + self.site.envelope.dew_margin.get().get().max(2.0))
+    }
+
     pub(super) fn limits(&self, case: &Case<'_>, at: &At<'_>) -> Vec<Limit> {
         let now = self.ledger.now(case.now);
         let active = |l: &&Limit| l.setpoint == at.s.name && l.until.is_none_or(|t| now < t);

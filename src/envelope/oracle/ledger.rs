@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::physics;
 use crate::actuate::{Outcome, Written};
 use crate::envelope::{Memory, Target};
-use crate::frame::{Frame, Quality, Sample};
+use crate::frame::{Doubt, Frame, Quality, Sample};
 use crate::site::{Name, Role, Setpoint, Site, WordType};
 
 #[derive(Clone, Default)]
@@ -123,6 +123,11 @@ impl Ledger {
             let fresh = past
                 .changed_at
                 .is_none_or(|t| age.is_some_and(|age| now.duration_since(t).as_secs_f64() > age));
+            let beyond = [Some(Doubt::OutOfRange), Some(Doubt::WrongUnit)];
+            if fresh && past.holds.is_some() && sample.is_some_and(|s| beyond.contains(&s.doubt)) {
+                past.forget();
+                past.hold_until = Some(now + site.envelope.manual_hold);
+            }
             if let (Some(holds), Some(shown), true) = (past.holds, good(sample), fresh) {
                 let (surely, surely_not) = if s.register.word_type == WordType::Float32 {
                     (s.step.get() / 10.0, s.step.get() / 40.0)

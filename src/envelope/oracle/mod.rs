@@ -144,7 +144,11 @@ impl Oracle {
                     tolerance = DEW_TOLERANCE;
                     Some(floor)
                 }
-                None => current,
+                None => {
+                    let least = self.dew_at_least(case.frame);
+                    tolerance = if least.is_some() { DEW_TOLERANCE } else { 0.0 };
+                    current.map(|c| least.map_or(c, |f| f.max(c)))
+                }
             };
             must = floor.map(|f| [f.clamp(min, max), max]);
         }
@@ -344,7 +348,8 @@ fn directive(limit: &Limit, count: f64, c: f64, v: f64, say: &mut impl FnMut(Str
     let floor = limit.floor.map_or(f64::MIN, Finite::get);
     let ceiling = limit.ceiling.map_or(f64::MAX, Finite::get);
     // A floor over its own ceiling: the floor wins, as nearly as the register can hold it.
-    let ceiling = if ceiling < floor { floor + count } else { ceiling };
+    // So does one number, or two that no register value lies between.
+    let ceiling = ceiling.max(floor + count);
     let fine = (v >= floor - EPS || (c < floor && v >= c)) && (v <= ceiling + EPS || (c > ceiling && v <= c));
     if !fine {
         say(format!("against an operator's {floor} to {ceiling}"));

@@ -1,8 +1,11 @@
 //! What latches, what ends, and the links.
 
 use super::*;
+use std::collections::BTreeMap;
+
 use crate::actuate::{Outcome, WriteResult, Written};
-use crate::envelope::{Guard, Limit, Memory, Rule, Target};
+use crate::envelope::{Case, Guard, Limit, Memory, Rule, Target};
+use crate::frame::Doubt;
 
 fn started(which: &str) -> (Site, Trial) {
     let site = site(which);
@@ -107,6 +110,27 @@ fn a_restart_is_no_second_budget_ends_no_wait_and_no_emergency() {
     restarted(&site, &mut t);
     assert!(run(&mut t, &at(28.0)).emergency, "cool is cooler than that");
     assert!(!run(&mut t, &at(27.0)).emergency);
+}
+
+/// What nobody measures any more will not be seen cooler; what nobody sees yet is no reason to end an emergency.
+#[test]
+fn an_emergency_outlives_a_restart_as_long_as_its_reason() {
+    let (site, mut t) = started("air");
+    assert!(run(&mut t, &with(calm(&site, &[]), "inlet_b", Quality::Good, 33.0)).emergency);
+    let mut less = site.clone();
+    less.signals.retain(|s| s.name != *"inlet_b");
+    let mut frame = t.advance(&calm(&site, &[]));
+    frame.signals.remove("inlet_b");
+    let left = Memory::lasted(&less, t.memory.lasting());
+    assert_eq!(Guard::new(&less).observe(&left, t.now, &frame).emergency(), None);
+
+    let (site, mut t) = started("air");
+    let dark =
+        with(with(calm(&site, &[]), "inlet_a", Quality::Suspect, 22.0), "inlet_b", Quality::Missing, 0.0);
+    assert!(run(&mut t, &dark).emergency);
+    restarted(&site, &mut t);
+    assert!(run(&mut t, &dark).emergency, "still blind");
+    assert!(!run(&mut t, &calm(&site, &[])).emergency);
 }
 
 /// Neither dew point nor the present value known: an emergency must not write the warmest value.
@@ -307,4 +331,74 @@ fn taking_control_forgets_what_was_written() {
     let frame = t.advance(&step);
     assert!(t.guard.observe(&after, t.now, &frame).new_manual_holds().is_empty());
     assert_eq!(t.guard.observe(&t.memory, t.now, &frame).new_manual_holds(), [name("chws_sp")]);
+}
+
+/// A register that was read and shows what cannot be is not where our last write left it.
+#[test]
+fn a_register_that_shows_what_cannot_be_is_ours_no_more() {
+    let (site, mut t) = started("air");
+    run(&mut t, &calm(&site, &[("chws_sp", 6.5)]));
+    let mut frame = t.advance(&calm(&site, &[]));
+    let shown = frame.setpoints.get_mut("chws_sp").unwrap();
+    (shown.value, shown.quality, shown.doubt) =
+        (Some(finite(17.0)), Quality::Suspect, Some(Doubt::OutOfRange));
+    let memory = t.guard.observe(&t.memory, t.now, &frame);
+    assert_eq!(memory.new_manual_holds(), [name("chws_sp")]);
+    let wanted = proposal(&[("chws_sp", 7.0)]);
+    let verdict = t.guard.judge(&Case {
+        now: t.now,
+        decided_at: t.now,
+        frame: &frame,
+        memory: &memory,
+        limits: &[],
+        foresight: &|_| BTreeMap::new(),
+        proposal: &wanted,
+    });
+    assert!(verdict.action.is_empty(), "{verdict:?}");
+}
+
+/// 18.1 degC is no float32, and 25.3 degC no tenth of a degF: what is nearest is written.
+#[test]
+fn an_operators_number_that_a_register_cannot_hold_is_come_near_to() {
+    for (which, setpoint, to) in [("air", "crah_sp", 18.1), ("liquid", "supply_sp", 25.3)] {
+        let (site, mut t) = started(which);
+        let exactly = Some(finite(to));
+        let limit =
+            Limit { setpoint: name(setpoint), floor: exactly, ceiling: exactly, hold: false, until: None };
+        for _ in 0..3 {
+            run(&mut t, &Step { after_s: 1500, limits: vec![limit.clone()], ..calm(&site, &[]) });
+        }
+        let held = t.held(setpoint).unwrap();
+        assert!((held - to).abs() < 0.06, "{setpoint}: {held}");
+    }
+}
+
+/// One sensor that is not believed takes away none of what the others prove.
+#[test]
+fn a_wet_room_raises_the_liquid_though_one_of_its_sensors_is_lost() {
+    let (site, mut t) = started("liquid");
+    let mut wet = with(with(calm(&site, &[]), "dew", Quality::Suspect, 9.0), "humidity", Quality::Good, 80.0);
+    wet.panel.insert(name("supply_sp"), finite(20.0));
+    run(&mut t, &wet);
+    let held = t.held("supply_sp").unwrap();
+    assert!(held > 23.2, "{held}");
+}
+
+/// Two plant rooms count their own chillers: nothing starts while both counts stay.
+#[test]
+fn chillers_are_counted_over_all_signals_that_count_some() {
+    let (mut site, t) = started("air");
+    let mut other = site.signals.iter().find(|s| s.name == *"chillers").unwrap().clone();
+    other.name = name("chillers_b");
+    site.signals.push(other);
+    let guard = Guard::new(&site);
+    let mut memory = Memory::new(&site);
+    let mut step = calm(&site, &[]);
+    step.signals.insert(name("chillers_b"), sample(Quality::Good, 1.0, 0.0, Unit::Count));
+    let mut t = t;
+    for _ in 0..5 {
+        let frame = t.advance(&step);
+        memory = guard.observe(&memory, t.now, &frame);
+    }
+    assert!(memory.chillers.started.is_empty() && memory.chillers.stopped_at.is_none());
 }

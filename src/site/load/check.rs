@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::Problem;
-use super::spot::{Lines, Spot};
+use super::spot::Spot;
 use super::within::{DAY, MILLISECOND, SECOND};
 use crate::register;
 use crate::site::source::{Source, Table, WordType};
@@ -13,17 +12,13 @@ use crate::site::terms::role_units;
 use crate::site::{Clock, Role, Setpoint, Signal, Site};
 use crate::units::{Finite, Unit};
 
-pub(super) struct Checker<'a> {
-    text: &'a str,
+#[derive(Default)]
+pub(super) struct Checker {
     problems: Vec<(Spot, String)>,
 }
 
-impl<'a> Checker<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { text, problems: Vec::new() }
-    }
-
-    pub(super) fn run(mut self, site: &Site) -> Vec<Problem> {
+impl Checker {
+    pub(super) fn run(mut self, site: &Site) -> Vec<(Spot, String)> {
         self.whole(site);
         self.names(site);
         self.peers(site);
@@ -43,12 +38,7 @@ impl<'a> Checker<'a> {
         self.resolution(site);
         self.console(site);
         self.operations(site);
-        let lines = Lines::of(self.text);
-        let located = |(spot, message): (Spot, String)| {
-            let line = lines.find(&spot);
-            Problem { line, field: spot.into_field(), message }
-        };
-        self.problems.into_iter().map(located).collect()
+        self.problems
     }
 
     pub(super) fn say(&mut self, spot: Spot, problem: impl Into<String>) {
@@ -231,6 +221,7 @@ impl<'a> Checker<'a> {
             );
         }
         self.point(site, &of.at("register"), &s.register, s.unit);
+        self.taken(of, s);
         for (label, value) in [("min", s.min), ("max", s.max), ("safe", s.safe)] {
             if register::encode(&s.register, s.unit, value).is_err() {
                 self.say(

@@ -4,7 +4,7 @@ use super::check::Checker;
 use super::peers::is_host;
 use crate::site::{Network, Site};
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn console(&mut self, site: &Site) {
         let console = &site.console;
         let is_on = console.listen != "off";

@@ -11,7 +11,7 @@ use crate::units::{Finite, Kelvin, Unit};
 /// The allowable inlet of the widest class of IT equipment, ASHRAE TC 9.9's A4.
 const WIDEST_INLET: [f64; 2] = [5.0, 45.0];
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn envelope(&mut self, site: &Site) {
         let e = &site.envelope;
         let envelope = Spot::key("envelope");

@@ -8,7 +8,7 @@ use crate::site::Site;
 /// The console's reports and its baseline look back so far.
 const LEAST_KEPT_DAYS: u32 = 35;
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn operations(&mut self, site: &Site) {
         self.paths(site);
         let audit = &site.audit;

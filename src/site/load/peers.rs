@@ -9,7 +9,7 @@ use super::spot::Spot;
 use super::within::{DAY, HOUR, MILLISECOND, MINUTE, SECOND};
 use crate::site::{Device, Mqtt, Site};
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn peers(&mut self, site: &Site) {
         if let Some(mqtt) = &site.mqtt {
             self.broker(mqtt);

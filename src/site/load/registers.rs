@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::check::Checker;
 use super::spot::Spot;
 use crate::register;
-use crate::site::Site;
 use crate::site::source::{Point, Table, WordType};
+use crate::site::{Setpoint, Site};
 use crate::units::{Finite, Unit};
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn point(&mut self, site: &Site, of: &Spot, p: &Point, unit: Unit) {
         if site.device(&p.device).is_none() {
             let known = site.devices.iter().map(|d| d.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -37,6 +37,28 @@ impl Checker<'_> {
             );
         }
         self.convertible(of.at("unit"), p.unit, unit);
+    }
+
+    /// A setpoint's range is one that its device takes.
+    pub(super) fn taken(&mut self, of: &Spot, s: &Setpoint) {
+        let Some([least, most]) = s.register.takes else { return };
+        let wire = s.register.unit.unwrap_or(s.unit);
+        if least >= most {
+            self.say(of.at("register.takes"), format!("expected the least first, got {least} and {most}"));
+        }
+        for (label, value) in [("min", s.min), ("max", s.max)] {
+            if let Some(raw) = s.unit.convert(value, wire)
+                && !(least..=most).contains(&raw)
+            {
+                self.say(
+                    of.at(label),
+                    format!(
+                        "the device takes {least} to {most} {wire} there, and {value} {} is {raw} {wire}",
+                        s.unit
+                    ),
+                );
+            }
+        }
     }
 
     pub(super) fn convertible(&mut self, of: Spot, wire: Option<Unit>, unit: Unit) {

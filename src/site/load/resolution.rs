@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::check::Checker;
 use crate::site::{Law, Site};
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn resolution(&mut self, site: &Site) {
         let r = &site.resolution;
         if !r.adaptive {

@@ -9,7 +9,7 @@ use super::within::{HOUR, SECOND};
 use crate::site::{Backend, Site};
 use crate::units::Finite;
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn model(&mut self, site: &Site) {
         let m = &site.model;
         if m.backend == Backend::Openai && (m.url.is_none() || m.name.is_none()) {

@@ -13,7 +13,7 @@ use crate::units::Finite;
 /// Longer than this is not one of the answers that the twin predicts.
 const SLOWEST: SignedDuration = SignedDuration::from_hours(4);
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn twin(&mut self, site: &Site) {
         let mut seen = BTreeSet::new();
         for (i, r) in site.twin.responses.iter().enumerate() {

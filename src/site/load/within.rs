@@ -15,7 +15,7 @@ pub(super) const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 pub(super) const HOUR: SignedDuration = SignedDuration::from_hours(1);
 pub(super) const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn numbers(&mut self, of: &Spot, unit: &str, table: &[Bounded<'_, f64>]) {
         for &(key, value, low, high, why) in table {
             if !(low..=high).contains(&value) {

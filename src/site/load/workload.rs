@@ -7,7 +7,7 @@ use super::spot::Spot;
 use crate::site::{Site, Source};
 use crate::units::Finite;
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn workload(&mut self, site: &Site) {
         let w = &site.workload;
         if let Some(topic) = &w.topic {
