@@ -41,8 +41,10 @@ pub fn archive(path: &Path, dir: &Path, before: Timestamp) -> Result<Option<Arch
     let identity = log.identity()?;
     let Some(first) = log.records(0).next().transpose()? else { return Ok(None) };
     let before = super::time_text(before);
-    let old = |c: &Checkpoint| c.seq >= first.seq && c.time < before && c.is_signed_by(identity.public_key);
-    let Some(checkpoint) = log.checkpoints()?.into_iter().rfind(old) else { return Ok(None) };
+    // Up to the first that is not old: one with an old time behind it was signed by a clock that was wrong.
+    let old = log.checkpoints()?.into_iter().take_while(|c| c.time < before);
+    let signed = old.filter(|c| c.seq >= first.seq && c.is_signed_by(identity.public_key));
+    let Some(checkpoint) = signed.last() else { return Ok(None) };
     fs::create_dir_all(dir).map_err(io(dir, "make the archive's folder"))?;
     let stem = format!("records-{:09}-{:09}", first.seq, checkpoint.seq);
     let (file, partial) = (dir.join(format!("{stem}.parquet")), dir.join(format!("{stem}.parquet.partial")));
@@ -50,15 +52,20 @@ pub fn archive(path: &Path, dir: &Path, before: Timestamp) -> Result<Option<Arch
     let synced = out.try_clone().map_err(io(&partial, "write the archive"))?;
     let records =
         log.records(first.seq - 1).take_while(|r| r.as_ref().map_or(true, |r| r.seq <= checkpoint.seq));
-    parquet::write(&partial, out, records)?;
-    synced.sync_all().map_err(io(&partial, "write the archive"))?;
-    fs::rename(&partial, &file).map_err(io(&file, "write the archive"))?;
+    let written = parquet::write(&partial, out, records)
+        .and_then(|()| synced.sync_all().map_err(io(&partial, "write the archive")))
+        .and_then(|()| fs::rename(&partial, &file).map_err(io(&file, "write the archive")));
+    if written.is_err() {
+        // On a full disk the half of it would keep the log from going on.
+        fs::remove_file(&partial).ok();
+    }
+    written?;
     let archived = Archived {
         from: first.seq,
         to: checkpoint.seq,
         hash: checkpoint.hash,
         file: format!("{stem}.parquet"),
-        sha256: hex::sha256(&fs::read(&file).map_err(io(&file, "read the archive"))?),
+        sha256: crate::model::sha256(&file).map_err(io(&file, "read the archive"))?,
     };
     let proof = Proof { identity, archived, previous: first.previous, checkpoint };
     check(dir, &proof)?;
@@ -90,6 +97,12 @@ fn check(dir: &Path, proof: &Proof) -> Result<(), AuditError> {
         Some(first) => Err(AuditError::Broken { path, first: Box::new(first) }),
         None => Ok(()),
     }
+}
+
+/// So many days ago; where the calendar does not go back that far, where it begins.
+#[must_use]
+pub fn days_before(now: Timestamp, days: u32) -> Timestamp {
+    now.checked_sub(jiff::SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MIN)
 }
 
 /// Moves old records of a log that nobody writes into `dir`.

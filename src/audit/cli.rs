@@ -145,6 +145,10 @@ enum Failure {
     #[error("--key {given:?} is neither a readable file with the 64 hex digits of a public key, nor those")]
     Key { given: String },
     #[error(
+        "--key: that is the private key that signs this log, which nobody else should read: give the public one (`isotherm audit export` writes public-key.hex)"
+    )]
+    PrivateKey,
+    #[error(
         "--against: none of the {given} checkpoints is of a record that is in the log: give newer ones, or the archive with --archive"
     )]
     Uncompared { given: usize },
@@ -193,7 +197,7 @@ fn run_verify(args: &Verify, out: &mut impl Write) -> Result<bool, Failure> {
         }
         Some(file) => read_checkpoints(Path::new(file))?,
     };
-    let public_key = args.key.as_deref().map(public_key).transpose()?;
+    let public_key = args.key.as_deref().map(|given| public_key(given, &path)).transpose()?;
     let given = against.len();
     let options = Options { against, public_key, archive: args.archive.clone() };
     let report = verify(&path, &options)?;
@@ -208,8 +212,13 @@ fn run_verify(args: &Verify, out: &mut impl Write) -> Result<bool, Failure> {
     Ok(report.ok)
 }
 
-fn public_key(given: &str) -> Result<PublicKey, Failure> {
+fn public_key(given: &str, log: &Path) -> Result<PublicKey, Failure> {
     let text = std::fs::read_to_string(given).unwrap_or_else(|_| given.to_owned());
+    // Both keys have 64 hex digits, and what is taken for a public one is printed.
+    let own = Log::open(log)?.identity()?.public_key;
+    if super::key::public_of(text.trim()).is_some_and(|public| public == own) {
+        return Err(Failure::PrivateKey);
+    }
     text.trim().parse().map_err(|_| Failure::Key { given: given.to_owned() })
 }
 
@@ -291,7 +300,9 @@ fn run_export(args: &Export, out: &mut impl Write) -> Result<bool, Failure> {
 fn run_archive(args: &Archive, out: &mut impl Write) -> Result<bool, Failure> {
     let config = site::load(&args.site)?.audit;
     let now = crate::clock::now();
-    let before = now - jiff::SignedDuration::from_hours(24 * i64::from(args.keep_days));
+    let before = super::days_before(now, args.keep_days);
+    // Opening it to write would make a log where there is none.
+    Log::open(&config.path)?;
     let archived = super::archive_closed(&config, &args.dir, before, now)?;
     match &archived {
         _ if args.json => json(out, &archived)?,

@@ -13,6 +13,11 @@ pub(super) fn public(key: &SigningKey) -> PublicKey {
     PublicKey::new(key.verifying_key().to_bytes())
 }
 
+/// The public half, where a text is a private key.
+pub(super) fn public_of(text: &str) -> Option<PublicKey> {
+    hex::decode(text).ok().map(|seed| public(&SigningKey::from_bytes(&seed)))
+}
+
 /// Reads the key; with `create`, makes one where there is none.
 pub(super) fn load(path: &Path, create: bool) -> Result<SigningKey, AuditError> {
     let refused = |why: String| AuditError::Key { path: path.to_owned(), why };

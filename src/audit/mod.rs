@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 #[cfg(feature = "parquet")]
-pub use archive::{archive, archive_closed};
+pub use archive::{archive, archive_closed, days_before};
 pub use archived::Archived;
 pub use chain::{Checkpoint, Hash, Identity, PublicKey, Signature, StoreId};
 pub use export::{Exported, Format, export};

@@ -88,7 +88,7 @@ impl<'a> Test<'a> {
         let interrupted = Arc::new(AtomicBool::new(false));
         let seen = interrupted.clone();
         tokio::spawn(async move {
-            service::stop_signal().await;
+            service::stop_or_hang_up().await;
             seen.store(true, Ordering::Relaxed);
         });
         Self { site, guard: Guard::new(site), memory: Memory::new(site), hand, bus, interrupted }

@@ -269,7 +269,7 @@ async fn hours_over(
     };
     tokio::select! {
         why = lived => why,
-        why = service::stop_signal() => why,
+        why = service::stop_or_hang_up() => why,
     }
 }
 

@@ -118,7 +118,12 @@ pub(super) fn run(args: &Args) -> Done {
             state.get("time").and_then(|t| serde_json::from_value(t.clone()).ok()).ok_or_else(|| {
                 Failed::Unreachable("the agent has no time yet; try again in a moment".to_owned())
             })?;
-        let until = |span: Option<SignedDuration>| span.map(|s| now + s);
+        let until = |span: Option<SignedDuration>| {
+            let at = |s| {
+                now.checked_add(s).map_err(|_| usage("--for: expected a span that ends before the year 9999"))
+            };
+            span.map(at).transpose()
+        };
         let name = |text: &str| text.parse().map_err(usage);
         let what = match &args.act {
             ActArgs::State => return print_json(&state),
@@ -132,7 +137,7 @@ pub(super) fn run(args: &Args) -> Done {
             },
             ActArgs::Clear { setpoint } => What::ClearOverride { setpoint: name(setpoint)? },
             ActArgs::Direct { text, span } => What::Directive { text: text.clone(), until: until(*span) },
-            ActArgs::Withdraw { number } => What::WithdrawDirective { number: *number },
+            ActArgs::Withdraw { number } => What::WithdrawDirective { number: *number, text: None },
             ActArgs::Ack { alarm } => What::Acknowledge { alarm: *alarm },
         };
         args.door.act(what).await

@@ -33,6 +33,8 @@ const BATCH: usize = 500;
 const TOO_FAR: u64 = 20_000;
 /// Between two looks at whether the reader may still see this: sessions end, and people are removed.
 const ASK_EVERY: Duration = Duration::from_secs(3);
+/// Where nothing is new this is said, so that a reader can tell a quiet plant from a dead line.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct From {
@@ -51,6 +53,8 @@ struct Reader {
     audit: PathBuf,
     view: watch::Receiver<View>,
     tail: watch::Receiver<u64>,
+    /// The last record that the reader has, by its own word.
+    has: Option<u64>,
     last: u64,
     begun: bool,
 }
@@ -64,7 +68,6 @@ pub(super) async fn live(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let resumed = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let tail = shared.followed.tail.subscribe();
-    let newest = *tail.borrow();
     let reader = Reader {
         access: shared.access.clone(),
         headers,
@@ -74,7 +77,8 @@ pub(super) async fn live(
         audit: shared.audit.clone(),
         view: shared.view.clone(),
         tail,
-        last: resumed.or(from.after).unwrap_or(newest),
+        has: resumed.or(from.after),
+        last: 0,
         begun: false,
     };
     let events = stream::unfold(reader, |mut reader| async move {
@@ -91,6 +95,10 @@ impl Reader {
         if self.begun {
             tokio::time::sleep(AT_MOST_EVERY).await;
             self.news().await?;
+        } else {
+            // After a start the log is read first: before that nothing can be compared with it.
+            let newest = *self.tail.wait_for(|newest| *newest > 0).await.ok()?;
+            self.last = self.has.unwrap_or(newest);
         }
         let newest = *self.tail.borrow_and_update();
         let lost = self.last > newest || newest - self.last > TOO_FAR;
@@ -112,6 +120,7 @@ impl Reader {
 
     /// Waits for something new; `None` when the agent has ended, or the reader may not see it any more.
     async fn news(&mut self) -> Option<()> {
+        let say_at = clock::monotonic() + SAY_EVERY;
         loop {
             if clock::monotonic() >= self.ask_at {
                 if !self.access.lets_in(&self.headers, self.peer) {
@@ -125,6 +134,7 @@ impl Reader {
             tokio::select! {
                 changed = self.tail.changed() => return changed.ok(),
                 changed = self.view.changed() => return changed.ok(),
+                () = tokio::time::sleep_until(say_at) => return Some(()),
                 () = tokio::time::sleep_until(self.ask_at) => {}
             }
         }

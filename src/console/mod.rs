@@ -67,6 +67,9 @@ impl Shared {
     }
 }
 
+/// A connection that asks nothing for so long is closed.
+const FIRST_REQUEST: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Why there is no console.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
@@ -104,7 +107,8 @@ pub async fn serve(
         calls,
     };
     tokio::spawn(follow(shared.followed.clone(), shared.audit.clone(), view));
-    let server = axum_server::Server::<SocketAddr>::from_listener(listener);
+    let server =
+        axum_server::Server::<SocketAddr>::from_listener(listener).first_request_timeout(FIRST_REQUEST);
     let service = routes::router(shared).into_make_service_with_connect_info::<SocketAddr>();
     let scheme = if let (Some(config), Some(files)) = (tls, site.console.tls.clone()) {
         let config = RustlsConfig::from_config(config);

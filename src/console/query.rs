@@ -130,6 +130,9 @@ pub(super) async fn series(State(shared): State<Shared>, Query(window): Query<Wi
                         format!("names: there is no {name:?}; /api/site lists the columns"),
                     );
                 };
+                if chosen.iter().any(|(known, _)| known == name) {
+                    return refused(StatusCode::BAD_REQUEST, format!("names: {name} is there twice"));
+                }
                 chosen.push((name.to_owned(), place));
             }
         }

@@ -49,6 +49,9 @@ pub enum What {
     },
     WithdrawDirective {
         number: u32,
+        /// What it says, as it was shown: numbers move up when a directive before them ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
     /// The alarm with this record number has been seen.
     Acknowledge {

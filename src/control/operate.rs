@@ -77,10 +77,16 @@ impl Controller {
             What::ProposeUpgrade { .. } => Err("nobody has looked at the candidate".to_owned()),
             What::AcceptUpgrade { early } => self.admit_accept(now, *early),
             What::RevertUpgrade => self.admit_revert(),
-            What::WithdrawDirective { number } => {
-                self.directive_index(*number).map(|_| format!("directive {number} is withdrawn")).ok_or_else(
-                    || format!("there is no directive {number}; {} are in force", self.directives.len()),
-                )
+            What::WithdrawDirective { number, text } => {
+                match self.directive_index(*number).and_then(|i| self.directives.get(i)) {
+                    Some(d) if text.as_ref().is_some_and(|shown| *shown != d.text) => {
+                        Err(format!("directive {number} is another by now: \"{}\"", d.text))
+                    }
+                    Some(d) => Ok(format!("directive {number} is withdrawn: \"{}\"", d.text)),
+                    None => {
+                        Err(format!("there is no directive {number}; {} are in force", self.directives.len()))
+                    }
+                }
             }
         };
         answer.map(|answer| (answer, None))
@@ -183,7 +189,7 @@ impl Controller {
             What::AcceptUpgrade { .. } => self.install(act.who, act.why, fx),
             What::RevertUpgrade => self.revert(now, act.who, act.why, fx),
             What::Directive { .. } => self.directives.extend(directive),
-            What::WithdrawDirective { number } => {
+            What::WithdrawDirective { number, .. } => {
                 if let Some(index) = self.directive_index(number) {
                     self.directives.remove(index);
                 }

@@ -57,13 +57,26 @@ pub(super) fn number(at: &str, value: &Value) -> Result<Finite, Malformed> {
     value.as_f64().and_then(Finite::new).ok_or_else(|| Malformed::new(at, "a number", value))
 }
 
+/// Whether anything can have been measured then. Waits are counted from such times, and must not run past the end of
+/// the calendar.
+pub(in crate::ingest) fn is_plausible(time: &Timestamp) -> bool {
+    /// 2200-01-01
+    const END_S: i64 = 7_258_118_400;
+    (0..END_S).contains(&time.as_second())
+}
+
 /// The optional `time` of a message, RFC 3339.
 pub(super) fn time(message: &Map<String, Value>) -> Result<Option<Timestamp>, Malformed> {
     match message.get("time") {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
-            value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
-                Malformed::new("/time", "an RFC 3339 time such as 2026-01-31T12:00:00Z", value)
+            let time = value.as_str().and_then(|text| text.parse().ok()).filter(is_plausible);
+            time.map(Some).ok_or_else(|| {
+                Malformed::new(
+                    "/time",
+                    "an RFC 3339 time such as 2026-01-31T12:00:00Z, of the years 1970 to 2199",
+                    value,
+                )
             })
         }
     }

@@ -156,6 +156,8 @@ pub enum ReplayError {
     Model(#[from] StartError),
     #[error("this program's own path: {0}; the reasoner is started from it")]
     Program(std::io::Error),
+    #[error("the model does not load, so nothing would be compared with it: {why}")]
+    NoModel { why: String },
     #[error("record {seq} ({kind}): {problem}")]
     Record { seq: u64, kind: &'static str, problem: String },
     #[error("{path}: {problem}", path = path.display())]

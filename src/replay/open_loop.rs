@@ -206,7 +206,7 @@ async fn run(
     let program = std::env::current_exe().map_err(ReplayError::Program)?;
     let reasoner = Backend::start_many(&site.model, program, at_once)?;
     if let Err(why) = reasoner.ready(Duration::from_mins(2)).await {
-        tracing::warn!(%why, "no model: every decision is the fallback's");
+        return Err(ReplayError::NoModel { why: why.to_string() });
     }
     let setup = Arc::new(Setup { site, prompts, schema });
     let mut ahead = Ahead::new(Arc::clone(&setup), lead, frames, reasoner, at_once);

@@ -23,7 +23,7 @@ pub(super) fn start(audit: &Audit) -> Option<mpsc::Receiver<Archived>> {
         loop {
             next.tick().await;
             let (path, dir) = (path.clone(), dir.clone());
-            let before = clock::now() - jiff::SignedDuration::from_hours(24 * i64::from(keep));
+            let before = audit::days_before(clock::now(), keep);
             let done = tokio::task::spawn_blocking(move || audit::archive(&path, &dir, before)).await;
             match done {
                 Ok(Ok(Some(archived))) => {

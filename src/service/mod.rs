@@ -193,6 +193,15 @@ async fn operate(
     Ok(Ended { stats, audit: site.audit.path.clone() })
 }
 
+/// The same for what runs at somebody's terminal: that it was closed is a reason, too.
+pub async fn stop_or_hang_up() -> String {
+    let mut hang_up = hang_ups();
+    tokio::select! {
+        why = stop_signal() => why,
+        _ = hang_up.recv() => "SIGHUP".to_owned(),
+    }
+}
+
 /// Resolves with the reason when the process is asked to end.
 pub async fn stop_signal() -> String {
     use tokio::signal::unix::{SignalKind, signal};

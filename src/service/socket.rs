@@ -27,12 +27,21 @@ pub struct Call {
     pub answer: oneshot::Sender<Answer>,
 }
 
+/// After a connection that could not be accepted.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest line accepted.
 const MAX_LINE: u64 = 16 * 1024;
 
 /// Serves until the receiver of the calls is gone.
 pub fn listen(path: &Path, calls: mpsc::Sender<Call>, view: watch::Receiver<View>) -> std::io::Result<()> {
-    if path.exists() {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        use std::os::unix::fs::FileTypeExt;
+        if !found.file_type().is_socket() {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::AlreadyExists,
+                "there is another file of this name, which is left alone: expected a path of its own for console.control_socket",
+            ));
+        }
         // A socket left by a run that was killed; one that answers belongs to a live agent.
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(std::io::Error::new(
@@ -50,7 +59,11 @@ pub fn listen(path: &Path, calls: mpsc::Sender<Call>, view: watch::Receiver<View
                 Ok((stream, _)) => {
                     tokio::spawn(serve(stream, calls.clone(), view.clone()));
                 }
-                Err(e) => tracing::warn!(error = %e, "control socket"),
+                Err(e) => {
+                    tracing::warn!(error = %e, "control socket");
+                    // Out of descriptors, most likely: asking again at once would only say so again.
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     });

@@ -30,6 +30,10 @@ pub enum Heard {
     Dead {
         device: Option<String>,
     },
+    /// The latest birth of its device names it no more.
+    Gone {
+        metric: MetricId,
+    },
     /// The node has to be asked for its births: something was missed.
     AskRebirth {
         why: &'static str,
@@ -139,7 +143,6 @@ impl Node {
         };
         let heard = life.born(None, payload);
         self.life = Some(life);
-        self.asked = None;
         // What its devices were before this is over.
         std::iter::once(Heard::Dead { device: None }).chain(heard).collect()
     }
@@ -159,7 +162,12 @@ impl Node {
         let mut heard = self.follow(payload, now);
         if let Some(life) = &mut self.life {
             life.devices.insert(device.to_owned(), true);
-            heard.extend(life.born(Some(device), payload));
+            // A birth is all that there is: what it does not name is no more.
+            let before = life.forget(device);
+            let born = life.born(Some(device), payload);
+            let gone = before.into_iter().filter(|id| !life.values.contains_key(id));
+            heard.extend(gone.map(|metric| Heard::Gone { metric }));
+            heard.extend(born);
         }
         heard
     }
@@ -207,6 +215,16 @@ impl Node {
 }
 
 impl Life {
+    /// Takes out all of a device; gives what had a value.
+    fn forget(&mut self, device: &str) -> Vec<MetricId> {
+        let other = |id: &MetricId| id.device.as_deref() != Some(device);
+        let before = self.values.keys().filter(|id| !other(id)).cloned().collect();
+        self.values.retain(|id, _| other(id));
+        self.datatypes.retain(|id, _| other(id));
+        self.aliases.retain(|_, id| other(id));
+        before
+    }
+
     fn born(&mut self, device: Option<&str>, payload: &Payload) -> Vec<Heard> {
         for metric in &payload.metrics {
             let Some(name) = &metric.name else { continue };

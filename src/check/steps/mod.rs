@@ -98,7 +98,7 @@ struct Test<'a> {
 
 impl Test<'_> {
     async fn run(&mut self) -> Result<(), StepsError> {
-        let stop = service::stop_signal();
+        let stop = service::stop_or_hang_up();
         tokio::pin!(stop);
         while self.core.end().is_none() {
             let next = tokio::select! {

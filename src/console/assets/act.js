@@ -132,7 +132,7 @@ function directives() {
       h("div", { class: "row" }, h("label", {}, "For", h("select", { name: "hours" }, [["0", "as the text says, or until withdrawn"], ["1", "1 h"], ["4", "4 h"], ["12", "12 h"], ["24", "24 h"], ["168", "7 days"]].map(([v, t]) => h("option", { value: v }, t)))), h("label", {}, "Why", h("input", { name: "why", required: true, maxlength: 500 }))),
       h("p", { class: "error", role: "alert" }), h("button", { class: "primary", disabled: !may("operator") }, "Give directive")),
     h("ul", { class: "plainlist", "aria-label": "Directives in force" }, (st.directives ?? []).map((d, i) => h("li", {}, h("div", {}, h("strong", {}, `${i + 1}. “${d.text}”`), h("div", { class: d.enforced ? "" : "warn" }, d.meaning), h("div", { class: "muted" }, `${d.who}, since ${clock(d.from)}`)),
-      h("button", { class: "small", disabled: !may("operator"), onclick: () => ask(`Withdraw directive ${i + 1}`, `“${d.text}”`, { act: "withdraw_directive", number: i + 1 }, "Withdraw") }, "Withdraw")))));
+      h("button", { class: "small", disabled: !may("operator"), onclick: () => ask(`Withdraw directive ${i + 1}`, `“${d.text}”`, { act: "withdraw_directive", number: i + 1, text: d.text }, "Withdraw") }, "Withdraw")))));
 }
 
 function alarms() {

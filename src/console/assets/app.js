@@ -6,7 +6,7 @@ import { h, show } from "/assets/dom.js";
 import { view as nowView } from "/assets/now.js";
 import { replay } from "/assets/replay.js";
 import { reports } from "/assets/reports.js";
-import { begin, changed, logout, now as controlTime, onChange, store } from "/assets/store.js";
+import { begin, changed, connected, logout, now as controlTime, onChange, store } from "/assets/store.js";
 import { clock, day, words, zoneName } from "/assets/text.js";
 import { trends } from "/assets/trends.js";
 
@@ -52,7 +52,7 @@ function header() {
     h("div", { class: "brand" }, h("img", { src: "/assets/icon.svg", alt: "" }), h("div", {}, h("span", { class: "site" }, site?.site ?? "Isotherm"), h("small", {}, site ? `Isotherm ${site.version}` : ""))),
     shown && h("span", { class: `mode ${st.mode}` }, h("span", { class: "sr" }, "mode "), st.mode),
     h("div", { class: "chips" },
-      !store.online && (shown || store.refused) && h("span", { class: "chip bad", role: "alert" }, "not connected: what is shown is old"),
+      !connected() && (shown || store.refused) && h("span", { class: "chip bad", role: "alert" }, "not connected: what is shown is old"),
       h("span", { class: "sr", role: "alert" }, newAlarms(st.alarms ?? [])),
       shown && (st.emergency ? h("span", { class: "chip bad", role: "alert", "data-key": "emergency" }, "EMERGENCY") : h("span", { class: "chip plain" }, st.in_charge ? "in charge" : "not in charge")),
       shown && down.map(([name, ok, what]) => h("span", { class: `chip ${ok ? "" : "bad"}` }, ok ? `${name} ok` : `${name}: ${what}`)),

@@ -126,8 +126,11 @@ export async function logout() {
 /** Who may do what, as the server will judge it; the server has the last word. */
 export const may = role => ({ viewer: 0, operator: 1, engineer: 2 })[store.session?.user?.role] >= ({ viewer: 0, operator: 1, engineer: 2 })[role];
 
-/** Control time by now: the state's, gone on where control follows the wall. */
+/** Something is heard every ten seconds: after three times that the line is dead, whatever the browser thinks of it. */
+export const connected = () => store.online && performance.now() - store.receivedAt < 30000;
+
+/** Control time by now: the state's, gone on where control follows the wall and is heard. */
 export function now() {
   const t = Date.parse(store.state.time);
-  return store.site?.clock === "wall" ? t + (performance.now() - store.receivedAt) : t;
+  return store.site?.clock === "wall" && connected() ? t + (performance.now() - store.receivedAt) : t;
 }

@@ -81,13 +81,20 @@ impl Poller {
                 // suffer for it, now or later.
                 Err(ModbusError::Refused(Exception::ILLEGAL_ADDRESS)) if block.values.len() > 1 => {
                     let mut singles = block.split();
+                    let mut some_are_there = false;
                     for single in &mut singles {
                         match self.bus.ask(&single.device, Ask::Read(single.place)).await {
-                            Ok(answer) => single.take(&answer, now, &mut polled),
+                            Ok(answer) => {
+                                some_are_there = true;
+                                single.take(&answer, now, &mut polled);
+                            }
                             Err(error) => single.fail(&error, &mut polled),
                         }
                     }
-                    splits.push((index, singles));
+                    // A device that refuses everything is out of order for a while, and as it was afterwards.
+                    if some_are_there {
+                        splits.push((index, singles));
+                    }
                 }
                 Err(error) => block.fail(&error, &mut polled),
             }

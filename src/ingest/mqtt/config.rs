@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{MAX_PACKET, OFFLINE};
+use super::{MAX_INCOMING, MAX_PACKET, OFFLINE};
 use crate::site::{Mqtt, Site, Tls};
 
 /// A connection that shows no life for twice this long is given up.
@@ -61,7 +61,7 @@ pub(crate) fn client(mqtt: &Mqtt, id: String) -> Result<MqttOptions, ConfigError
         .set_keep_alive(KEEP_ALIVE)
         .set_clean_session(true)
         .set_inflight(IN_FLIGHT)
-        .set_max_packet_size(MAX_PACKET, MAX_PACKET);
+        .set_max_packet_size(MAX_INCOMING, MAX_PACKET);
     if let Some(user) = &mqtt.username {
         options.set_credentials(user.clone(), password(mqtt)?);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::ingest::payload::is_plausible;
 use crate::ingest::{Origin, Reading};
 use crate::site::{Name, Site, Source};
 use crate::sparkplug::NodeId;
@@ -48,7 +49,7 @@ impl Edges {
     ) -> Vec<Reading> {
         let wanted = self.0.get(node).and_then(|metrics| metrics.get(metric));
         let said = value.time_ms.filter(|_| !fresh).and_then(|ms| i64::try_from(ms).ok());
-        let time = said.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let time = said.and_then(|ms| Timestamp::from_millisecond(ms).ok()).filter(is_plausible);
         let reading = |w: &Wanted| Reading {
             name: w.name.clone(),
             value: value.value,
@@ -58,6 +59,12 @@ impl Edges {
             origin: Origin { flagged: value.flagged, timed: time.is_some(), ..Origin::default() },
         };
         wanted.into_iter().flatten().map(reading).collect()
+    }
+
+    /// The signals that want a metric.
+    pub(super) fn names_of(&self, node: &NodeId, metric: &MetricId) -> Vec<&Name> {
+        let wanted = self.0.get(node).and_then(|metrics| metrics.get(metric));
+        wanted.into_iter().flatten().map(|w| &w.name).collect()
     }
 
     /// The signals of a node, or of one of its devices.

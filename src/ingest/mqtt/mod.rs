@@ -27,8 +27,10 @@ use crate::ingest::Reading;
 use crate::ingest::payload::Malformed;
 use crate::site::Site;
 
-/// The largest message, either way. A larger one would end the connection.
+/// The largest message that is sent.
 const MAX_PACKET: usize = 1024 * 1024;
+/// The largest that is taken in: a larger one ends the connection, and births of edge nodes are long.
+const MAX_INCOMING: usize = 16 * MAX_PACKET;
 const ONLINE: &str = "online";
 const OFFLINE: &str = "offline";
 /// How long saying goodbye may take.

@@ -59,6 +59,8 @@ struct State {
 
 #[derive(Default)]
 struct Topic {
+    /// The longest that its signals may be without news and still count: it may be silent as long.
+    stale_after: Duration,
     /// When something live last came; when we connected, if nothing did.
     heard: Option<Instant>,
     reported_silent: bool,
@@ -76,7 +78,13 @@ impl Session {
     ) -> Self {
         let (routes, edges) = (Routes::new(site), Edges::new(site));
         let watched = routes.topics().cloned().chain(edges.nodes().map(NodeId::filter));
-        let topics = watched.map(|t| (t, Topic::default())).collect();
+        let stale_after = |topic: &str| {
+            let own = site.signals.iter().filter(|s| s.source.topic().as_deref() == Some(topic));
+            own.map(|s| s.stale_after.unsigned_abs()).max().unwrap_or_default()
+        };
+        let topics = watched
+            .map(|t| (t.clone(), Topic { stale_after: stale_after(&t), ..Topic::default() }))
+            .collect();
         let nodes = edges.nodes().map(|id| (id.clone(), Node::default())).collect();
         Self(Arc::new(Inner {
             options,
@@ -229,8 +237,15 @@ impl Session {
                         readings.push(Reading { time: received, received, ..last.clone() });
                     }
                 }
+                (Heard::Gone { metric }, Some(received)) => {
+                    for name in self.0.edges.names_of(id, &metric) {
+                        let Some(last) = told.get_mut(name) else { continue };
+                        last.origin.flagged = true;
+                        readings.push(Reading { time: received, received, ..last.clone() });
+                    }
+                }
                 // Frames are the clock, and none has come yet.
-                (Heard::Value { .. } | Heard::Dead { .. }, None) => {}
+                (Heard::Value { .. } | Heard::Dead { .. } | Heard::Gone { .. }, None) => {}
             }
         }
         drop(state);
@@ -352,6 +367,7 @@ impl Session {
                 self.keep_alive(&state, now);
             }
             for (name, topic) in state.topics.iter_mut().filter(|_| connected) {
+                let limit = limit.max(topic.stale_after);
                 let silent = topic.heard.is_some_and(|at| now - at > limit);
                 if silent && !topic.reported_silent {
                     topic.reported_silent = true;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TraceError;
 use super::table::Cell;
+use crate::ingest::payload::is_plausible;
 use crate::site::Name;
 use crate::units::Unit;
 
@@ -109,6 +110,10 @@ impl TimeColumn {
     /// The time a cell names; `None` when it does not fit the format. A cell that is a time by the file's
     /// own type needs no format.
     pub(super) fn read(&self, cell: &Cell) -> Option<Timestamp> {
+        self.parsed(cell).filter(is_plausible)
+    }
+
+    fn parsed(&self, cell: &Cell) -> Option<Timestamp> {
         let per_second = match (&self.format, cell) {
             (_, Cell::Time(time)) => return Some(*time),
             (TimeFormat::Rfc3339, _) => return cell.text()?.parse().ok(),

@@ -9,7 +9,7 @@ use super::within::{DAY, MILLISECOND, SECOND};
 use crate::register;
 use crate::site::source::{Source, Table, WordType};
 use crate::site::terms::role_units;
-use crate::site::{Clock, Role, Setpoint, Signal, Site};
+use crate::site::{Clock, Cools, Role, Setpoint, Signal, Site};
 use crate::units::{Finite, Unit};
 
 #[derive(Default)]
@@ -195,6 +195,19 @@ impl Checker {
         }
         if s.deadband < Finite::ZERO || s.deadband.get() > span {
             self.say(of.at("deadband"), format!("expected 0 to max - min ({span})"));
+        }
+        let colder_downwards = [Role::Chws, Role::FacilitySupply, Role::CrahSupply, Role::LiquidSupply];
+        let colder_upwards = [Role::PumpSpeed, Role::FanSpeed, Role::DiffPressure, Role::Flow];
+        let cools = match s.role {
+            Some(role) if colder_downwards.contains(&role) => Some((Cools::Down, "down")),
+            Some(role) if colder_upwards.contains(&role) => Some((Cools::Up, "up")),
+            _ => None,
+        };
+        if let Some((_, word)) = cools.filter(|(way, _)| *way != s.cools) {
+            self.say(
+                of.at("cools"),
+                format!("with this role more cooling is {word}wards, and full cooling goes there: expected \"{word}\""),
+            );
         }
         if s.white_space == Some(false) && s.role == Some(Role::LiquidSupply) {
             self.say(of.at("white_space"), "liquid supply always runs in the white space: leave it out");
