@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::name::Name;
 use crate::sparkplug::NodeId;
@@ -130,12 +131,29 @@ pub enum Framing {
 }
 
 /// Where a signal's value comes from.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Source {
     Mqtt(Topic),
     Sparkplug(EdgeMetric),
     Modbus(Point),
+}
+
+/// By the key that only one of them has, so that a mistake in another key is told as what it is.
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let said = Map::deserialize(deserializer)?;
+        let read = if said.contains_key("topic") {
+            Topic::deserialize(said).map(Self::Mqtt)
+        } else if said.contains_key("sparkplug") {
+            EdgeMetric::deserialize(said).map(Self::Sparkplug)
+        } else if said.contains_key("device") {
+            Point::deserialize(said).map(Self::Modbus)
+        } else {
+            return Err(D::Error::custom("expected a `topic`, a `sparkplug` node or a `device`"));
+        };
+        read.map_err(D::Error::custom)
+    }
 }
 
 impl Source {

@@ -56,6 +56,8 @@ pub struct Node {
     /// Since its birth; `None` before, and after its death.
     life: Option<Life>,
     asked: Option<Instant>,
+    /// Why births are needed, while they are.
+    wants: Option<&'static str>,
     heard: Option<Instant>,
 }
 
@@ -98,13 +100,17 @@ impl Node {
             ("NCMD" | "DCMD" | "STATE", _) => return Vec::new(),
             _ => self.heard = Some(now),
         }
-        match (topic.kind, topic.device) {
+        let mut heard = match (topic.kind, topic.device) {
             ("NBIRTH", None) => self.node_birth(&payload),
             ("DBIRTH", Some(device)) => self.device_birth(device, &payload, now),
             ("DDEATH", Some(device)) => self.device_death(device, &payload, now),
             ("NDATA", None) | ("DDATA", Some(_)) => self.data(topic.device, &payload, now),
             _ => Vec::new(),
+        };
+        if let Some(why) = self.wants {
+            heard.extend(self.ask(now, why));
         }
+        heard
     }
 
     /// The values of a node that lives and was heard within `silence`: unchanged is not unknown.
@@ -123,7 +129,9 @@ impl Node {
         self.asked = Some(now);
     }
 
+    /// Until the births come they are asked for, though a request be lost.
     fn ask(&mut self, now: Instant, why: &'static str) -> Vec<Heard> {
+        self.wants = Some(why);
         if self.asked.is_some_and(|at| now - at < ASK_EVERY) {
             return Vec::new();
         }
@@ -143,6 +151,7 @@ impl Node {
         };
         let heard = life.born(None, payload);
         self.life = Some(life);
+        self.wants = None;
         // What its devices were before this is over.
         std::iter::once(Heard::Dead { device: None }).chain(heard).collect()
     }
@@ -301,7 +310,7 @@ mod tests {
     fn values(heard: &[Heard]) -> Vec<(String, f64)> {
         let value = |h: &Heard| match h {
             Heard::Value { metric, value } => Some((metric.name.clone(), value.value.get())),
-            Heard::Dead { .. } | Heard::AskRebirth { .. } => None,
+            Heard::Dead { .. } | Heard::Gone { .. } | Heard::AskRebirth { .. } => None,
         };
         heard.iter().filter_map(value).collect()
     }
@@ -360,6 +369,36 @@ mod tests {
         for seq in 2..=300 {
             assert!(!asks(&data(&mut node, now, seq % 256)), "{seq}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_birth_is_all_that_there_is() {
+        let now = Instant::now();
+        let mut node = born(now);
+        let heard =
+            say(&mut node, now, "DBIRTH", Some("ch1"), Some(2), vec![metric(Some("return"), Some(3), 12.0)]);
+        let supply = MetricId { device: Some("ch1".to_owned()), name: "supply".to_owned() };
+        assert!(heard.contains(&Heard::Gone { metric: supply }), "{heard:?}");
+        let standing: Vec<&str> =
+            node.standing(now, Duration::from_secs(1)).map(|(id, _)| id.name.as_str()).collect();
+        assert_eq!(standing, ["uptime", "return"]);
+        let heard = say(&mut node, now, "DDATA", Some("ch1"), Some(3), vec![metric(None, Some(2), 7.5)]);
+        assert!(asks(&heard), "the old number names nothing any more");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_lost_is_made_again() {
+        let now = Instant::now();
+        let mut node = born(now);
+        let steady = |node: &mut Node, s, seq| {
+            let at = now + Duration::from_secs(s);
+            asks(&say(node, at, "NDATA", None, Some(seq), vec![metric(Some("uptime"), None, 1.0)]))
+        };
+        assert!(steady(&mut node, 1, 4), "2 and 3 were missed");
+        assert!(!steady(&mut node, 2, 5));
+        assert!(steady(&mut node, 7, 6), "no birth has come");
+        say(&mut node, now + Duration::from_secs(8), "NBIRTH", None, Some(0), vec![bd_seq(3)]);
+        assert!(!steady(&mut node, 20, 1));
     }
 
     #[tokio::test]

@@ -221,3 +221,32 @@ fn shipped_profiles_are_valid() {
     }
     assert!(seen > 1);
 }
+
+#[test]
+fn a_mistake_in_a_source_is_named() {
+    let in_source = |source: &str| {
+        complaints(|air| {
+            air.replacen("source = { topic = \"sim/air/frame\" }", &format!("source = {source}"), 1)
+        })
+    };
+    let cases = [
+        ("{ topic = \"t\", pointr = \"/a\" }", "unknown field `pointr`, expected one of `topic`, `pointer`"),
+        ("{ device = \"plant\", addr = 3 }", "unknown field `addr`"),
+        ("{ device = \"plant\", address = 3, type = \"int61\" }", "unknown variant `int61`"),
+        ("\"sim/air/frame\"", "invalid type: string \"sim/air/frame\""),
+        ("{ metric = \"t\" }", "expected a `topic`, a `sparkplug` node or a `device`"),
+    ];
+    for (source, expected) in cases {
+        let message = in_source(source);
+        assert!(message.contains(expected) && message.contains("line 34"), "{source}: {message}");
+    }
+}
+
+#[test]
+fn a_setpoint_that_would_cool_the_wrong_way_is_refused() {
+    let message = complaints(|air| air.replacen("cools = \"down\"", "cools = \"up\"", 1));
+    assert!(
+        message.contains("setpoint \"chws_sp\": cools: with this role more cooling is downwards"),
+        "{message}"
+    );
+}
