@@ -1,5 +1,6 @@
 //! `isotherm doctor`: what will fail on this machine, before it does. Reads only.
 
+mod files;
 mod memory;
 
 use std::fs;
@@ -43,6 +44,7 @@ pub fn examine(site: Option<&Site>) -> Vec<Finding> {
     if let Some(site) = site {
         findings.push(model_file(site));
         findings.push(audit_disk(site));
+        findings.extend(files::examine(site));
         findings.extend(unattended(site));
     }
     findings

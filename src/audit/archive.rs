@@ -53,7 +53,7 @@ pub fn archive(path: &Path, dir: &Path, before: Timestamp) -> Result<Option<Arch
     let records =
         log.records(first.seq - 1).take_while(|r| r.as_ref().map_or(true, |r| r.seq <= checkpoint.seq));
     let written = parquet::write(&partial, out, records)
-        .and_then(|()| synced.sync_all().map_err(io(&partial, "write the archive")))
+        .and_then(|_| synced.sync_all().map_err(io(&partial, "write the archive")))
         .and_then(|()| fs::rename(&partial, &file).map_err(io(&file, "write the archive")));
     if written.is_err() {
         // On a full disk the half of it would keep the log from going on.

@@ -18,6 +18,11 @@ pub(super) fn public_of(text: &str) -> Option<PublicKey> {
     hex::decode(text).ok().map(|seed| public(&SigningKey::from_bytes(&seed)))
 }
 
+/// Whether the file holds a signing key that can be used; whose log that is.
+pub fn signing_key_of(path: &Path) -> Result<PublicKey, AuditError> {
+    load(path, false).map(|key| public(&key))
+}
+
 /// Reads the key; with `create`, makes one where there is none.
 pub(super) fn load(path: &Path, create: bool) -> Result<SigningKey, AuditError> {
     let refused = |why: String| AuditError::Key { path: path.to_owned(), why };

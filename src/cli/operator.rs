@@ -133,10 +133,10 @@ pub(super) fn run(args: &Args) -> Done {
             ActArgs::Set { setpoint, value, span } => What::Override {
                 setpoint: name(setpoint)?,
                 value: Finite::new(*value).ok_or_else(|| usage("expected a finite number"))?,
-                until: until(*span),
+                until: until(*span)?,
             },
             ActArgs::Clear { setpoint } => What::ClearOverride { setpoint: name(setpoint)? },
-            ActArgs::Direct { text, span } => What::Directive { text: text.clone(), until: until(*span) },
+            ActArgs::Direct { text, span } => What::Directive { text: text.clone(), until: until(*span)? },
             ActArgs::Withdraw { number } => What::WithdrawDirective { number: *number, text: None },
             ActArgs::Ack { alarm } => What::Acknowledge { alarm: *alarm },
         };

@@ -196,6 +196,7 @@ mod tests {
             view,
             tail: followed.tail.subscribe(),
             followed,
+            has: None,
             last: 0,
             begun: true,
         };

@@ -213,3 +213,64 @@ fn the_frontier_day_replays_in_shadow() {
     assert_eq!(report["frames"], 5761, "{report}");
     assert_eq!(report["decisions"], 288, "one in five minutes: {report}");
 }
+
+/// What stands at the path of the control socket is nobody's to take but a socket's.
+#[test]
+fn a_control_socket_takes_no_other_files_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    let text = std::fs::read_to_string(shipped("air")).unwrap();
+    let console = "\n[console]\nlisten = \"off\"\ncontrol_socket = \"notes.txt\"\n";
+    std::fs::write(&site, text + console).unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+    let output = isotherm(&["run", "--site", site.to_str().unwrap()]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("expected a path of its own for console.control_socket"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(std::fs::read_to_string(dir.path().join("notes.txt")).unwrap(), "mine");
+}
+
+/// A wrong folder reads as one, and gets no new log.
+#[cfg(feature = "parquet")]
+#[test]
+fn archiving_needs_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    std::fs::copy(shipped("air"), &site).unwrap();
+    let (site, old) = (site.to_str().unwrap(), dir.path().join("old"));
+    let archive = |days: &str| {
+        isotherm(&["audit", "archive", old.to_str().unwrap(), "--site", site, "--keep-days", days])
+    };
+    for days in ["90", "4294967295"] {
+        let output = archive(days);
+        assert_eq!(code(&output), 2, "{}", stderr(&output));
+        assert!(stderr(&output).contains("isotherm-audit.db"), "{}", stderr(&output));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the site file alone");
+}
+
+/// What would end `run` at once is found before.
+#[test]
+fn doctor_finds_files_that_the_agent_would_not_start_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    let text = std::fs::read_to_string(shipped("air")).unwrap();
+    let findings = |more: &str| {
+        std::fs::write(&site, format!("{text}\n{more}\n")).unwrap();
+        let output = isotherm(&["doctor", "--site", site.to_str().unwrap(), "--json"]);
+        stdout(&output)
+    };
+    assert!(!findings("").contains("will not start"), "{}", findings(""));
+    std::fs::write(dir.path().join("broken.db"), "no database").unwrap();
+    for (more, expected) in [
+        ("[audit]\npath = \"broken.db\"", "broken.db"),
+        ("[audit]\npath = \"nowhere/audit.db\"", "nowhere"),
+        ("[audit]\ncheckpoint_file = \"nowhere/checkpoints.jsonl\"", "audit.checkpoint_file"),
+        ("[console]\ntls = { cert = \"none.pem\", key = \"none.key\" }", "none.pem"),
+    ] {
+        assert!(findings(more).contains(expected), "{more}: {}", findings(more));
+    }
+}

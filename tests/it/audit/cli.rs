@@ -52,6 +52,9 @@ fn verify_says_good_broken_or_unreadable() {
     assert_eq!(audit(&["verify", "--path", log, "--key", key]).0, 0);
     assert_eq!(audit(&["verify", "--path", log, "--key", &key.replace(&key[..4], "0000")]).0, 1);
     assert_eq!(audit(&["verify", "--path", log, "--key", "nonsense"]).0, 2);
+    // Its private half is no other key, and is not printed as one.
+    let private = dir.path().join("audit.key");
+    assert_eq!(audit(&["verify", "--path", log, "--key", text(&private)]), (2, String::new()));
     assert_eq!(audit(&["verify", "--path", "/nowhere/at/all.db"]).0, 2);
 
     let out = dir.path().join("out");
