@@ -170,7 +170,8 @@ impl Operation {
     pub(super) fn among(mut self, name: &str, values: &[String]) -> Self {
         let one = json!({ "type": "string", "enum": values });
         for parameter in self.query.iter_mut().filter(|p| p["name"] == name) {
-            parameter["schema"] = json!({ "type": "array", "items": one, "minItems": 1 });
+            parameter["schema"] =
+                json!({ "type": "array", "items": one, "minItems": 1, "uniqueItems": true });
         }
         self
     }

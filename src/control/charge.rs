@@ -11,7 +11,7 @@ use crate::site::Mode;
 /// After a failed write control is not taken again before this.
 pub(super) const RETAKE_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// A release that was not confirmed is repeated after this.
-const RELEASE_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+const RELEASE_AGAIN: SignedDuration = SignedDuration::from_mins(2);
 /// Decisions in a row without valid inputs before control is released.
 const MISSES_TO_RELEASE: u32 = 3;
 
@@ -113,8 +113,8 @@ impl Controller {
         if !up {
             self.drop_advice("the link is lost", fx);
             self.release("the link is lost", None, fx);
-        } else if link == Link::Plant && self.unheard.is_some() {
-            // Control may not be taken again for long, if at all.
+        } else if link == Link::Plant && self.unheard.is_some() && self.mode != Mode::Auto {
+            // Nobody will take control now and say it anew.
             fx.event_and_write(
                 Event::Release,
                 "it was not confirmed while the plant was away",

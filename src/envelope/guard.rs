@@ -192,14 +192,15 @@ impl Guard {
             let Some(slot) = next.slots.get_mut(&setpoint.name) else { continue };
             slot.manual_until = slot.manual_until.filter(|until| now < *until);
             let sample = frame.setpoints.get(&setpoint.name).filter(|s| slot.is_shown_by(s, now));
-            let shown = sample.and_then(crate::frame::Sample::good);
-            let implausible = sample.is_some_and(crate::frame::Sample::is_implausible);
-            if let Some(ours) = slot.written
-                && (implausible || shown.is_some_and(|shown| !within_one_count(setpoint, ours, shown)))
+            let good = sample.and_then(crate::frame::Sample::good);
+            // New limits may call our own value implausible: it is a change only if it is another.
+            let shown = good.or_else(|| sample.filter(|s| s.is_implausible())?.value);
+            if let (Some(ours), Some(shown)) = (slot.written, shown)
+                && !within_one_count(setpoint, ours, shown)
             {
                 // From here on it is the panel's value that a further change is seen against; one that cannot be is
                 // no longer ours either: where the setpoint is, is not known.
-                slot.written = shown;
+                slot.written = good;
                 slot.manual_until = Some(now + self.site.envelope.manual_hold);
                 slot.retarget();
                 next.new_manual_holds.push(setpoint.name.clone());

@@ -30,7 +30,8 @@ pub struct Mqtt {
     pub password_file: Option<PathBuf>,
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// A source that sends nothing for this long is reported, although the connection looks healthy.
+    /// A source that sends nothing for this long is reported, although the connection looks healthy. A topic whose
+    /// values count for more than 2 min (`stale_after`) may be silent as long.
     #[serde(default = "Mqtt::default_watchdog")]
     #[schemars(with = "String")]
     pub watchdog: SignedDuration,

@@ -129,6 +129,12 @@ impl Node {
         self.asked = Some(now);
     }
 
+    /// Why births are to be asked for now, where the node itself says nothing that would show it.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<&'static str> {
+        let why = self.wants?;
+        (!self.ask(now, why).is_empty()).then_some(why)
+    }
+
     /// Until the births come they are asked for, though a request be lost.
     fn ask(&mut self, now: Instant, why: &'static str) -> Vec<Heard> {
         self.wants = Some(why);

@@ -59,7 +59,7 @@ role = "outdoor_dry_bulb"
 source = { topic = "t/weather" }
 range = [-30, 50]
 slew_per_min = 5
-stale_after = "10min"
+stale_after = "30s"
 "#;
     let edit = |t: String| {
         with(&t, slow).replace("clock = \"frames\"", "clock = \"wall\"").replace("\"15s\"", "\"1s\"")

@@ -214,8 +214,11 @@ fn shipped_profiles_are_valid() {
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("profiles")).unwrap() {
         let profile = entry.unwrap().path();
-        let with = format!("name = \"plant\"\nprofile = {:?}\n", profile.display().to_string());
-        let text = AIR.replace("name = \"plant\"\n", &with);
+        let device = format!(
+            "\n[[device]]\nname = \"other\"\nhost = \"h\"\nprofile = {:?}\n",
+            profile.display().to_string()
+        );
+        let text = AIR.to_owned() + &device;
         site::parse(&text, &root.join("sites/air.toml")).unwrap_or_else(|e| panic!("{e}"));
         seen += 1;
     }

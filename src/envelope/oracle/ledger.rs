@@ -124,7 +124,13 @@ impl Ledger {
                 .changed_at
                 .is_none_or(|t| age.is_some_and(|age| now.duration_since(t).as_secs_f64() > age));
             let beyond = [Some(Doubt::OutOfRange), Some(Doubt::WrongUnit)];
-            if fresh && past.holds.is_some() && sample.is_some_and(|s| beyond.contains(&s.doubt)) {
+            let another = |shown: &&Sample| {
+                let apart = |(holds, v): (f64, crate::units::Finite)| {
+                    (holds - v.get()).abs() > 1.6 * physics::count(s)
+                };
+                past.holds.zip(shown.value).is_some_and(apart)
+            };
+            if fresh && sample.filter(another).is_some_and(|shown| beyond.contains(&shown.doubt)) {
                 past.forget();
                 past.hold_until = Some(now + site.envelope.manual_hold);
             }

@@ -26,6 +26,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A connection that lasted this long was a good one: the next failure is a new one.
 const GOOD_WHILE: Duration = Duration::from_secs(10);
+/// What the site file has where it says nothing of a watchdog.
+const USUAL_WATCHDOG: Duration = Duration::from_mins(2);
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// What the connection's task and the watchdog share.
@@ -59,8 +61,8 @@ struct State {
 
 #[derive(Default)]
 struct Topic {
-    /// The longest that its signals may be without news and still count: it may be silent as long.
-    stale_after: Duration,
+    /// It may be silent for as long, where the site says that its values count for longer than a usual watchdog waits.
+    patience: Duration,
     /// When something live last came; when we connected, if nothing did.
     heard: Option<Instant>,
     reported_silent: bool,
@@ -78,13 +80,13 @@ impl Session {
     ) -> Self {
         let (routes, edges) = (Routes::new(site), Edges::new(site));
         let watched = routes.topics().cloned().chain(edges.nodes().map(NodeId::filter));
-        let stale_after = |topic: &str| {
+        let patience = |topic: &str| {
             let own = site.signals.iter().filter(|s| s.source.topic().as_deref() == Some(topic));
-            own.map(|s| s.stale_after.unsigned_abs()).max().unwrap_or_default()
+            let counts = own.map(|s| s.stale_after.unsigned_abs()).max();
+            counts.filter(|longest| *longest > USUAL_WATCHDOG).unwrap_or_default()
         };
-        let topics = watched
-            .map(|t| (t.clone(), Topic { stale_after: stale_after(&t), ..Topic::default() }))
-            .collect();
+        let topics =
+            watched.map(|t| (t.clone(), Topic { patience: patience(&t), ..Topic::default() })).collect();
         let nodes = edges.nodes().map(|id| (id.clone(), Node::default())).collect();
         Self(Arc::new(Inner {
             options,
@@ -365,9 +367,20 @@ impl Session {
             }
             if connected {
                 self.keep_alive(&state, now);
+                let due: Vec<NodeId> = state
+                    .nodes
+                    .iter_mut()
+                    .filter_map(|(id, node)| node.due(now).map(|_| id.clone()))
+                    .collect();
+                let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                for id in due {
+                    if let Some(client) = &client {
+                        ask_for_births(client, &id);
+                    }
+                }
             }
             for (name, topic) in state.topics.iter_mut().filter(|_| connected) {
-                let limit = limit.max(topic.stale_after);
+                let limit = limit.max(topic.patience);
                 let silent = topic.heard.is_some_and(|at| now - at > limit);
                 if silent && !topic.reported_silent {
                     topic.reported_silent = true;
