@@ -227,15 +227,21 @@ async fn a_silent_device_ends_in_release() {
     let events = rig.events();
     assert!(events.contains(&"link_down".to_owned()) && events.contains(&"release".to_owned()), "{events:?}");
     rig.plc.tell(json!({ "delay": 0 })).await;
+    // The release that it did not hear may be said once more before control is taken.
+    let is_back = |events: &[String]| {
+        let said: Vec<&str> = events.iter().map(String::as_str).collect();
+        said.ends_with(&["link_up", "take_control"])
+            || said.ends_with(&["link_up", "release", "take_control"])
+    };
     for _ in 0..40 {
         rig.frames(1).await;
-        if rig.events().ends_with(&["link_up".to_owned(), "take_control".to_owned()]) {
+        if is_back(&rig.events()) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let events = rig.events();
-    assert!(events.ends_with(&["link_up".to_owned(), "take_control".to_owned()]), "{events:?}");
+    assert!(is_back(&events), "{events:?}");
     rig.stop().await;
     verifies_by_replay(&rig).await;
 }

@@ -229,11 +229,7 @@ fn holds(which: &str, cases: u32, rules: &[Rule]) {
 
 #[test]
 fn any_sequence_on_an_air_plant() {
-    holds(
-        "air",
-        300,
-        &[Rule::NoWarming, Rule::MinimumFlow, Rule::ShortCycle, Rule::Cool, Rule::NotFollowing],
-    );
+    holds("air", 300, &[Rule::NoWarming, Rule::MinimumFlow, Rule::ShortCycle, Rule::Cool]);
 }
 
 #[test]
