@@ -24,8 +24,8 @@ pub(super) fn examine(site: &Site) -> Vec<Finding> {
     };
     let prompts = || Prompts::load(site.model.prompts.as_deref()).map(drop).map_err(|e| e.to_string());
     let tls = || {
-        let files = console.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]);
-        files.map(|path| readable(path)).collect::<Result<(), _>>()
+        let mut files = console.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]);
+        files.try_for_each(|path| readable(path))
     };
     let checkpoints = || audit.checkpoint_file.as_deref().map_or(Ok(()), writable);
     let all: [(&'static str, Result<(), String>, &str); 4] = [

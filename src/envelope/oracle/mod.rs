@@ -139,17 +139,11 @@ impl Oracle {
         let (min, max) = (s.min.get(), s.max.get());
         let (mut must, mut tolerance) = (Some([min, max]), 0.0);
         if self.wet(s) {
-            let floor = match self.dew_floor(case.frame) {
-                Some(floor) => {
-                    tolerance = DEW_TOLERANCE;
-                    Some(floor)
-                }
-                None => {
-                    let least = self.dew_at_least(case.frame);
-                    tolerance = if least.is_some() { DEW_TOLERANCE } else { 0.0 };
-                    current.map(|c| least.map_or(c, |f| f.max(c)))
-                }
-            };
+            let known = self.dew_floor(case.frame);
+            // Where the worst is not known: not lowered, and not under what is known of it.
+            let least = known.or_else(|| self.dew_at_least(case.frame));
+            tolerance = if least.is_some() { DEW_TOLERANCE } else { 0.0 };
+            let floor = known.or_else(|| current.map(|c| least.map_or(c, |f| f.max(c))));
             must = floor.map(|f| [f.clamp(min, max), max]);
         }
         At { s, past, current, must, tolerance, count: physics::count(s) }
