@@ -4,10 +4,10 @@ mod files;
 mod memory;
 
 use std::fs;
-use std::path::Path;
 
 use serde::Serialize;
 
+use crate::durable::folder_of;
 use crate::model;
 use crate::reason::admission::{self, Need};
 use crate::site::{Backend, Mode, Site};
@@ -140,7 +140,7 @@ fn model_file(site: &Site) -> Finding {
 }
 
 fn audit_disk(site: &Site) -> Finding {
-    let folder = site.audit.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(&site.audit.path);
     match rustix::fs::statvfs(folder) {
         Ok(stat) => {
             let mb = stat.f_bavail * stat.f_frsize / 1_000_000;

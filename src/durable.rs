@@ -5,6 +5,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// As JSON, on the disk when this returns.
 pub(crate) fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
     let new = path.with_extension("json.new");
@@ -13,8 +18,5 @@ pub(crate) fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> 
     file.write_all(b"\n")?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;
-    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    std::fs::File::open(folder_of(path))?.sync_all()
 }

@@ -41,8 +41,7 @@ impl Controller {
         self.unheard = None;
         // While somebody else had the plant, its setpoints may have gone anywhere: what moves them by the change
         // since it last looked looks again.
-        self.fallback.stand_by();
-        self.policy.iter_mut().for_each(|p| p.stand_by());
+        self.look_again();
         let action = self.guard.take_control();
         let empty = action.is_empty();
         let intent = fx.event_and_write(Event::TakeControl, why, action);

@@ -304,8 +304,6 @@ impl Controller {
         if cause == Cause::Limit && self.is_underway(now, &verdict) {
             return None;
         }
-        let moves = moves(&verdict.action);
-        let from = moves.keys().filter_map(|name| Some((name.clone(), frame.good(name)?))).collect();
         match verdict.by {
             ProposedBy::Model | ProposedBy::Policy => self.fallback.stand_by(),
             // Something else moves the setpoints.
@@ -350,7 +348,9 @@ impl Controller {
             Disposition::Advise => {
                 let expires = now + self.setup.site.cadence;
                 // What an operator is shown to move, so that it is that, or less of it, which an approval leads to.
-                let proposal = Proposal { by, setpoints: moves };
+                let proposal = Proposal { by, setpoints: moves(&action) };
+                let now_at = |name: &Name| Some((name.clone(), self.frame.as_ref()?.good(name)?));
+                let from = proposal.setpoints.keys().filter_map(now_at).collect();
                 self.advice = Some(Advice { decision: seq, proposal, from, expires });
             }
             Disposition::Hold | Disposition::Shadow => {}

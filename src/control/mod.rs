@@ -270,8 +270,7 @@ impl Controller {
             }
         }
         if !self.memory.new_manual_holds().is_empty() {
-            self.fallback.stand_by();
-            self.policy.iter_mut().for_each(|p| p.stand_by());
+            self.look_again();
         }
         for setpoint in self.memory.new_manual_holds() {
             fx.event(
@@ -302,6 +301,12 @@ impl Controller {
             }
         }
         self.keep_pace(now, fx);
+    }
+
+    /// Somebody else has moved setpoints: whoever goes on from where they were starts from where they are.
+    fn look_again(&mut self) {
+        self.fallback.stand_by();
+        self.policy.iter_mut().for_each(|p| p.stand_by());
     }
 
     /// Decides if it is time to.

@@ -6,6 +6,7 @@ use rustix::fs::{Access, access};
 
 use super::{Finding, Level};
 use crate::audit::{Log, signing_key_of};
+use crate::durable::folder_of;
 use crate::prompt::Prompts;
 use crate::site::Site;
 
@@ -54,7 +55,7 @@ fn readable(path: &Path) -> Result<(), String> {
 
 /// Whether files can be made beside it.
 fn writable(path: &Path) -> Result<(), String> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     access(folder, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|e| format!("folder {}: {e}", folder.display()))
 }

@@ -43,7 +43,6 @@ pub(super) struct Facts<'a> {
     /// Nothing may move, and why.
     freeze: Option<(Rule, String)>,
     no_warming: bool,
-    /// Liquid may not be colder than this; `None`: the dew point is not known.
     dew: Dew,
     /// Some flow or pressure may be below its minimum.
     flow_low: bool,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sessions::random;
 use crate::control::What;
+use crate::durable::folder_of;
 use crate::hex;
 use crate::site::Mode;
 
@@ -262,8 +263,7 @@ fn keep_readable(file: &File, path: &Path) -> std::io::Result<()> {
     let (owner, group, mode) = match fs::metadata(path) {
         Ok(old) => (old.uid(), old.gid(), old.mode() & 0o777),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            (own.uid(), fs::metadata(folder)?.gid(), 0o640)
+            (own.uid(), fs::metadata(folder_of(path))?.gid(), 0o640)
         }
         Err(e) => return Err(e),
     };

@@ -66,29 +66,24 @@ impl Oracle {
 
     /// Lowest value for liquid; `None` where the worst dew point is not known.
     pub(super) fn dew_floor(&self, frame: &Frame) -> Option<f64> {
-        let all = |role| -> Option<Vec<f64>> {
-            self.site.with_role(role).map(|s| highest(frame, &s.name)).collect()
-        };
-        let top = |v: Vec<f64>| v.into_iter().reduce(f64::max);
-        let (direct, air, wet) =
-            (all(Role::RoomDewPoint)?, all(Role::RoomDryBulb)?, all(Role::RoomHumidity)?);
-        let derived = match (top(air), top(wet)) {
-            (Some(t), Some(rh)) => Some(physics::dew_point(t, rh)?),
-            (None, _) | (_, None) => None,
-        };
-        let worst = direct.into_iter().chain(derived).reduce(f64::max)?;
-        Some(worst + self.site.envelope.dew_margin.get().get().max(2.0))
+        let roles = [Role::RoomDewPoint, Role::RoomDryBulb, Role::RoomHumidity];
+        let known = |role| self.site.with_role(role).all(|s| highest(frame, &s.name).is_some());
+        let [_, air, wet] = roles.map(|role| self.top(frame, role));
+        let answered = air.zip(wet).is_none_or(|(t, rh)| physics::dew_point(t, rh).is_some());
+        self.dew_at_least(frame).filter(|_| answered && roles.into_iter().all(known))
     }
 
     /// The same by the sensors that are believed alone.
     pub(super) fn dew_at_least(&self, frame: &Frame) -> Option<f64> {
-        let top = |role| self.site.with_role(role).filter_map(|s| highest(frame, &s.name)).reduce(f64::max);
-        let derived = match (top(Role::RoomDryBulb), top(Role::RoomHumidity)) {
-            (Some(t), Some(rh)) => physics::dew_point(t, rh),
-            (None, _) | (_, None) => None,
-        };
-        let worst = top(Role::RoomDewPoint).into_iter().chain(derived).reduce(f64::max)?;
+        let (air, wet) = (self.top(frame, Role::RoomDryBulb), self.top(frame, Role::RoomHumidity));
+        let derived = air.zip(wet).and_then(|(t, rh)| physics::dew_point(t, rh));
+        let worst = self.top(frame, Role::RoomDewPoint).into_iter().chain(derived).reduce(f64::max)?;
         Some(worst + self.site.envelope.dew_margin.get().get().max(2.0))
+    }
+
+    /// The most that any believed signal of a role may be.
+    fn top(&self, frame: &Frame, role: Role) -> Option<f64> {
+        self.site.with_role(role).filter_map(|s| highest(frame, &s.name)).reduce(f64::max)
     }
 
     pub(super) fn limits(&self, case: &Case<'_>, at: &At<'_>) -> Vec<Limit> {
@@ -99,7 +94,7 @@ impl Oracle {
 
     /// The highest that a believed inlet may be.
     pub(super) fn inlet(&self, frame: &Frame) -> Option<f64> {
-        self.site.with_role(Role::ItInlet).filter_map(|s| highest(frame, &s.name)).reduce(f64::max)
+        self.top(frame, Role::ItInlet)
     }
 
     /// How much colder a setpoint has to become at least: nobody has cooled for nine tenths of a cadence.

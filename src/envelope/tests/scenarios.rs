@@ -1,8 +1,8 @@
 //! What latches, what ends, and the links.
 
-use super::*;
 use std::collections::BTreeMap;
 
+use super::*;
 use crate::actuate::{Outcome, WriteResult, Written};
 use crate::envelope::{Case, Guard, Limit, Memory, Rule, Target};
 use crate::frame::Doubt;

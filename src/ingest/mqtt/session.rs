@@ -231,20 +231,13 @@ impl Session {
                     told.extend(new.iter().map(|r| (r.name.clone(), r.clone())));
                     readings.extend(new);
                 }
-                // What it said last is not to be believed any more.
                 (Heard::Dead { device }, Some(received)) => {
-                    for name in self.0.edges.names(id, device.as_deref()) {
-                        let Some(last) = told.get_mut(name) else { continue };
-                        last.origin.flagged = true;
-                        readings.push(Reading { time: received, received, ..last.clone() });
-                    }
+                    let names = self.0.edges.names(id, device.as_deref());
+                    readings.extend(disbelieved(told, &names, received));
                 }
                 (Heard::Gone { metric }, Some(received)) => {
-                    for name in self.0.edges.names_of(id, &metric) {
-                        let Some(last) = told.get_mut(name) else { continue };
-                        last.origin.flagged = true;
-                        readings.push(Reading { time: received, received, ..last.clone() });
-                    }
+                    let names = self.0.edges.names_of(id, &metric);
+                    readings.extend(disbelieved(told, &names, received));
                 }
                 // Frames are the clock, and none has come yet.
                 (Heard::Value { .. } | Heard::Dead { .. } | Heard::Gone { .. }, None) => {}
@@ -360,26 +353,20 @@ impl Session {
         loop {
             tick.tick().await;
             let now = clock::monotonic();
-            let connected = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let mut state = self.state();
             if state.closing {
                 return;
             }
-            if connected {
-                self.keep_alive(&state, now);
-                let due: Vec<NodeId> = state
-                    .nodes
-                    .iter_mut()
-                    .filter_map(|(id, node)| node.due(now).map(|_| id.clone()))
-                    .collect();
-                let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                for id in due {
-                    if let Some(client) = &client {
-                        ask_for_births(client, &id);
-                    }
+            // Without a connection the silence has its reason, and that has been reported.
+            let Some(client) = client else { continue };
+            self.keep_alive(&state, now);
+            for (id, node) in &mut state.nodes {
+                if node.asks_again(now) {
+                    ask_for_births(&client, id);
                 }
             }
-            for (name, topic) in state.topics.iter_mut().filter(|_| connected) {
+            for (name, topic) in &mut state.topics {
                 let limit = limit.max(topic.patience);
                 let silent = topic.heard.is_some_and(|at| now - at > limit);
                 if silent && !topic.reported_silent {
@@ -390,6 +377,17 @@ impl Session {
             }
         }
     }
+}
+
+/// The last readings of signals again, as not to be believed any more.
+fn disbelieved(told: &mut BTreeMap<Name, Reading>, names: &[&Name], received: Timestamp) -> Vec<Reading> {
+    let mut again = Vec::new();
+    for name in names {
+        let Some(last) = told.get_mut(*name) else { continue };
+        last.origin.flagged = true;
+        again.push(Reading { time: received, received, ..last.clone() });
+    }
+    again
 }
 
 fn ask_for_births(client: &AsyncClient, id: &NodeId) {
