@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::decide::{Path, foresee};
+use super::decide::Path;
+use super::judge::foresee;
 use super::record::{Body, CandidateRecord, PromptRecord, Replaced};
 use super::{Controller, Effect, Effects, Pending};
 use crate::envelope::{Case, Limit, Memory, Proposal, ProposedBy, WhatIf};

@@ -94,14 +94,16 @@ def main() -> None:
     parser.add_argument("held_out", type=Path, help="lessons that the loss is measured on")
     parser.add_argument("--ranks", default="96,64,48,32,16")
     parser.add_argument("--count", type=int, default=64, help="lessons of each")
+    parser.add_argument("--longest", type=int, default=8192, help="tokens of a lesson at most")
     parser.add_argument("--out", type=Path, help="a folder for the models, as rank-R.gguf")
+    parser.add_argument("--kind", choices=["f32", "f16", "q8_0", "q4_0"], default="q4_0", help="their number format")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     loaded = gguf_io.read(args.student)
     student, tokenizer = loaded.model.eval(), loaded.vocabulary.tokenizer()
-    covariances = latents(student, data.load(args.examples, tokenizer, 1536)[: args.count], 8)
-    unseen = data.load(args.held_out, tokenizer, 1536)[: args.count]
+    covariances = latents(student, data.load(args.examples, tokenizer, args.longest)[: args.count], 8)
+    unseen = data.load(args.held_out, tokenizer, args.longest)[: args.count]
     print("| rank | cache bytes a token | key error | value error | held-out loss |")
     print("|---|---|---|---|---|")
     for rank in [int(r) for r in args.ranks.split(",")]:
@@ -113,7 +115,7 @@ def main() -> None:
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
             loaded.model = model
-            gguf_io.write(args.out / f"rank-{rank}.gguf", loaded, "q8_0")
+            gguf_io.write(args.out / f"rank-{rank}.gguf", loaded, args.kind)
 
 
 if __name__ == "__main__":
