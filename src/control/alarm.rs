@@ -1,7 +1,7 @@
 //! Events that somebody should have seen.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::record::{Body, Event};
 use super::{Controller, Effect};
@@ -9,8 +9,8 @@ use super::{Controller, Effect};
 /// The most alarms that wait at a time; the oldest gives way. All of them stay in the log.
 const MOST: usize = 100;
 
-/// An event that nobody has acknowledged in this run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+/// An event that nobody has acknowledged, of this run or of one before.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
     /// Of the event's record.
     pub seq: u64,
@@ -76,7 +76,17 @@ impl Controller {
             }
             seq += 1;
         }
-        let over = self.alarms.len().saturating_sub(MOST);
-        self.alarms.drain(..over);
+        keep_newest(&mut self.alarms);
     }
+
+    /// What waited when the run before ended, in front of what has been raised since.
+    pub(super) fn recall_alarms(&mut self, left: Vec<Alarm>) {
+        self.alarms.splice(..0, left);
+        keep_newest(&mut self.alarms);
+    }
+}
+
+fn keep_newest(alarms: &mut Vec<Alarm>) {
+    let over = alarms.len().saturating_sub(MOST);
+    alarms.drain(..over);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::alarm::Alarm;
 use super::record::{Body, Event, EventRecord};
 use super::{Controller, Effects, Override};
 use crate::directive::Directive;
@@ -20,16 +21,25 @@ pub struct Standing {
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
     memory: Memory,
+    /// What nobody has acknowledged. Files of earlier versions have none.
+    #[serde(default)]
+    alarms: Vec<Alarm>,
 }
 
 impl Standing {
+    /// An alarm that the controller itself cannot raise any more.
+    pub(crate) fn raise(&mut self, alarm: Alarm) {
+        self.alarms.push(alarm);
+    }
+
     fn told(&self) -> String {
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         format!(
-            "as before: mode {}, {}, {}",
+            "as before: mode {}, {}, {}, {}",
             format!("{:?}", self.mode).to_lowercase(),
             count(self.overrides.len(), "override"),
-            count(self.directives.len(), "directive")
+            count(self.directives.len(), "directive"),
+            count(self.alarms.len(), "alarm")
         )
     }
 }
@@ -43,6 +53,7 @@ impl Controller {
             overrides: self.overrides.clone(),
             directives: self.directives.clone(),
             memory: self.memory.lasting(),
+            alarms: self.alarms.clone(),
         }
     }
 
@@ -68,5 +79,6 @@ impl Controller {
             directive.limits.retain(|l| site.setpoint(&l.setpoint).is_some());
         }
         self.memory = Memory::lasted(site, standing.memory);
+        self.recall_alarms(standing.alarms);
     }
 }

@@ -229,6 +229,13 @@ fn what_operators_have_set_outlives_a_run() {
     limits.sort_by(|a, b| a.setpoint.cmp(&b.setpoint));
     assert_eq!(limits.len(), 2, "{limits:?}");
     assert!(limits.iter().any(|l| l.setpoint == setpoint && l.floor == l.ceiling));
+    // What nobody has seen yet still waits, before what is new; and can be acknowledged.
+    let alarms: Vec<_> = after.controller.alarms().iter().map(|a| (a.event, a.seq)).collect();
+    let old = before.controller.alarms().first().unwrap().seq;
+    assert_eq!(alarms.first(), Some(&(Event::Emergency, old)), "{alarms:?}");
+    assert_eq!(alarms.len(), 2, "the emergency of then, and of now: {alarms:?}");
+    after.act(What::Acknowledge { alarm: old });
+    assert_eq!(after.controller.alarms().len(), 1);
 
     // Another mode in the site file is the engineer's word of today.
     let mut edited = Rig::new(Mode::Shadow, Clock::Wall);

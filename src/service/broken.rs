@@ -5,26 +5,36 @@ use serde_json::value::RawValue;
 use crate::actuate::Writer;
 use crate::audit::{Kind, Store};
 use crate::clock;
-use crate::control::Body;
 use crate::control::record::{Event, EventRecord};
+use crate::control::{Alarm, Body};
 use crate::envelope::Guard;
 use crate::ingest::modbus::Bus;
 use crate::site::Site;
 
-/// Hands the plant back with connections of its own: those of the broken loop are gone.
-pub(super) async fn release(site: &Site, why: &str) {
+use super::shell::standing;
+
+/// Hands the plant back with connections of its own: those of the broken loop are gone. `simulated`: nothing outlives the
+/// run.
+pub(super) async fn release(site: &Site, why: &str, simulated: bool) {
+    let now = clock::now();
     let action = Guard::new(site).release();
     let action_shown = serde_json::to_value(&action).ok().map(Box::new);
     let event = EventRecord { action: action_shown, ..EventRecord::new(Event::Broken, why) };
     let body = Body::Event(event);
-    let recorded = Store::open(&site.audit, clock::now()).and_then(|mut store| {
-        if let Ok(raw) = RawValue::from_string(body.to_json()) {
-            store.append(clock::now(), Kind::Event, &raw)?;
-        }
-        store.close()
+    let recorded = Store::open(&site.audit, now).and_then(|mut store| {
+        let raw = RawValue::from_string(body.to_json()).ok();
+        let seq = raw.map(|raw| store.append(now, Kind::Event, &raw).map(|a| a.seq)).transpose()?;
+        store.close().map(|_| seq)
     });
-    if let Err(error) = recorded {
-        tracing::error!(%error, "the release is not in the audit log");
+    match recorded {
+        Ok(Some(seq)) if !simulated => {
+            let alarm = Alarm { seq, time: now, event: Event::Broken, detail: why.to_owned() };
+            if let Err(error) = standing::raise(site, alarm) {
+                tracing::error!(%error, "the next run will not show this as an alarm");
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "the release is not in the audit log"),
     }
     let outcome = Writer::new(Bus::open(site), site).apply(&action).await;
     if outcome.release_needed {

@@ -88,13 +88,13 @@ pub async fn run(
     options: Options,
     stop: impl Future<Output = String> + Send + 'static,
 ) -> Result<Ended, ServiceError> {
-    let copy = site.clone();
+    let (copy, simulated) = (site.clone(), options.simulated);
     match tokio::spawn(operate(site, options, stop)).await {
         Ok(ended) => ended,
         Err(broken) => {
             let why = format!("the control loop broke: {broken}");
             tracing::error!(%why, "releasing the plant");
-            broken::release(&copy, &why).await;
+            broken::release(&copy, &why, simulated).await;
             Err(ServiceError::Broken(why))
         }
     }

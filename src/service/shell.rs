@@ -4,7 +4,7 @@ mod jobs;
 mod journal;
 mod reload;
 mod sense;
-mod standing;
+pub(super) mod standing;
 mod upgrade;
 mod view;
 

@@ -437,7 +437,7 @@ async fn a_panic_ends_in_release() {
     site.audit.key = key;
     site.console.control_socket = rig.dir.path().join("second.sock");
     let options =
-        isotherm::service::Options { wait_for_model: Duration::ZERO, simulated: true, site_file: None };
+        isotherm::service::Options { wait_for_model: Duration::ZERO, simulated: false, site_file: None };
     let bomb = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         panic!("made to panic by the test")
@@ -448,6 +448,8 @@ async fn a_panic_ends_in_release() {
     assert!(ended.to_string().contains("panic"), "{ended}");
     assert_eq!(rig.register(0).await, 0, "released");
     assert_eq!(rig.events().last().unwrap(), "broken");
+    let standing = std::fs::read_to_string(rig.dir.path().join("audit.standing.json")).unwrap();
+    assert!(standing.contains("made to panic by the test"), "an alarm for the next run: {standing}");
 }
 
 /// What cannot be recorded is not done: a full disk stops decisions and releases the plant, and a disk with

@@ -1,28 +1,42 @@
 //! The file in which the controller's standing outlives a restart.
 
+use std::io;
 use std::path::PathBuf;
 
 use super::Shell;
-use crate::control::Standing;
+use crate::control::{Alarm, Standing};
 use crate::durable;
+use crate::site::Site;
+
+/// Beside the audit log.
+fn path_of(site: &Site) -> PathBuf {
+    site.audit.path.with_extension("standing.json")
+}
+
+fn read(site: &Site) -> io::Result<Standing> {
+    Ok(serde_json::from_slice(&std::fs::read(path_of(site))?)?)
+}
+
+/// For the next run to show: the controller that would have raised it is gone.
+pub(in crate::service) fn raise(site: &Site, alarm: Alarm) -> io::Result<()> {
+    let mut standing = read(site)?;
+    standing.raise(alarm);
+    durable::write(&path_of(site), &standing)
+}
 
 impl Shell {
-    /// Beside the audit log.
-    fn standing_path(&self) -> PathBuf {
-        self.setup.site.audit.path.with_extension("standing.json")
-    }
 
     /// What an earlier run left. A simulated plant begins anew each time.
     pub(super) fn read_standing(&self) -> Option<Standing> {
         if self.simulated {
             return None;
         }
-        let path = self.standing_path();
-        let read = std::fs::read(&path).and_then(|text| Ok(serde_json::from_slice(&text)?));
-        match read {
+        let site = &self.setup.site;
+        match read(site) {
             Ok(standing) => Some(standing),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
+                let path = path_of(site);
                 tracing::error!(path = %path.display(), %error, "what was standing before the restart cannot be read; the site file's mode decides, and overrides and directives are gone");
                 None
             }
@@ -35,7 +49,7 @@ impl Shell {
         if self.simulated || self.standing.as_ref() == Some(&standing) {
             return;
         }
-        match durable::write(&self.standing_path(), &standing) {
+        match durable::write(&path_of(&self.setup.site), &standing) {
             Ok(()) => self.standing = Some(standing),
             // Tried again with the next input.
             Err(error) => {
