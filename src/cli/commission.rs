@@ -159,7 +159,9 @@ fn accept_site(args: &Args, site: &Site) -> Done {
         print!("{protocol}")?;
     }
     ended_at(protocol.read.level())?;
-    if protocol.result == check::StepResult::Failed { Err(Failed::Found) } else { Ok(()) }
+    // Where nobody consented to anything, nothing is accepted.
+    let failed = protocol.result == check::StepResult::Failed || consents.is_empty();
+    if failed { Err(Failed::Found) } else { Ok(()) }
 }
 
 fn step_site(args: &Args, site: &Site, steps: u32) -> Done {
@@ -184,6 +186,12 @@ fn step_site(args: &Args, site: &Site, steps: u32) -> Done {
     })?;
     if consents.is_empty() {
         return Err(Failed::Usage("no consent: nothing was written".to_owned()));
+    }
+    // Hours of a test are not begun where nobody answers.
+    let before = runtime()?.block_on(check::examine(site)).map_err(usage)?;
+    if before.level() == check::Level::Unreachable {
+        eprint!("{before}");
+        return ended_at(before.level());
     }
     let protocol =
         runtime()?.block_on(check::steps(site, &args.who, &consents, plan, &args.record)).map_err(usage)?;

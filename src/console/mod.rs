@@ -13,6 +13,7 @@ mod power;
 mod query;
 mod replay;
 mod report;
+mod room;
 mod routes;
 mod tape;
 mod tls;
@@ -34,6 +35,7 @@ use access::Access;
 pub use access::users;
 use feed::Followed;
 use replay::Replays;
+use room::Room;
 pub use tls::TlsError;
 
 use crate::audit::Log;
@@ -113,10 +115,11 @@ pub async fn serve(
     let scheme = if let (Some(config), Some(files)) = (tls, site.console.tls.clone()) {
         let config = RustlsConfig::from_config(config);
         tokio::spawn(tls::renew(files, config.clone()));
-        let server = server.acceptor(RustlsAcceptor::new(config));
+        let server = server.acceptor(RustlsAcceptor::new(config).acceptor(Room::new()));
         tokio::spawn(async move { ended(server.serve(service).await) });
         "https"
     } else {
+        let server = server.acceptor(Room::new());
         tokio::spawn(async move { ended(server.serve(service).await) });
         "http"
     };

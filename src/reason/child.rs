@@ -346,6 +346,8 @@ impl Keeper {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A Ctrl-C is for the guard, which ends the process when it has no more questions.
+            .process_group(0)
             .kill_on_drop(true);
         let child = self.child.insert(program.spawn()?);
         if let (Some(group), Some(pid)) = (&self.launch.group, child.id())

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use super::{Name, pair};
 use crate::units::{Finite, Kelvin};
 
 /// Limits that belong to the site rather than to one setpoint. Defaults and their sources: `docs/envelope.md`.
@@ -14,8 +14,10 @@ use crate::units::{Finite, Kelvin};
 #[serde(deny_unknown_fields, default)]
 pub struct Envelope {
     /// IT inlet, recommended band.
+    #[serde(deserialize_with = "pair::two")]
     pub inlet_recommended: [Finite; 2],
     /// IT inlet, allowable band: above the upper end is an emergency.
+    #[serde(deserialize_with = "pair::two")]
     pub inlet_allowable: [Finite; 2],
     /// No warming at or above this worst valid inlet.
     pub no_warming_at: Finite,

@@ -6,6 +6,7 @@ mod grid;
 mod limits;
 mod load;
 mod name;
+mod pair;
 pub mod reload;
 mod settings;
 pub mod source;
@@ -272,6 +273,7 @@ pub struct Signal {
     pub unit: Unit,
     pub source: Source,
     /// Values outside are `suspect`: `[lowest, highest]`.
+    #[serde(deserialize_with = "pair::two")]
     pub range: [Finite; 2],
     /// The fastest change that is physically possible, in units a minute: faster is `suspect`, and an
     /// old value counts as this much worse for every minute of its age.
@@ -295,7 +297,7 @@ pub struct Signal {
     #[serde(default)]
     pub required: bool,
     /// The operating limits people hold this signal to, shown to the model and used by the outlook.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "pair::two_or_none")]
     pub band: Option<[Finite; 2]>,
 }
 

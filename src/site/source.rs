@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::name::Name;
+use super::pair;
 use crate::sparkplug::NodeId;
 use crate::units::{Finite, Unit};
 
@@ -256,7 +257,7 @@ pub struct Point {
     #[serde(default)]
     pub unit: Option<Unit>,
     /// What the device takes, in the unit on the wire: a setpoint's range lies within it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "pair::two_or_none", skip_serializing_if = "Option::is_none")]
     pub takes: Option<[Finite; 2]>,
 }
 

@@ -59,7 +59,7 @@ fn results(protocol: &Value) -> Vec<(String, String, String)> {
 async fn without_consent_nothing_is_on_the_wire() {
     let Some(mut rig) = rig("accept without consent").await else { return };
     let (code, protocol, err) = accept(&rig, &[]).await;
-    assert_eq!(code, 0, "{err}");
+    assert_eq!(code, 1, "nothing is accepted: {err}");
     assert!(err.contains("Type chws_sp to consent"), "{err}");
     assert_eq!(protocol["result"], "not_tested", "{protocol:#}");
     assert_eq!(rig.written().await, Vec::<u64>::new());

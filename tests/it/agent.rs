@@ -438,7 +438,7 @@ impl Rig {
     }
 }
 
-fn frame_text(time: Timestamp, inlet: f64) -> String {
+pub(crate) fn frame_text(time: Timestamp, inlet: f64) -> String {
     json!({ "time": time, "signals": {
         "inlet": { "value": inlet, "unit": "degC" }, "it_load": { "value": 400.0, "unit": "kW" },
     }})

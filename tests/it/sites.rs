@@ -43,11 +43,13 @@ fn relative_paths_start_at_the_site_files_folder() {
 /// Each mistake a person makes gets a message with the line, the field and what was expected.
 #[test]
 fn mistakes_are_named() {
-    let cases: [(&str, &str, &[&str]); 11] = [
+    let cases: [(&str, &str, &[&str]); 13] = [
         ("unit = \"kW\"", "unit = \"kilowatts\"", &["kilowatts", "expected one of", "kW"]),
         ("safe = 7", "safe = 70", &["chws_sp", "safe", "from 6 to 16"]),
         ("address = 3,", "address = 2,", &["crah_supply_sp", "overlaps", "chws_sp"]),
         ("range = [1, 35]", "range = [35, 1]", &["signal \"chws\": range", "[lowest, highest]"]),
+        ("range = [1, 35]", "range = [1, 35, 60]", &["range", "length 3", "two numbers, [lowest, highest]"]),
+        ("inlet_recommended = [18, 27]", "inlet_recommended = [18]", &["inlet_recommended", "length 1"]),
         ("role = \"chwr\"", "role = \"chiller\"", &["unknown variant", "chiller"]),
         ("cadence = \"5min\"", "cadence = \"5s\"", &["cadence", "at least one sample period"]),
         ("cadence = \"5min\"", "cadense = \"5min\"", &["cadense", "unknown field"]),

@@ -8,10 +8,13 @@ import { api, onChange, onFrames, store } from "/assets/store.js";
 import { day, hourMinute, span, stamp, unit, value, words, zoneName } from "/assets/text.js";
 
 const RANGES = [["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 days", 604800], ["30 days", 2592000], ["1 year", 31536000]];
+/** So many decisions, acts and events are marked at most: two weeks of a decision every five minutes. */
+const MOST_MARKS = 4000;
+
 export function trends(place, query) {
   const site = store.site;
   let live = Number(query.get("span")) || 3600, window_ = query.get("from") ? [Number(query.get("from")), Number(query.get("to"))] : null;
-  let course = null, marks = [], bounds = [0, 0], error = "", charts = [], dirty = false, token = 0;
+  let course = null, marks = [], older = false, bounds = [0, 0], error = "", charts = [], dirty = false, token = 0;
   const hidden = new Set();
 
   const head = h("div", { class: "ranges", role: "group", "aria-label": "Time range" }), list = h("div", { class: "charts" }), events = h("section", { class: "card" });
@@ -30,9 +33,15 @@ export function trends(place, query) {
       if (mine !== token) return;
       course = got.course; bounds = [got.oldest, got.newest]; error = "";
       draw();
-      const found = await api(`/api/decisions?brief=true&kinds=decision,operator,event&since=${iso(from)}&until=${iso(to + 1)}&limit=500`);
-      if (mine !== token) return;
-      marks = found.items;
+      const found = [];
+      let next = null;
+      do {
+        const page = await api(`/api/decisions?brief=true&kinds=decision,operator,event&since=${iso(from)}&until=${iso(to + 1)}&limit=500${next ? `&before=${next}` : ""}`);
+        if (mine !== token) return;
+        found.push(...page.items);
+        next = page.next;
+      } while (next && found.length < MOST_MARKS);
+      [marks, older] = [found, Boolean(next)];
     } catch (e) { error = e.message; }
     draw();
   }
@@ -161,7 +170,7 @@ export function trends(place, query) {
     const [from, to] = range();
     const known = store.records.filter(r => r.kind !== "outcome" && Date.parse(r.time) / 1000 >= from && Date.parse(r.time) / 1000 <= to).slice(-8).reverse();
     const n = kind => drawn().filter(m => m.kind === kind).length;
-    show(events, h("header", {}, h("h2", {}, "In this window"), h("span", { class: "muted" }, `${n("decision")} decisions, ${drawn().filter(m => m.intervened).length} changed by the guard, ${n("operator")} operators' acts, ${n("event")} events${marks.length >= 500 ? " (the newest 500)" : ""}`)),
+    show(events, h("header", {}, h("h2", {}, "In this window"), h("span", { class: "muted" }, `${n("decision")} decisions, ${drawn().filter(m => m.intervened).length} changed by the guard, ${n("operator")} operators' acts, ${n("event")} events${older ? ` (the newest ${marks.length})` : ""}`)),
       h("p", { class: "legend" }, "Ticks at the foot of each chart: decisions; taller and amber: changed by the guard or unverified. Full height: operators' acts, and alarms in red. A click opens the record. Dashed: operating bands; dotted: setpoint ranges."),
       h("ul", { class: "feed" }, known.map(line)));
   }

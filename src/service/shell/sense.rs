@@ -19,7 +19,9 @@ impl Shell {
         match event {
             SourceEvent::Readings { time, readings } => {
                 for reading in &readings {
-                    self.assembler.push(reading);
+                    if !self.is_backfilled(reading.received) {
+                        self.assembler.push(reading);
+                    }
                 }
                 match (self.setup.site.clock, time) {
                     (Clock::Frames, Some(time)) => self.on_frame_of(time).await,
@@ -77,6 +79,13 @@ impl Shell {
             self.source_up = true;
             self.step(self.control_time(), source_link(true, "frames arrive again")).await;
         }
+    }
+
+    /// Where frames are the clock: from before the last one, while later ones come. It would look as if the clock had gone
+    /// back, and what is known of a sensor were of no use.
+    fn is_backfilled(&self, received: Timestamp) -> bool {
+        let by_frames = self.setup.site.clock == Clock::Frames && self.source_up;
+        by_frames && self.frame_time.is_some_and(|last| received < last)
     }
 
     /// A frame that says what time it is. A repeated or earlier one moves nothing, and is no sign of life either:

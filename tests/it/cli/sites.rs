@@ -50,6 +50,22 @@ fn a_missing_password_or_certificate_is_exit_code_2() {
     }
 }
 
+/// A step test takes hours: that nobody answers is said at once.
+#[test]
+fn a_step_test_without_a_peer_is_exit_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    let text = std::fs::read_to_string(shipped("air")).unwrap();
+    // Nobody listens there.
+    std::fs::write(&site, text.replace("port = 1883", "port = 1").replace("port = 1502", "port = 1")).unwrap();
+    let record = dir.path().join("steps.jsonl");
+    let args = ["check", "--site", site.to_str().unwrap(), "--steps", "--who", "me", "--consent", "chws_sp"];
+    let output = isotherm(&[&args[..], &["--record", record.to_str().unwrap()]].concat());
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    assert!(stderr(&output).contains("127.0.0.1:1"), "{}", stderr(&output));
+    assert!(!record.exists());
+}
+
 /// A plant that is written to has to notice when nobody writes any more.
 #[test]
 fn doctor_says_when_nothing_would_give_the_plant_back() {

@@ -129,6 +129,33 @@ async fn people_do_what_their_role_allows_and_the_log_says_who() {
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
 }
 
+/// Whoever opens connections without end takes the agent's descriptors: beyond some hundreds they are closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_end_leave_the_agent_some() {
+    use tokio::io::AsyncReadExt as _;
+    let Some(rig) = Rig::start("console connections", |t| with_users(&t)).await else { return };
+    let base = address(&rig).await;
+    let at = base.trim_start_matches("http://").to_owned();
+    let mut open = Vec::new();
+    for _ in 0..300 {
+        open.push(tokio::net::TcpStream::connect(&at).await.unwrap());
+    }
+    let mut closed = 0;
+    for connection in &mut open {
+        let read = tokio::time::timeout(Duration::from_millis(20), connection.read(&mut [0])).await;
+        closed += usize::from(read.is_ok());
+    }
+    assert_eq!(closed, 300 - 256);
+    drop(open);
+    let client = Client::new(&base);
+    let answers = async {
+        while client.get("/healthz").send().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon("there is room again", answers).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_waits_until_somebody_has_seen_it() {
     let quick = |site: String| with_users(&site).replace("watchdog = \"10min\"", "watchdog = \"1s\"");
