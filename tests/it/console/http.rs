@@ -1,6 +1,7 @@
 //! The API, and who may use it.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use isotherm::console::users::Users;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ async fn until(client: &Client, path: &str, what: &str, holds: impl Fn(&Value) -
             if holds(&value) {
                 return value;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
     .await
