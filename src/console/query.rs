@@ -80,7 +80,7 @@ pub(super) async fn site(State(shared): State<Shared>) -> Json<Value> {
         })).collect::<Vec<_>>(),
         "setpoints": site.setpoints.iter().map(|s| json!({
             "name": s.name, "unit": s.unit, "role": s.role, "min": s.min, "max": s.max, "step": s.step,
-            "safe": s.safe, "cools": s.cools, "rate_per_min": s.rate_per_min, "auto": s.auto,
+            "safe": s.safe, "cools": s.cools, "rate_per_min": s.rate_per_min,
         })).collect::<Vec<_>>(),
         "envelope": site.envelope,
         "model": { "backend": site.model.backend, "context": site.model.context,

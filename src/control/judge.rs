@@ -138,7 +138,7 @@ impl Controller {
         }
     }
 
-    /// Operators' overrides, the typed meaning of their directives, and the loops that are not the agent's.
+    /// Operators' overrides and the typed meaning of their directives.
     pub(super) fn limits(&self) -> Vec<Limit> {
         let held = self.overrides.iter().map(|(setpoint, o)| Limit {
             setpoint: setpoint.clone(),
@@ -147,15 +147,7 @@ impl Controller {
             hold: false,
             until: o.until,
         });
-        let directed = self.directives.iter().flat_map(|d| d.limits.iter().cloned());
-        let others = self.setup.site.setpoints.iter().filter(|s| !s.auto).map(|s| Limit {
-            setpoint: s.name.clone(),
-            floor: None,
-            ceiling: None,
-            hold: true,
-            until: None,
-        });
-        held.chain(directed).chain(others).collect()
+        held.chain(self.directives.iter().flat_map(|d| d.limits.iter().cloned())).collect()
     }
 }
 

@@ -46,9 +46,6 @@ impl Controller {
                 if until.is_some_and(|t| t <= now) {
                     return Err(format!("the end of the override is not after {now}"));
                 }
-                if !s.auto {
-                    return Err(format!("{setpoint} is not the agent's to write: `auto = false` in the site file"));
-                }
                 if *value < s.min || *value > s.max {
                     return Err(format!("{setpoint} can be set from {} to {} {}", s.min, s.max, s.unit));
                 }

@@ -28,11 +28,7 @@ fn setup(mode: Mode, clock: Clock) -> Arc<Setup> {
 
 impl Rig {
     fn new(mode: Mode, clock: Clock) -> Self {
-        Self::of(setup(mode, clock))
-    }
-
-    fn of(setup: Arc<Setup>) -> Self {
-        Self { controller: Controller::new(setup, 1), second: 0, deaf: false, seen: Vec::new() }
+        Self { controller: Controller::new(setup(mode, clock), 1), second: 0, deaf: false, seen: Vec::new() }
     }
 
     fn now(&self) -> Timestamp {
@@ -209,31 +205,6 @@ fn a_frame_is_followed_by_one_write_at_most() {
         let seen = rig.seen();
         assert!(seen.matches("write").count() <= 1, "{minute}: {seen}");
     }
-}
-
-/// One loop is still the plant's own: neither an emergency nor an operator moves it through the agent.
-#[test]
-fn a_loop_that_is_not_in_auto_is_left_alone() {
-    let mut own = setup(Mode::Auto, Clock::Wall);
-    let setpoints = &mut Arc::get_mut(&mut own).unwrap().site.setpoints;
-    setpoints.iter_mut().for_each(|s| s.auto = s.name != *"chws_sp");
-    assert!(setpoints.len() > 1);
-    let mut rig = Rig::of(own);
-    rig.frame(&[]);
-    let chws: Name = "chws_sp".parse().unwrap();
-    rig.act(What::Override { setpoint: chws.clone(), value: Finite::new(8.0).unwrap(), until: None });
-    assert!(rig.seen().contains("accepted false"));
-    assert!(rig.controller.limits().iter().any(|l| l.setpoint == chws && l.hold), "no row moves it");
-    rig.second += 60;
-    let hot = Input::Frame(example::frame(rig.second, &[("hall_a_inlet_max", 40.0)]));
-    let effects = rig.controller.handle(rig.now(), hot);
-    let written = |e: &Effect| match e {
-        Effect::Write { action, .. } => format!("{action:?}"),
-        other => format!("{}", matches!(other, Effect::Heartbeat { .. })),
-    };
-    let written: Vec<String> = effects.iter().map(written).collect();
-    assert!(written.iter().any(|w| w.contains("Setpoint")), "full cooling by the others: {written:?}");
-    assert!(!written.iter().any(|w| w.contains("chws_sp")), "{written:?}");
 }
 
 #[test]

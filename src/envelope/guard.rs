@@ -74,13 +74,6 @@ impl Guard {
                 setpoints.insert(setpoint.name.clone(), current);
             }
             let proposed = proposal.setpoints.get(&setpoint.name).copied();
-            if !setpoint.auto {
-                if proposed.is_some() && proposed != current {
-                    let why = "this loop is not the agent's to write (`auto = false`)";
-                    touched.push(Touch { to: current, ..refusal(Rule::NotInAuto, setpoint, proposed, why) });
-                }
-                continue;
-            }
             // Without knowing where a setpoint is, the only move that can be judged is full cooling.
             if let Some(start) = if emergency { proposed.or(current) } else { current } {
                 let mut window = Window::new(setpoint.min, setpoint.max, proposed.unwrap_or(start));

@@ -84,8 +84,6 @@ impl Trial {
 pub enum TrialRefused {
     #[error("the site has no such setpoint")]
     Unknown,
-    #[error("it is not the agent's to write (`auto = false`)")]
-    NotInAuto,
     #[error("its register has not been read, or what it holds is not believed")]
     Unread,
     #[error("full cooling is called for: {0}")]
@@ -106,9 +104,6 @@ impl Guard {
         memory: &Memory,
     ) -> Result<Trial, TrialRefused> {
         let setpoint = self.site.setpoint(&consent.setpoint).ok_or(TrialRefused::Unknown)?;
-        if !setpoint.auto {
-            return Err(TrialRefused::NotInAuto);
-        }
         if let Some(why) = memory.emergency() {
             return Err(TrialRefused::Emergency(why.to_owned()));
         }
@@ -234,15 +229,6 @@ mod tests {
         }
         assert_eq!(Consent::from_answer(" ", chws, chws.name.as_str()), None, "somebody must say it");
         assert!(Consent::from_answer("ann", chws, &format!(" {}\n", chws.name)).is_some());
-    }
-
-    #[test]
-    fn a_loop_that_is_the_plants_own_is_not_tried() {
-        let mut site = site();
-        site.setpoints[0].auto = false;
-        let name = site.setpoints[0].name.clone();
-        let found = tried(&site, &frame(&site, 0.4), name.as_str());
-        assert_eq!(found, Err(TrialRefused::NotInAuto));
     }
 
     #[test]

@@ -57,13 +57,11 @@ pub enum Rule {
     Register,
     /// A proposal for a setpoint that the site does not have.
     UnknownSetpoint,
-    /// Or for one that is not the agent's to write.
-    NotInAuto,
 }
 
 impl Rule {
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 22] = [
         Self::HardLimit,
         Self::Condensation,
         Self::Emergency,
@@ -86,7 +84,6 @@ impl Rule {
         Self::WriteBudget,
         Self::Register,
         Self::UnknownSetpoint,
-        Self::NotInAuto,
     ];
 
     /// Whether a change by this rule means that the proposal was not safe or not wanted, rather than walked
@@ -94,12 +91,7 @@ impl Rule {
     #[must_use]
     pub fn is_for_safety(self) -> bool {
         match self {
-            Self::Pace
-            | Self::Step
-            | Self::Deadband
-            | Self::WriteBudget
-            | Self::Dwell
-            | Self::NotInAuto => false,
+            Self::Pace | Self::Step | Self::Deadband | Self::WriteBudget | Self::Dwell => false,
             Self::HardLimit
             | Self::Condensation
             | Self::Emergency

@@ -354,10 +354,6 @@ pub struct Setpoint {
     /// Registers in EEPROM wear out: at most this many writes a day. `None`: volatile, no budget.
     #[serde(default)]
     pub writes_per_day: Option<u32>,
-    /// Whether the agent may write it, where its mode lets it write. `false`: this loop stays the plant's own. It is left
-    /// where it is, in an emergency too; others are decided with that in mind.
-    #[serde(default = "defaults::yes")]
-    pub auto: bool,
 }
 
 impl Setpoint {
@@ -394,9 +390,6 @@ impl Default for Link {
 mod defaults {
     use jiff::SignedDuration;
 
-    pub(super) fn yes() -> bool {
-        true
-    }
     pub(super) fn time_zone() -> String {
         "UTC".to_owned()
     }

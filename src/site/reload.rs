@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::Site;
 
-/// Fields of a setpoint that are limits: how far it may be moved, and whether at all.
-const SETPOINT: [&str; 11] = [
+/// Fields of a setpoint that are limits.
+const SETPOINT: [&str; 10] = [
     "min",
     "max",
     "step",
@@ -17,7 +17,6 @@ const SETPOINT: [&str; 11] = [
     "writes_per_day",
     "follow_within",
     "white_space",
-    "auto",
 ];
 /// Fields of `[envelope]` that judge sensors, not setpoints.
 const ENVELOPE_OF_SENSORS: [&str; 2] = ["twin_tolerance", "twin_for"];

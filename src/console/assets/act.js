@@ -96,11 +96,11 @@ async function send(form, what, why, done) {
 }
 
 function overrides() {
-  const st = store.state, chosen = overrides.chosen ??= (store.site.setpoints.find(x => x.auto) ?? store.site.setpoints[0]).name, s = setpointOf(chosen), present = st.frame?.setpoints?.[chosen]?.value;
+  const st = store.state, chosen = overrides.chosen ??= store.site.setpoints[0].name, s = setpointOf(chosen), present = st.frame?.setpoints?.[chosen]?.value;
   return h("section", { class: "card", "aria-labelledby": "h-override" }, h("header", {}, h("h2", { id: "h-override" }, "Manual override")),
     h("form", { "aria-label": "Override a setpoint", onsubmit: e => { e.preventDefault(); const f = e.target.elements; send(e.target, { act: "override", setpoint: chosen, value: Number(f.value.value), until: until(Number(f.hours.value)) }, f.why.value, () => e.target.reset()); } },
       h("div", { class: "row" },
-        h("label", {}, "Setpoint", h("select", { name: "setpoint", onchange: e => { overrides.chosen = e.target.value; draw(); } }, store.site.setpoints.map(x => h("option", { value: x.name, selected: x.name === chosen, disabled: !x.auto }, words(x.name))))),
+        h("label", {}, "Setpoint", h("select", { name: "setpoint", onchange: e => { overrides.chosen = e.target.value; draw(); } }, store.site.setpoints.map(x => h("option", { value: x.name, selected: x.name === chosen }, words(x.name))))),
         h("label", {}, `Value, ${unit(s.unit) || "number"}`, h("input", { name: "value", type: "number", required: true, min: s.min, max: s.max, step: s.step, inputmode: "decimal" })),
         h("label", {}, "For", h("select", { name: "hours" }, [["0.5", "30 min"], ["1", "1 h"], ["2", "2 h"], ["8", "8 h"], ["24", "24 h"], ["0", "until cleared"]].map(([v, t]) => h("option", { value: v }, t))))),
       h("p", { class: "hint" }, `Now ${value(present, s.unit)}; from ${figure(s.min, s.unit)} to ${value(s.max, s.unit)}. Moved at the guard's pace, and held. The guard's limits stay in force.`),

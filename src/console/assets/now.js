@@ -79,7 +79,7 @@ function marginTable() {
         h("td", { class: `n ${level(m) === "alarm" ? "bad" : level(m) ? "warn" : ""}` }, m.nearest === null ? "unknown" : `${num(m.nearest, 1)} ${deltaUnit(m.unit)} to ${figure(m.limit, m.unit)}`))),
       store.site.setpoints.map(s => {
         const held = store.state.overrides?.find(o => o.setpoint === s.name), v = sample(s.name);
-        return h("tr", {}, h("td", {}, "▸ ", words(s.name), held && h("span", { class: "warn" }, " held"), !s.auto && h("span", { class: "muted" }, " not in auto")), h("td", { class: "n" }, value(v?.value, s.unit)), h("td", { class: "barcell" }, setpointBar(s)),
+        return h("tr", {}, h("td", {}, "▸ ", words(s.name), held && h("span", { class: "warn" }, " held")), h("td", { class: "n" }, value(v?.value, s.unit)), h("td", { class: "barcell" }, setpointBar(s)),
           h("td", { class: "n muted" }, `${figure(s.min, s.unit)} to ${value(s.max, s.unit)}`));
       })))),
     h("p", { class: "legend" }, "Shaded: operating band. Red line: emergency. ▸ setpoint as read back, over its range; dotted: where the plant is known to be safe."));

@@ -110,12 +110,6 @@ impl Oracle {
             if writes.next().is_some() {
                 say("written twice".to_owned());
             }
-            if !s.auto {
-                if write.is_some() {
-                    say("written, and not the agent's".to_owned());
-                }
-                continue;
-            }
             if let Some(w) = write {
                 self.form(&at, w, value, verdict, &mut say);
             }
