@@ -79,8 +79,13 @@ impl Row {
 
     /// The hash that this content would have at another place.
     pub(super) fn digest_as(&self, seq: i64, previous: &[u8]) -> Hash {
-        digest(RECORD_DOMAIN, &[previous, &seq.to_be_bytes(), &self.time, &self.kind, &self.body])
+        record_digest(previous, seq, &self.time, &self.kind, &self.body)
     }
+}
+
+/// The hash of a record behind one with the hash `previous`.
+pub(super) fn record_digest(previous: &[u8], seq: i64, time: &[u8], kind: &[u8], body: &[u8]) -> Hash {
+    digest(RECORD_DOMAIN, &[previous, &seq.to_be_bytes(), time, kind, body])
 }
 
 /// What a log is, fixed when it is created.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::value::RawValue;
 
-use super::chain::{Identity, Row};
+use super::chain::{Identity, record_digest};
 use super::check::Checker;
 use super::checkpoint_file::CheckpointFile;
 use super::{
@@ -222,28 +222,14 @@ impl Writer {
             self.db.execute_batch("BEGIN IMMEDIATE")?;
         }
         let seq = self.tail.seq + 1;
-        let row = Row {
-            seq: seq as i64,
-            time: time_text(time).into_bytes(),
-            kind: kind.as_str().into(),
-            previous: self.tail.hash.as_bytes().to_vec(),
-            hash: Vec::new(),
-            body: body.get().into(),
-        };
-        let hash = row.digest();
-        let time = time_text(time);
+        let (time, kind, body) = (time_text(time), kind.as_str(), body.get());
+        let previous = self.tail.hash.as_bytes();
+        let hash = record_digest(previous, seq as i64, time.as_bytes(), kind.as_bytes(), body.as_bytes());
         self.db
             .prepare_cached(
                 "INSERT INTO record (seq, time, kind, previous, hash, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute((
-                row.seq,
-                &time,
-                kind.as_str(),
-                self.tail.hash.as_bytes(),
-                hash.as_bytes(),
-                body.get(),
-            ))?;
+            .execute((seq as i64, &time, kind, previous, hash.as_bytes(), body))?;
         self.tail = Tail { seq, hash, time };
         Ok(Appended { seq, hash })
     }

@@ -149,7 +149,7 @@ fn accept_site(args: &Args, site: &Site) -> Done {
         String::new()
     };
     let consents = consents(args, site, |s| {
-        format!("is moved by one step, {} {}, and back.{silence}", s.step.max(s.deadband), s.unit)
+        format!("is moved by one step, {} {}, and back.{silence}", s.least_move(), s.unit)
     })?;
     let protocol =
         runtime()?.block_on(check::accept(site, &args.who, &consents, args.watchdog)).map_err(usage)?;
@@ -181,7 +181,7 @@ fn step_site(args: &Args, site: &Site, steps: u32) -> Done {
         at_most: args.at_most,
     };
     let consents = consents(args, site, |s| {
-        let stride = s.step.max(s.deadband);
+        let stride = s.least_move();
         format!("is moved by {steps} × {stride} {}, held for {:#}, and moved back.", s.unit, plan.hold)
     })?;
     if consents.is_empty() {

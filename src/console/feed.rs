@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use super::tape::{Columns, Tape};
+use super::tape::{Columns, Row, Tape};
 use crate::audit::{AuditError, Kind, Log, Record};
 use crate::control::record::Event;
 
@@ -104,9 +104,9 @@ impl Followed {
     }
 
     /// A record as it goes over the live stream: frames as a row of numbers, others as the list shows them.
-    fn live(&self, record: &Record) -> Live {
+    fn live(record: &Record, row: Option<&Row>) -> Live {
         let text = if record.kind == Kind::Frame {
-            match self.columns.read(&record.body) {
+            match row {
                 Some(row) => json!({ "seq": record.seq, "kind": "frame", "t": row.t, "v": row.v }),
                 None => json!({ "seq": record.seq, "kind": "frame" }),
             }
@@ -114,6 +114,11 @@ impl Followed {
             item(record)
         };
         Live { seq: record.seq, text: text.to_string() }
+    }
+
+    /// The numbers of a frame.
+    fn row(&self, record: &Record) -> Option<Row> {
+        (record.kind == Kind::Frame).then(|| self.columns.read(&record.body)).flatten()
     }
 
     /// Reads what the log has got since the last time.
@@ -125,12 +130,11 @@ impl Followed {
         for record in log.records(seq) {
             let record = record?;
             seq = record.seq;
-            if record.kind == Kind::Frame
-                && let Some(row) = self.columns.read(&record.body)
-            {
-                self.tape.write().unwrap_or_else(PoisonError::into_inner).push(&row);
+            let row = self.row(&record);
+            if let Some(row) = &row {
+                self.tape.write().unwrap_or_else(PoisonError::into_inner).push(row);
             }
-            let live = Arc::new(self.live(&record));
+            let live = Arc::new(Self::live(&record, row.as_ref()));
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
             if ring.len() == RING {
                 ring.pop_front();
@@ -155,7 +159,8 @@ impl Followed {
 
     /// The same, from the log.
     pub(super) fn reread(&self, log: &Log, after: u64, limit: usize) -> Result<Vec<Arc<Live>>, AuditError> {
-        log.records(after).take(limit).map(|r| r.map(|r| Arc::new(self.live(&r)))).collect()
+        let live = |record: Record| Arc::new(Self::live(&record, self.row(&record).as_ref()));
+        log.records(after).take(limit).map(|r| r.map(live)).collect()
     }
 }
 

@@ -70,7 +70,9 @@ impl Shared {
 }
 
 /// A connection that asks nothing for so long is closed.
-const FIRST_REQUEST: std::time::Duration = std::time::Duration::from_secs(10);
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Nor one that asks nothing more. A live stream is one answer for as long as it lasts.
+const NEXT_REQUEST: Duration = Duration::from_secs(75);
 
 /// Why there is no console.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +111,10 @@ pub async fn serve(
         calls,
     };
     tokio::spawn(follow(shared.followed.clone(), shared.audit.clone(), view));
-    let server =
+    let mut server =
         axum_server::Server::<SocketAddr>::from_listener(listener).first_request_timeout(FIRST_REQUEST);
+    server.http_builder().http1().header_read_timeout(NEXT_REQUEST);
+    server.http_builder().http2().keep_alive_interval(NEXT_REQUEST);
     let service = routes::router(shared).into_make_service_with_connect_info::<SocketAddr>();
     let scheme = if let (Some(config), Some(files)) = (tls, site.console.tls.clone()) {
         let config = RustlsConfig::from_config(config);

@@ -86,7 +86,7 @@ impl Controller {
     }
 }
 
-fn keep_newest(alarms: &mut Vec<Alarm>) {
+pub(super) fn keep_newest(alarms: &mut Vec<Alarm>) {
     let over = alarms.len().saturating_sub(MOST);
     alarms.drain(..over);
 }

@@ -183,7 +183,12 @@ impl Controller {
             What::ClearOverride { setpoint } => {
                 self.overrides.remove(&setpoint);
             }
-            What::Acknowledge { alarm } => self.alarms.retain(|a| a.seq != alarm),
+            // One at a time: an alarm of a log that was lost may have the number of another.
+            What::Acknowledge { alarm } => {
+                if let Some(at) = self.alarms.iter().position(|a| a.seq == alarm) {
+                    self.alarms.remove(at);
+                }
+            }
             // Carried out where it is admitted.
             What::ProposeUpgrade { .. } => {}
             What::AcceptUpgrade { .. } => self.install(act.who, act.why, fx),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, keep_newest};
 use super::record::{Body, Event, EventRecord};
 use super::{Controller, Effects, Override};
 use crate::directive::Directive;
@@ -30,6 +30,7 @@ impl Standing {
     /// An alarm that the controller itself cannot raise any more.
     pub(crate) fn raise(&mut self, alarm: Alarm) {
         self.alarms.push(alarm);
+        keep_newest(&mut self.alarms);
     }
 
     fn told(&self) -> String {

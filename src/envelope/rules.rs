@@ -212,7 +212,7 @@ impl<'a> Facts<'a> {
         // Elsewhere no setpoint cools the air that the equipment takes in.
         let cools_air = self.site.plant == PlantKind::Air;
         let patient = hot_for < cadence || self.waited(case, s) < cadence.max(less_a_tenth(s.dwell));
-        let step = s.step.max(s.deadband).get();
+        let step = s.least_move().get();
         (cools_air && !patient && reach >= step).then_some(step)
     }
 

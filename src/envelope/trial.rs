@@ -129,7 +129,7 @@ impl Guard {
             Cools::Down => -1.0,
             Cools::Up => 1.0,
         };
-        let step = setpoint.step.max(setpoint.deadband).get();
+        let step = setpoint.least_move().get();
         for way in [colder, -colder] {
             let mut window = Window::new(setpoint.min, setpoint.max, held.plus(way * step));
             if !facts.narrow(&case, setpoint, Some(held), &mut window, &mut touched) {
@@ -240,7 +240,7 @@ mod tests {
         f.setpoints.insert(s.name.clone(), good(held.get(), s.unit));
         let trial = tried(&site, &f, s.name.as_str()).unwrap();
         assert_eq!(trial.from(), held);
-        assert!(trial.to() < held && held.get() - trial.to().get() <= s.step.max(s.deadband).get() * 1.5);
+        assert!(trial.to() < held && held.get() - trial.to().get() <= s.least_move().get() * 1.5);
         let [back] = trial.restore().writes() else { panic!("one write") };
         assert_eq!(register::decode(&s.register, back.words().as_slice()).unwrap(), held);
         // At the cold end the step is to warmer.
@@ -280,7 +280,7 @@ mod tests {
             for s in &site.setpoints {
                 let Ok(trial) = tried(&site, &f, s.name.as_str()) else { continue };
                 let apart = (trial.to().get() - trial.from().get()).abs();
-                prop_assert!(apart > 0.0 && apart <= s.step.max(s.deadband).get() * 1.5 + 1e-9);
+                prop_assert!(apart > 0.0 && apart <= s.least_move().get() * 1.5 + 1e-9);
                 for write in trial.step().writes().iter().chain(trial.restore().writes()) {
                     prop_assert!(s.min <= write.value() && write.value() <= s.max);
                 }

@@ -162,7 +162,7 @@ impl Fallback {
             let asked = acting.proposes(s, acting.reset_pct)?;
             let warmer = acting.proposes(s, trimmed).filter(|next| *next != asked)?;
             let shown = frame.setpoints.get(&s.name).and_then(crate::frame::Sample::good)?;
-            let one_move = s.step.max(s.deadband).get() + (warmer.get() - asked.get()).abs();
+            let one_move = s.least_move().get() + (warmer.get() - asked.get()).abs();
             let gap =
                 if s.cools == Cools::Down { asked.get() - shown.get() } else { shown.get() - asked.get() };
             Some(gap > one_move)

@@ -220,7 +220,7 @@ fn act(
     let astray = dice.often(0.15);
     for s in &site.setpoints {
         let Some(now) = frame.good(&s.name) else { continue };
-        let step = s.step.max(s.deadband).get();
+        let step = s.least_move().get();
         let to = if astray {
             now.get() + (dice.between(-4.0, 4.0)).round() * step
         } else {

@@ -64,7 +64,7 @@ pub fn choices(seen: &Seen<'_>) -> Outlook {
         .propose(seen.frame.time, seen)
         .map(|moves| moves.into_iter().filter_map(on_a_step).filter(differs).collect());
     let colder = |s: &Setpoint| {
-        let step = s.step.max(s.deadband).get();
+        let step = s.least_move().get();
         let by = if s.cools == Cools::Down { -step } else { step };
         let now = seen.frame.good(&s.name)?;
         let to = now.plus(by);

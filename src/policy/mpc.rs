@@ -108,7 +108,7 @@ impl Axis {
         let pace = |pct: Finite| (span * pct.get() / 100.0).min(s.rate_per_min.get() * ROW_MIN);
         let (warmer, colder) = (pace(e.warming_pct_5min), pace(e.cooling_pct_5min));
         let (up, down) = if s.cools == Cools::Down { (warmer, colder) } else { (colder, warmer) };
-        let step = s.step.max(s.deadband).get();
+        let step = s.least_move().get();
         Some(Self {
             name: s.name.clone(),
             index,

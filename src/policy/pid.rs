@@ -172,7 +172,7 @@ impl Pid {
     fn track(&mut self, seen: &Seen<'_>) {
         for s in &seen.site.setpoints {
             let Some(now) = seen.frame.setpoints.get(&s.name).and_then(Sample::good) else { continue };
-            let (now, reach) = (share(s, now.get()), s.step.max(s.deadband).get() / span(s));
+            let (now, reach) = (share(s, now.get()), s.least_move().get() / span(s));
             let wish = self.wishes.entry(s.name.clone()).or_insert(now);
             *wish = wish.clamp(now - reach, now + reach);
         }

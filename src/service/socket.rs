@@ -1,4 +1,4 @@
-//! The operator's door for now: a Unix socket, one JSON act or query a line, one JSON answer a line.
+//! The operator's door on the machine itself: a Unix socket, one JSON act or query a line, one JSON answer a line.
 //! Who may open it is the file system's decision (mode 0600); the peer's uid goes into the record.
 
 use std::os::unix::fs::PermissionsExt;

@@ -16,6 +16,12 @@ impl Setpoint {
         self.min.plus(steps * self.step.get()).rounded(3).max(self.min).min(self.max)
     }
 
+    /// The least by which it is moved at all: a step, or more where less is not written.
+    #[must_use]
+    pub fn least_move(&self) -> Finite {
+        self.step.max(self.deadband)
+    }
+
     #[must_use]
     pub(crate) fn nearest_step(&self, value: Finite) -> Finite {
         self.at_step(self.steps_to(value).round())

@@ -5,6 +5,7 @@ mod check;
 mod console;
 mod envelope;
 mod operations;
+mod paths;
 mod peers;
 mod profile;
 mod registers;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use check::Checker;
 use serde::Deserialize;
+use paths::paths;
 use spot::{Lines, Spot};
 use toml::de::{DeTable, Deserializer};
 
@@ -72,37 +74,9 @@ pub fn load(path: &Path) -> Result<Site, SiteError> {
         .map_err(|source| SiteError::Unreadable { path: path.to_owned(), source })?;
     let mut site = parse(&text, path)?;
     let base = path.parent().unwrap_or(Path::new("."));
-    let rebase = |p: &mut PathBuf| {
-        if p.is_relative() {
-            *p = base.join(&*p);
-        }
-    };
-    for p in [&mut site.audit.path, &mut site.audit.key, &mut site.console.control_socket] {
-        rebase(p);
-    }
-    let Site { model, audit, console, rl, .. } = &mut site;
-    for p in [
-        &mut model.path,
-        &mut model.prompts,
-        &mut model.kept,
-        &mut audit.checkpoint_file,
-        &mut audit.archive,
-        &mut console.users,
-        &mut console.recordings,
-        &mut rl.policy,
-    ] {
-        p.iter_mut().for_each(rebase);
-    }
-    if let Some(tls) = &mut console.tls {
-        rebase(&mut tls.cert);
-        rebase(&mut tls.key);
-    }
-    if let Some(mqtt) = &mut site.mqtt {
-        mqtt.password_file.iter_mut().for_each(rebase);
-        if let Some(tls) = &mut mqtt.tls {
-            for p in [&mut tls.ca_file, &mut tls.client_cert, &mut tls.client_key] {
-                p.iter_mut().for_each(rebase);
-            }
+    for (_, path) in paths(&mut site) {
+        if path.is_relative() {
+            *path = base.join(&*path);
         }
     }
     if site.controller == Law::Rl {

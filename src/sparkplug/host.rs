@@ -1,6 +1,6 @@
 //! What a host knows of edge nodes: pure. Messages go in; values, deaths and requests come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -69,7 +69,8 @@ struct Life {
     /// What births said of each number.
     aliases: BTreeMap<u64, MetricId>,
     datatypes: BTreeMap<MetricId, u32>,
-    devices: BTreeMap<String, bool>,
+    /// Those that live.
+    devices: BTreeSet<String>,
     /// The last value of each metric that had one.
     values: BTreeMap<MetricId, Sampled>,
 }
@@ -145,13 +146,12 @@ impl Node {
     }
 
     fn node_birth(&mut self, payload: &Payload) -> Vec<Heard> {
-        let bd_seq = payload.metric(BD_SEQ).and_then(|m| m.number(None)).map(|n| n.get() as u64);
         let mut life = Life {
-            bd_seq,
+            bd_seq: bd_seq(payload),
             seq: payload.seq.unwrap_or(0),
             aliases: BTreeMap::new(),
             datatypes: BTreeMap::new(),
-            devices: BTreeMap::new(),
+            devices: BTreeSet::new(),
             values: BTreeMap::new(),
         };
         let heard = life.born(None, payload);
@@ -163,8 +163,7 @@ impl Node {
 
     /// Only the death that belongs to this birth counts: the broker may say an older one late.
     fn node_death(&mut self, payload: &Payload) -> Vec<Heard> {
-        let said = payload.metric(BD_SEQ).and_then(|m| m.number(None)).map(|n| n.get() as u64);
-        let ours = self.life.as_ref().is_some_and(|life| life.bd_seq == said);
+        let ours = self.life.as_ref().is_some_and(|life| life.bd_seq == bd_seq(payload));
         if !ours {
             return Vec::new();
         }
@@ -175,7 +174,7 @@ impl Node {
     fn device_birth(&mut self, device: &str, payload: &Payload, now: Instant) -> Vec<Heard> {
         let mut heard = self.follow(payload, now);
         if let Some(life) = &mut self.life {
-            life.devices.insert(device.to_owned(), true);
+            life.devices.insert(device.to_owned());
             // A birth is all that there is: what it does not name is no more.
             let before = life.forget(device);
             let born = life.born(Some(device), payload);
@@ -189,8 +188,9 @@ impl Node {
     fn device_death(&mut self, device: &str, payload: &Payload, now: Instant) -> Vec<Heard> {
         let mut heard = self.follow(payload, now);
         if let Some(life) = &mut self.life {
-            life.devices.insert(device.to_owned(), false);
-            life.values.retain(|metric, _| metric.device.as_deref() != Some(device));
+            life.devices.remove(device);
+            // Its numbers too: nobody else's message may bring it back to life.
+            life.forget(device);
             heard.push(Heard::Dead { device: Some(device.to_owned()) });
         }
         heard
@@ -199,7 +199,7 @@ impl Node {
     fn data(&mut self, device: Option<&str>, payload: &Payload, now: Instant) -> Vec<Heard> {
         let mut heard = self.follow(payload, now);
         let Some(life) = &mut self.life else { return heard };
-        if device.is_some_and(|d| life.devices.get(d) != Some(&true)) {
+        if device.is_some_and(|d| !life.devices.contains(d)) {
             heard.extend(self.ask(now, "data of a device whose birth was not heard"));
             return heard;
         }
@@ -211,7 +211,7 @@ impl Node {
         heard
     }
 
-    /// Whether the message is the one after the last.
+    /// Asks for births where the message is not the one after the last.
     fn follow(&mut self, payload: &Payload, now: Instant) -> Vec<Heard> {
         let Some(life) = &mut self.life else {
             return self.ask(now, "a message of a node whose birth was not heard");
@@ -226,6 +226,11 @@ impl Node {
         life.values.clear();
         self.ask(now, "a message was missed")
     }
+}
+
+/// Which of its node's connections a birth or a death is of.
+fn bd_seq(payload: &Payload) -> Option<u64> {
+    payload.metric(BD_SEQ).and_then(|m| m.number(None)).map(|n| n.get() as u64)
 }
 
 impl Life {

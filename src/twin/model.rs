@@ -186,7 +186,7 @@ impl Model {
         out
     }
 
-    /// How far off `course`, made `steps` ago, was from what is `read` now.
+    /// How far off what was `predicted` for a `mark` was from what is `read` now.
     pub(super) fn judge(&mut self, mark: usize, predicted: f64, read: f64) {
         let error = ((read - predicted) / self.scale).clamp(-1e3, 1e3);
         if mark == 0 {

@@ -346,7 +346,7 @@ fn others_moved(verdict: &Verdict) -> String {
 /// The way of a setpoint, and how many of its stops lead away: the first is the guard's, the others follow it as
 /// far as the range goes.
 fn stops(setpoint: &Setpoint, trial: &Trial, steps: u32) -> (Vec<Finite>, usize) {
-    let stride = setpoint.step.max(setpoint.deadband).get();
+    let stride = setpoint.least_move().get();
     let way = (trial.to().get() - trial.from().get()).signum();
     let at = |k: u32| trial.to().plus(way * stride * f64::from(k)).rounded(6);
     let inside = |v: &Finite| setpoint.min <= *v && *v <= setpoint.max;

@@ -18,10 +18,9 @@ impl Shell {
     pub(in crate::service) async fn on_source(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Readings { time, readings } => {
-                for reading in &readings {
-                    if !self.is_backfilled(reading.received) {
-                        self.assembler.push(reading);
-                    }
+                for mut reading in readings {
+                    reading.received = self.not_before_the_last_frame(reading.received);
+                    self.assembler.push(&reading);
                 }
                 match (self.setup.site.clock, time) {
                     (Clock::Frames, Some(time)) => self.on_frame_of(time).await,
@@ -81,11 +80,11 @@ impl Shell {
         }
     }
 
-    /// Where frames are the clock: from before the last one, while later ones come. It would look as if the clock had gone
-    /// back, and what is known of a sensor were of no use.
-    fn is_backfilled(&self, received: Timestamp) -> bool {
+    /// Where frames are the clock, what comes behind a later one has come after it: else it would look as if the clock had
+    /// gone back, and what is known of a sensor were of no use.
+    fn not_before_the_last_frame(&self, received: Timestamp) -> Timestamp {
         let by_frames = self.setup.site.clock == Clock::Frames && self.source_up;
-        by_frames && self.frame_time.is_some_and(|last| received < last)
+        self.frame_time.filter(|_| by_frames).map_or(received, |last| received.max(last))
     }
 
     /// A frame that says what time it is. A repeated or earlier one moves nothing, and is no sign of life either:

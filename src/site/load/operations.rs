@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use super::paths::paths;
 use super::check::Checker;
 use crate::site::Site;
 
@@ -33,28 +34,12 @@ impl Checker {
     }
     /// Paths that are there, and a log that is a file of its own.
     fn paths(&mut self, site: &Site) {
-        let Site { audit, model, console, rl, .. } = site;
-        let may_be_absent = [
-            ("audit.checkpoint_file", &audit.checkpoint_file),
-            ("audit.archive", &audit.archive),
-            ("model.path", &model.path),
-            ("model.prompts", &model.prompts),
-            ("model.kept", &model.kept),
-            ("console.users", &console.users),
-            ("console.recordings", &console.recordings),
-            ("rl.policy", &rl.policy),
-        ];
-        let given = may_be_absent.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
-        let always = [
-            ("audit.path", &audit.path),
-            ("audit.key", &audit.key),
-            ("console.control_socket", &console.control_socket),
-        ];
-        for (key, path) in always.into_iter().chain(given) {
+        for (key, path) in paths(&mut site.clone()) {
             if path.as_os_str().is_empty() {
                 self.top(key, "expected a path, got \"\"");
             }
         }
+        let audit = &site.audit;
         // SQLite would keep such a log in memory.
         if audit.path.to_str().is_some_and(|p| p.starts_with(':')) {
             self.top("audit.path", "expected the path of a file on disk");

@@ -120,6 +120,8 @@ async fn only_the_death_of_this_life_counts() {
     let mut node = born(now);
     say(&mut node, now, "DDEATH", Some("ch1"), Some(2), vec![]);
     assert_eq!(node.standing(now, Duration::from_secs(1)).count(), 1, "the node's own is still there");
+    let heard = say(&mut node, now, "NDATA", None, Some(3), vec![metric(None, Some(2), 7.5)]);
+    assert!(values(&heard).is_empty() && asks(&heard), "a dead device's number, in a message of its node");
     let mut node = born(now);
     assert_eq!(node.standing(now + Duration::from_secs(9), Duration::from_secs(5)).count(), 0, "silent");
     node.reconnected(now);
