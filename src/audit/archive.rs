@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::chain::Row;
 use super::check::Checker;
@@ -115,9 +114,8 @@ pub fn archive_closed(
     let mut store = Store::open(config, now)?;
     let archived = archive(&config.path, dir, before)?;
     if let Some(archived) = &archived {
-        let text = Body::Event(EventRecord::of_archived(archived.clone())).to_json();
-        let body = RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned());
-        store.append(now, Kind::Event, &body)?;
+        let body = Body::Event(EventRecord::of_archived(archived.clone()));
+        store.append(now, Kind::Event, &body.to_json())?;
         store.forget(archived)?;
     }
     store.close()?;

@@ -130,7 +130,7 @@ struct Archive {
 }
 
 /// An enum by the name it has in JSON.
-fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+pub(crate) fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
     let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
     T::deserialize(name).map_err(|e| e.to_string())
 }

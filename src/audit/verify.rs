@@ -32,8 +32,13 @@ pub fn verify(path: &Path, options: &Options) -> Result<Report, AuditError> {
     }
     let db = database::open_reader(path)?;
     // One read transaction: a live log goes on growing meanwhile.
-    let report = db.unchecked_transaction().and_then(|snapshot| verify_database(&snapshot, options));
-    report.unwrap_or_else(|e| Ok(Report::unreadable(damaged(None, &e.to_string()))))
+    let snapshot = db.unchecked_transaction().map_err(Halt::Damaged);
+    match snapshot.and_then(|snapshot| verify_database(&snapshot, options)) {
+        Ok(report) => Ok(report),
+        Err(Halt::Damaged(error)) => Ok(Report::unreadable(damaged(None, &error.to_string()))),
+        Err(Halt::NotALog(problem)) => Ok(Report::unreadable(problem)),
+        Err(Halt::Failed(error)) => Err(error),
+    }
 }
 
 fn damaged(seq: Option<i64>, found: &str) -> Problem {
@@ -82,9 +87,9 @@ fn beginning(
     db: &Connection,
     identity: &Identity,
     options: &Options,
+    archived: u64,
     followed: bool,
 ) -> rusqlite::Result<Checker> {
-    let archived = database::archived(db)?;
     if archived == 0 || followed {
         return Ok(Checker::whole(identity, options.public_key));
     }
@@ -118,26 +123,33 @@ fn says_archived(db: &Connection, checkpoint: &Checkpoint, newest: u64) -> rusql
     Ok(false)
 }
 
-fn verify_database(db: &Connection, options: &Options) -> rusqlite::Result<Result<Report, AuditError>> {
+/// Why a database was not gone through.
+enum Halt {
+    Damaged(rusqlite::Error),
+    NotALog(Problem),
+    Failed(AuditError),
+}
+
+impl From<rusqlite::Error> for Halt {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+fn verify_database(db: &Connection, options: &Options) -> Result<Report, Halt> {
     if let Some(found) = database::not_a_log(db)? {
-        return Ok(Ok(Report::unreadable(Problem {
+        return Err(Halt::NotALog(Problem {
             what: What::Identity,
             seq: None,
             expected: format!("an Isotherm audit log of version {}", database::VERSION),
             found,
             message: "the file is not an audit log".to_owned(),
-        })));
+        }));
     }
-    let identity = match database::identity(db)? {
-        Ok(identity) => identity,
-        Err(found) => return Ok(Ok(Report::unreadable(no_identity(found)))),
-    };
+    let identity = database::identity(db)?.map_err(|found| Halt::NotALog(no_identity(found)))?;
     let archived = database::archived(db)?;
-    let archive = match archive_rows(options, archived) {
-        Ok(archive) => archive,
-        Err(e) => return Ok(Err(e)),
-    };
-    let mut checker = beginning(db, &identity, options, archive.is_some())?;
+    let archive = archive_rows(options, archived).map_err(Halt::Failed)?;
+    let mut checker = beginning(db, &identity, options, archived, archive.is_some())?;
     for found in database::schema_changes(db)? {
         checker.problem(Problem {
             what: What::Database,
@@ -151,28 +163,22 @@ fn verify_database(db: &Connection, options: &Options) -> rusqlite::Result<Resul
         Ok(messages) => messages.iter().for_each(|m| checker.problem(damaged(None, m))),
         Err(e) => checker.problem(damaged(None, &e.to_string())),
     }
-    let mut signed = database::checkpoints(db, &identity, 0)?;
-    if let Some((checkpoints, rows)) = archive {
-        let earlier = checkpoints.into_iter().filter(|c| c.seq < archived).map(Ok);
-        signed.splice(0..0, earlier);
-        checker.checkpoints(signed);
-        checker.against(options.against.iter().cloned());
-        for row in rows {
-            match row {
-                Ok(row) => checker.row(row),
-                Err(e) => checker.problem(damaged(None, &e.to_string())),
-            }
+    let (earlier, archived_rows) = archive.unzip();
+    let earlier = earlier.into_iter().flatten().filter(|c| c.seq < archived).map(Ok);
+    checker.checkpoints(earlier.chain(database::checkpoints(db, &identity, 0)?));
+    checker.against(options.against.iter().cloned());
+    for row in archived_rows.into_iter().flatten() {
+        match row {
+            Ok(row) => checker.row(row),
+            Err(e) => checker.problem(damaged(None, &e.to_string())),
         }
-    } else {
-        checker.checkpoints(signed);
-        checker.against(options.against.iter().cloned());
     }
     if let Err((after, e)) = rows(db, &mut checker) {
         checker.problem(damaged(after, &format!("{e}, when reading the record after this one")));
     }
-    Ok(Ok(checker.finish(|hash, seq| {
+    Ok(checker.finish(|hash, seq| {
         db.query_row("SELECT seq FROM record WHERE hash = ?1 AND seq <> ?2", (hash, seq), |r| r.get(0)).ok()
-    })))
+    }))
 }
 
 fn no_identity(found: String) -> Problem {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde_json::value::RawValue;
-
 use super::protocol::{Step, StepResult};
 use crate::actuate::{Outcome, Writer};
 use crate::audit::{AuditError, Kind, Store};
@@ -112,8 +110,7 @@ impl<'a> Hand<'a> {
     }
 
     fn record(&mut self, event: EventRecord) -> Result<u64, AuditError> {
-        let text = Body::Event(event).to_json();
-        let body = RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let body = Body::Event(event).to_json();
         let appended = self.store.append(clock::now(), Kind::Event, &body)?;
         self.store.commit()?;
         Ok(appended.seq)

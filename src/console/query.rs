@@ -9,13 +9,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::de::{DeserializeOwned, IntoDeserializer as _, value};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::extract::{Path, Query};
 use super::tape::Course;
 use super::{Shared, feed, refused};
+use crate::audit::cli::named;
 use crate::audit::{AuditError, Kind, Log, Record};
 use crate::control::RunHeader;
 use crate::directive;
@@ -346,10 +346,4 @@ fn shown_prompt(header: RunHeader, files: BTreeMap<String, String>, body: &Value
     let prefix = prompts.render(&shown, &Facts::new(&shown)).ok()?.prefix;
     let exact = hex::sha256(format!("{prefix}{text}").as_bytes()) == sha256;
     Some(json!({ "prefix": prefix, "text": text, "sha256": sha256, "exact": exact }))
-}
-
-/// An enum by the name it has in JSON.
-fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
-    let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
-    T::deserialize(name).map_err(|e| e.to_string())
 }

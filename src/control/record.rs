@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::act::Act;
 use super::standing::Standing;
@@ -362,18 +363,18 @@ impl Body {
 
     /// The exact text that is hashed and stored.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub fn to_json(&self) -> Box<RawValue> {
         let text = match self {
-            Self::Start(b) => serde_json::to_string(b),
-            Self::Frame(b) => serde_json::to_string(b),
-            Self::Decision(b) => serde_json::to_string(b),
-            Self::Candidate(b) => serde_json::to_string(b),
-            Self::Outcome(b) => serde_json::to_string(b),
-            Self::Operator(b) => serde_json::to_string(b),
-            Self::Event(b) => serde_json::to_string(b),
-            Self::Stop(b) => serde_json::to_string(b),
+            Self::Start(b) => to_raw_value(b),
+            Self::Frame(b) => to_raw_value(b),
+            Self::Decision(b) => to_raw_value(b),
+            Self::Candidate(b) => to_raw_value(b),
+            Self::Outcome(b) => to_raw_value(b),
+            Self::Operator(b) => to_raw_value(b),
+            Self::Event(b) => to_raw_value(b),
+            Self::Stop(b) => to_raw_value(b),
         };
         // Finite numbers and string keys only: there is nothing in these types that JSON cannot hold.
-        text.unwrap_or_else(|e| format!("{{\"unserializable\":{:?}}}", e.to_string()))
+        text.unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 }

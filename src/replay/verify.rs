@@ -135,7 +135,8 @@ impl Run {
                 replayed: "nothing".to_owned(),
             }));
         };
-        let text = made.to_json();
+        let json = made.to_json();
+        let text = json.get();
         if made.kind() != record.kind {
             return Ok(Some(Difference {
                 seq: Some(record.seq),
@@ -148,9 +149,9 @@ impl Run {
             return Ok(None);
         }
         let (recorded, replayed): (Value, Value) =
-            (body(record)?, serde_json::from_str(&text).unwrap_or_default());
+            (body(record)?, serde_json::from_str(text).unwrap_or_default());
         let (field, recorded, replayed) = first_difference("", &recorded, &replayed)
-            .unwrap_or_else(|| ("bytes".to_owned(), record.body.clone(), text));
+            .unwrap_or_else(|| ("bytes".to_owned(), record.body.clone(), text.to_owned()));
         Ok(Some(Difference { seq: Some(record.seq), field, recorded, replayed }))
     }
 }

@@ -1,7 +1,5 @@
 //! The control loop broke: what is left to do.
 
-use serde_json::value::RawValue;
-
 use crate::actuate::Writer;
 use crate::audit::{Kind, Store};
 use crate::clock;
@@ -22,12 +20,11 @@ pub(super) async fn release(site: &Site, why: &str, simulated: bool) {
     let event = EventRecord { action: action_shown, ..EventRecord::new(Event::Broken, why) };
     let body = Body::Event(event);
     let recorded = Store::open(&site.audit, now).and_then(|mut store| {
-        let raw = RawValue::from_string(body.to_json()).ok();
-        let seq = raw.map(|raw| store.append(now, Kind::Event, &raw).map(|a| a.seq)).transpose()?;
-        store.close().map(|_| seq)
+        let appended = store.append(now, Kind::Event, &body.to_json())?;
+        store.close().map(|_| appended.seq)
     });
     match recorded {
-        Ok(Some(seq)) if !simulated => {
+        Ok(seq) if !simulated => {
             let alarm = Alarm { seq, time: now, event: Event::Broken, detail: why.to_owned() };
             if let Err(error) = standing::raise(site, alarm) {
                 tracing::error!(%error, "the next run will not show this as an alarm");

@@ -22,8 +22,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use check::Checker;
-use serde::Deserialize;
 use paths::paths;
+use serde::Deserialize;
 use spot::{Lines, Spot};
 use toml::de::{DeTable, Deserializer};
 

@@ -14,8 +14,6 @@ pub mod tower;
 
 /// Specific heat of air at constant pressure, kJ/(kg K).
 pub const AIR_CP: f64 = 1.006;
-/// Density of air at 20 degC and sea level, kg/m3.
-pub const AIR_DENSITY: f64 = 1.19;
 /// Specific heat of water, kJ/(kg K).
 pub const WATER_CP: f64 = 4.186;
 /// 0 degC in K.

@@ -3,7 +3,7 @@
 import { h, show } from "/assets/dom.js";
 import { chip, full, line, link } from "/assets/decision.js";
 import { api, onChange, store } from "/assets/store.js";
-import { stamp, short, words } from "/assets/text.js";
+import { BY, stamp, short, words } from "/assets/text.js";
 
 const WHAT = { decision: "decisions", "decision,operator,event,start,stop": "everything", operator: "operators' acts", event: "events", candidate: "candidates' decisions" };
 
@@ -44,10 +44,9 @@ export function feed(place, query) {
       h("select", { name, onchange: e => change(name, e.target.value) }, Object.entries(options).map(([v, t]) => h("option", { value: v, selected: (query.get(name) ?? (name === "what" ? "decision" : "")) === v }, t))));
     const check = (name, label) => h("label", { class: "check" }, h("input", { type: "checkbox", name, checked: !!query.get(name), onchange: e => change(name, e.target.checked ? "1" : "") }), label);
     const rules = Object.fromEntries([["", "any"], ...(store.site?.rules ?? []).map(r => [r.name, words(r.name)])]);
-    const by = { "": "anyone", model: "model", policy: "controller", fallback: "fallback", operator: "operator", emergency: "guard (emergency)", nobody: "nobody (hold)" };
     show(place, h("h1", { class: "sr" }, "Decisions"),
       h("form", { class: "filters", role: "search", "aria-label": "Filter decisions", onsubmit: e => e.preventDefault() },
-        select("what", "Show", WHAT), select("rule", "Touched by rule", rules), select("by", "Proposed by", by),
+        select("what", "Show", WHAT), select("rule", "Touched by rule", rules), select("by", "Proposed by", { "": "anyone", ...BY }),
         check("unverified", "unverified"), check("intervened", "changed by the guard"), check("replaced", "model replaced")),
       error && h("p", { class: "notice bad", role: "alert" }, error),
       items.length ? h("ul", { class: "feed" }, items.map(line)) : h("p", { class: "card muted" }, loading ? "Reading the log …" : next ? "Nothing among the newest 2\u2009000 records; older ones may have some." : "Nothing that fits."),

@@ -10,8 +10,7 @@ export const store = {
   records: [],
   /** The newest decision. */
   last: null,
-  outcome: null,
-  online: false, since: null, receivedAt: 0,
+  online: false, receivedAt: 0,
   refused: null,
 };
 
@@ -40,7 +39,7 @@ function take(records) {
   const frames = [];
   for (const r of records) {
     if (r.kind === "frame") { if (r.v) frames.push(r); continue; }
-    if (r.kind === "decision") { store.last = r; store.outcome = null; }
+    if (r.kind === "decision") store.last = r;
     if (r.kind === "outcome" && store.last && r.intent === store.last.seq) store.last.outcome = r;
     store.records.push(r);
   }

@@ -25,7 +25,6 @@ pub(in crate::service) fn raise(site: &Site, alarm: Alarm) -> io::Result<()> {
 }
 
 impl Shell {
-
     /// What an earlier run left. A simulated plant begins anew each time.
     pub(super) fn read_standing(&self) -> Option<Standing> {
         if self.simulated {

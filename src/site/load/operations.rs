@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::paths::paths;
 use super::check::Checker;
+use super::paths::paths;
 use crate::site::Site;
 
 /// The console's reports and its baseline look back so far.

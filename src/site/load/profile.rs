@@ -4,7 +4,7 @@
 //! from the profile of its device what it leaves out. That happens on the parsed text, before it becomes a
 //! [`Site`](crate::site::Site): what was filled in stands where the site file asks for it, so that a complaint names that line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -44,34 +44,38 @@ impl Texts {
     /// Relative paths start at `folder`, that of the site file.
     pub(super) fn of(site: &DeTable<'_>, folder: &Path) -> Self {
         let devices = get(site, "device").and_then(|d| d.get_ref().as_array());
-        let named = devices.into_iter().flatten().filter_map(|d| text(d.get_ref().as_table()?, "profile"));
+        let named: BTreeSet<&str> =
+            devices.into_iter().flatten().filter_map(|d| text(d.get_ref().as_table()?, "profile")).collect();
         let read = |name: &str| {
             let path = folder.join(name);
             std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))
         };
-        Self(named.map(|name| (name.to_owned(), read(name))).collect())
+        Self(named.into_iter().map(|name| (name.to_owned(), read(name))).collect())
     }
 
     /// Fills in what the site leaves to its profiles, and says what cannot be.
     pub(super) fn fill<'a>(&'a self, site: &mut DeTable<'a>) -> Vec<(Spot, String)> {
         let mut problems = Vec::new();
-        let mut profiles = BTreeMap::new();
+        let profiles: BTreeMap<&str, Result<Profile<'a>, String>> =
+            self.0.iter().map(|(name, text)| (name.as_str(), read(name, text))).collect();
+        let mut of_devices = BTreeMap::new();
         for (spot, device) in entries(site, "device") {
             let Some((name, span)) = spanned(device, "profile") else { continue };
-            match self.profile(&name) {
-                Ok(profile) => {
+            match profiles.get(name.as_str()) {
+                Some(Ok(profile)) => {
                     fill_in(device, &profile.device, &span);
                     let of = text(device, "name").unwrap_or_default().to_owned();
-                    profiles.insert(of, (name, profile));
+                    of_devices.insert(of, (name, profile));
                 }
-                Err(why) => problems.push((spot.at("profile"), why)),
+                Some(Err(why)) => problems.push((spot.at("profile"), why.clone())),
+                None => {}
             }
         }
         if !problems.is_empty() {
             return problems;
         }
         let mut point = |spot: Spot, of: &mut DeTable<'a>| {
-            fill_point(of, &profiles).unwrap_or_else(|why| {
+            fill_point(of, &of_devices).unwrap_or_else(|why| {
                 problems.push((spot.at("point"), why));
                 None
             })
@@ -99,38 +103,35 @@ impl Texts {
         }
         problems
     }
+}
 
-    fn profile(&self, name: &str) -> Result<Profile<'_>, String> {
-        let text = match self.0.get(name) {
-            Some(Ok(text)) => text,
-            Some(Err(why)) => return Err(why.clone()),
-            None => return Err(format!("cannot read {name}")),
-        };
-        let wrong = |e: toml::de::Error| format!("{name}: {e}");
-        let whole: Whole = toml::from_str(text).map_err(wrong)?;
-        let root = DeTable::parse(text).map_err(wrong)?.into_inner();
-        let (device, points) = (part(&root, "device"), part(&root, "point"));
-        if let Some(key) = ["name", "host", "profile"].into_iter().find(|k| whole.device.contains_key(*k)) {
-            return Err(format!("{name}: device: {key} is the site's to say: leave it out"));
-        }
-        check::<Device>(device.clone(), &["name", "host"], text).map_err(wrong)?;
-        for (point, said) in &whole.point {
-            if let Some(key) = ["device", "point"].into_iter().find(|k| said.contains_key(*k)) {
-                return Err(format!("{name}: point.{point}: {key} is the site's to say: leave it out"));
-            }
-            let register = part(points.get_ref(), point);
-            let span = register.span();
-            let register = Spanned::new(span, only(register.get_ref(), |k| !OF_SETPOINT.contains(&k)));
-            check::<Point>(register, &["device"], text).map_err(wrong)?;
-        }
-        Ok(Profile { device: device.into_inner(), points: points.into_inner() })
+/// Parses and checks a profile.
+fn read<'a>(name: &str, text: &'a Result<String, String>) -> Result<Profile<'a>, String> {
+    let text = text.as_ref().map_err(Clone::clone)?;
+    let wrong = |e: toml::de::Error| format!("{name}: {e}");
+    let whole: Whole = toml::from_str(text).map_err(wrong)?;
+    let root = DeTable::parse(text).map_err(wrong)?.into_inner();
+    let (device, points) = (part(&root, "device"), part(&root, "point"));
+    if let Some(key) = ["name", "host", "profile"].into_iter().find(|k| whole.device.contains_key(*k)) {
+        return Err(format!("{name}: device: {key} is the site's to say: leave it out"));
     }
+    check::<Device>(device.clone(), &["name", "host"], text).map_err(wrong)?;
+    for (point, said) in &whole.point {
+        if let Some(key) = ["device", "point"].into_iter().find(|k| said.contains_key(*k)) {
+            return Err(format!("{name}: point.{point}: {key} is the site's to say: leave it out"));
+        }
+        let register = part(points.get_ref(), point);
+        let span = register.span();
+        let register = Spanned::new(span, only(register.get_ref(), |k| !OF_SETPOINT.contains(&k)));
+        check::<Point>(register, &["device"], text).map_err(wrong)?;
+    }
+    Ok(Profile { device: device.into_inner(), points: points.into_inner() })
 }
 
 /// Fills in a register that names a point; gives what its profile says of that point, and where it is named.
 fn fill_point<'p, 'a>(
     of: &mut DeTable<'a>,
-    profiles: &'p BTreeMap<String, (String, Profile<'a>)>,
+    profiles: &BTreeMap<String, (String, &'p Profile<'a>)>,
 ) -> Result<Option<(&'p DeTable<'a>, Range<usize>)>, String> {
     let Some((point, span)) = spanned(of, "point") else { return Ok(None) };
     let device = text(of, "device").unwrap_or_default();

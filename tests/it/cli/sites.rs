@@ -57,7 +57,8 @@ fn a_step_test_without_a_peer_is_exit_code_3() {
     let site = dir.path().join("site.toml");
     let text = std::fs::read_to_string(shipped("air")).unwrap();
     // Nobody listens there.
-    std::fs::write(&site, text.replace("port = 1883", "port = 1").replace("port = 1502", "port = 1")).unwrap();
+    std::fs::write(&site, text.replace("port = 1883", "port = 1").replace("port = 1502", "port = 1"))
+        .unwrap();
     let record = dir.path().join("steps.jsonl");
     let args = ["check", "--site", site.to_str().unwrap(), "--steps", "--who", "me", "--consent", "chws_sp"];
     let output = isotherm(&[&args[..], &["--record", record.to_str().unwrap()]].concat());

@@ -28,7 +28,10 @@ async fn comes_back_after(test: &str, silence: SignedDuration) {
     assert_eq!(rig.register(0).await, 1);
     let decision = &rig.bodies("decision")[before];
     assert_eq!(decision["verdict"]["by"], "model", "{silence:#}: {decision}");
-    assert_eq!(decision["frame"]["setpoints"]["chws_sp"]["value"], 9.0, "from where the plant is: {decision}");
+    assert_eq!(
+        decision["frame"]["setpoints"]["chws_sp"]["value"], 9.0,
+        "from where the plant is: {decision}"
+    );
     assert_eq!(rig.register(2).await, 95, "{decision}");
     rig.stop().await;
     rig.audited_writes(HEARTBEAT).await;
@@ -66,7 +69,11 @@ async fn backfilled_frames_are_as_if_they_had_not_come() {
     assert_eq!(rig.bodies("frame").len(), frames, "{}", rig.log());
     rig.frames(DECISION - 2).await;
     let decision = last(&rig);
-    assert_eq!((&decision["cause"], &decision["verdict"]["by"]), (&"cadence".into(), &"model".into()), "{decision}");
+    assert_eq!(
+        (&decision["cause"], &decision["verdict"]["by"]),
+        (&"cadence".into(), &"model".into()),
+        "{decision}"
+    );
     assert_eq!(decision["frame"]["signals"]["inlet"]["quality"], "good", "{decision}");
     assert_eq!(rig.events(), ["take_control"], "{}", rig.log());
     rig.stop().await;
