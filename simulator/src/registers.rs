@@ -191,7 +191,7 @@ pub fn slice(image: &[u16], address: u16, count: u16) -> Result<Vec<u16>, Refusa
 /// Writes holding registers from `address` on, all or none.
 pub fn write(plant: &mut Plant, address: u16, words: &[u16]) -> Result<(), Refusal> {
     let mut trial = plant.supervision().clone();
-    for (word, at) in words.iter().zip(address..) {
+    for (word, at) in words.iter().zip(address..=u16::MAX) {
         match at {
             0 if *word > 1 => return Err(Refusal::Value),
             0 => trial.enable = *word == 1,

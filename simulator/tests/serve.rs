@@ -104,8 +104,10 @@ async fn registers_read_write_and_refuse() {
     assert_eq!(refused(out_of_range), ExceptionCode::IllegalDataValue);
     let negative = bus.write_single_register(2, (-5_i16) as u16).await;
     assert_eq!(refused(negative), ExceptionCode::IllegalDataValue);
-    let nowhere = bus.write_single_register(5, 1).await;
-    assert_eq!(refused(nowhere), ExceptionCode::IllegalDataAddress);
+    for nowhere in [5, u16::MAX] {
+        let refusal = bus.write_single_register(nowhere, 1).await;
+        assert_eq!(refused(refusal), ExceptionCode::IllegalDataAddress, "{nowhere}");
+    }
     // A block is written whole or not at all.
     let block = bus.write_multiple_registers(2, &[90, 9999]).await;
     assert_eq!(refused(block), ExceptionCode::IllegalDataValue);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::kept::kept;
@@ -115,7 +116,10 @@ struct Examiner {
 /// Asks about `count` scenes.
 pub fn run(args: &Args) -> Result<Marks> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let model = site::Model { path: Some(args.path.clone()), cache: args.cache, ..site::Model::default() };
+    // What it says counts here; how long it takes is told apart.
+    let deadline = SignedDuration::from_mins(2);
+    let model =
+        site::Model { path: Some(args.path.clone()), cache: args.cache, deadline, ..site::Model::default() };
     let backend = {
         let _inside = runtime.enter();
         Backend::start(&model, std::env::current_exe()?)?
