@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use super::access::Who;
 use super::extract;
@@ -51,14 +50,10 @@ pub(super) async fn act(
         );
     }
     let act = Act { who: person.signature(), why: wanted.why.trim().to_owned(), what: wanted.what };
-    let (answer, answered) = oneshot::channel();
-    if shared.calls.send(Call { act, answer }).await.is_err() {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
-    }
-    match answered.await {
+    match Call::send(&shared.calls, act).await {
         Ok(answer) if answer.accepted => Json(answer).into_response(),
         Ok(answer) => refused(StatusCode::CONFLICT, answer.answer),
-        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "the agent stopped before it answered"),
+        Err(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 

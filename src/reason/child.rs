@@ -26,7 +26,7 @@ use tokio::process::{Child, Command as Program};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
-use asked::{Ask, Asked, late};
+use asked::{Ask, Asked};
 use pipes::{Log, Pipes, pass_on};
 
 use super::protocol::{Command, Facts, Load, ProtocolError, Reply};
@@ -145,7 +145,7 @@ impl Reasoner {
         match timeout(deadline, exchange).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Failure::NotRunning { why: "it was ended before it answered".to_owned() }),
-            Err(_) => Err(late(deadline)),
+            Err(_) => Err(Failure::late(deadline)),
         }
     }
 

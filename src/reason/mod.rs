@@ -20,6 +20,7 @@ mod probe;
 pub mod worker;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -217,6 +218,10 @@ pub fn unused_cpu_features() -> Vec<&'static str> {
 }
 
 impl Failure {
+    pub(crate) fn late(deadline: Duration) -> Self {
+        Self::Late { deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) }
+    }
+
     /// Nobody was there to answer, rather than that the answer is of no use.
     #[must_use]
     pub fn is_of_the_process(&self) -> bool {

@@ -48,10 +48,8 @@ impl Server {
     pub async fn ask(&self, request: &Request) -> Result<Completion, Failure> {
         let deadline = Duration::try_from(request.deadline).unwrap_or(Duration::ZERO);
         let watch = Stopwatch::start();
-        tokio::time::timeout(deadline, self.exchange(request, watch)).await.unwrap_or_else(|_| {
-            let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-            Err(Failure::Late { deadline_ms })
-        })
+        let exchange = self.exchange(request, watch);
+        tokio::time::timeout(deadline, exchange).await.unwrap_or_else(|_| Err(Failure::late(deadline)))
     }
 
     async fn exchange(&self, request: &Request, watch: Stopwatch) -> Result<Completion, Failure> {

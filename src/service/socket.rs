@@ -27,6 +27,15 @@ pub struct Call {
     pub answer: oneshot::Sender<Answer>,
 }
 
+impl Call {
+    /// Asks the controller, and waits for its answer; why there is none, where the agent ends.
+    pub(crate) async fn send(calls: &mpsc::Sender<Self>, act: Act) -> Result<Answer, &'static str> {
+        let (answer, answered) = oneshot::channel();
+        calls.send(Self { act, answer }).await.map_err(|_| "the agent is stopping")?;
+        answered.await.map_err(|_| "the agent stopped before it answered")
+    }
+}
+
 /// After a connection that could not be accepted.
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest line accepted.
@@ -104,13 +113,9 @@ async fn reply(
             if let Some(uid) = uid {
                 act.who = format!("{} (uid {uid})", act.who);
             }
-            let (answer, answered) = oneshot::channel();
-            if calls.send(Call { act, answer }).await.is_err() {
-                return refused("the agent is stopping");
-            }
-            match answered.await {
+            match Call::send(calls, act).await {
                 Ok(a) => serde_json::to_string(&a).unwrap_or_else(|e| refused(&e.to_string())),
-                Err(_) => refused("the agent stopped before it answered"),
+                Err(why) => refused(why),
             }
         }
     }

@@ -23,10 +23,6 @@ impl Ask {
     }
 }
 
-pub(super) fn late(deadline: Duration) -> Failure {
-    Failure::Late { deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) }
-}
-
 /// A question that the process has been asked.
 pub(super) struct Asked {
     /// `None`: told that it is late. The answer must still be taken off the pipe.
@@ -52,7 +48,7 @@ impl Asked {
     /// Once it is due: says that it is late, and the next time that no answer is waited for any longer.
     pub(super) fn is_given_up(&mut self) -> bool {
         let Some(reply) = self.reply.take() else { return true };
-        reply.send(Err(late(self.deadline))).ok();
+        reply.send(Err(Failure::late(self.deadline))).ok();
         self.due += GRACE;
         false
     }

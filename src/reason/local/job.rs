@@ -129,7 +129,7 @@ impl Job {
         if self.watch.elapsed() < self.limit {
             return Ok(());
         }
-        Err(Failure::Late { deadline_ms: u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX) })
+        Err(Failure::late(self.limit))
     }
 
     pub(super) fn finish(self) -> Result<Completion, Failure> {
