@@ -116,7 +116,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::units::Finite;
 
     fn routes() -> Routes {
         let site = r#"
