@@ -36,7 +36,7 @@ use crate::site::Site;
 use crate::upgrade::{Kept, Lineage};
 use crate::{decision, hex, sparkplug};
 use engines::Engines;
-use shell::Shell;
+use shell::{Parts, Shell};
 
 /// What a console or an operator's query sees: the live state as JSON.
 pub type View = serde_json::Value;
@@ -152,8 +152,18 @@ async fn operate(
         .map_err(|e| ServiceError::Telemetry(e.to_string()))?
         .map_err(ServiceError::Telemetry)?;
     let edge = sparkplug::node::start(site, view.clone())?;
-    let mut shell =
-        Shell::new(in_force, store, bus, mqtt, engines, kept, watch, view_tx, options.simulated, telemetry);
+    let mut shell = Shell::new(Parts {
+        in_force,
+        store,
+        bus,
+        mqtt,
+        engines,
+        kept,
+        memory: watch,
+        view: view_tx,
+        simulated: options.simulated,
+        telemetry,
+    });
     // A run without a site file has nothing to read again, and ends when its terminal does.
     let mut hang_up = options.site_file.as_ref().map(|path| (path.clone(), hang_ups()));
     shell.begin(upgrade_void).await;

@@ -34,6 +34,20 @@ use crate::reason::{Completion, Failure};
 use crate::site::Clock;
 use crate::upgrade::Kept;
 
+/// All that a shell is made from: what has been opened, and who listens.
+pub(super) struct Parts {
+    pub(super) in_force: watch::Sender<Arc<Setup>>,
+    pub(super) store: Store,
+    pub(super) bus: Option<Bus>,
+    pub(super) mqtt: Option<MqttHandle>,
+    pub(super) engines: Engines,
+    pub(super) kept: Kept,
+    pub(super) memory: Option<Watch>,
+    pub(super) view: watch::Sender<View>,
+    pub(super) simulated: bool,
+    pub(super) telemetry: Option<Telemetry>,
+}
+
 pub(super) struct Shell {
     setup: Arc<Setup>,
     /// The same, for others, and how often it has changed.
@@ -73,19 +87,8 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    #[allow(clippy::too_many_arguments, reason = "the shell is made once, from all connections there are")]
-    pub(super) fn new(
-        in_force: watch::Sender<Arc<Setup>>,
-        store: Store,
-        bus: Option<Bus>,
-        mqtt: Option<MqttHandle>,
-        engines: Engines,
-        kept: Kept,
-        memory: Option<Watch>,
-        view: watch::Sender<View>,
-        simulated: bool,
-        telemetry: Option<Telemetry>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { in_force, store, bus, mqtt, engines, kept, memory, view, simulated, telemetry } = parts;
         let first = store.next_seq().unwrap_or(1);
         let setup = in_force.borrow().clone();
         let site = &setup.site;
