@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IntoDeserializer as _, value};
 
+use super::log::named;
 use super::{
     AuditError, Filter, Format, Kind, Log, Options, PublicKey, Report, export, read_checkpoints, verify,
 };
@@ -127,12 +127,6 @@ struct Archive {
     /// Print what was moved as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// An enum by the name it has in JSON.
-pub(crate) fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
-    let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
-    T::deserialize(name).map_err(|e| e.to_string())
 }
 
 /// Why a command could not be done.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 use serde::Serialize;
+use serde::de::{DeserializeOwned, IntoDeserializer as _, value};
 use serde_json::Value;
 
 use super::chain::Row;
@@ -34,6 +35,12 @@ pub struct Filter {
     pub rule: Option<Rule>,
     /// The newest so many.
     pub limit: usize,
+}
+
+/// An enum by the name it has in JSON.
+pub(crate) fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
+    T::deserialize(name).map_err(|e| e.to_string())
 }
 
 /// One line of a list.

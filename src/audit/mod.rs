@@ -47,6 +47,7 @@ pub use chain::{Checkpoint, Hash, Identity, PublicKey, Signature, StoreId};
 pub use export::{Exported, Format, export};
 pub use hex::NotHex;
 pub use key::signing_key_of;
+pub(crate) use log::named;
 pub use log::{Filter, Listed, Log, Orphan, Records, Shown};
 pub use report::{Problem, Report, What};
 pub use store::{Appended, Committed, Store};

@@ -187,7 +187,8 @@ fn step_site(args: &Args, site: &Site, steps: u32) -> Done {
     if consents.is_empty() {
         return Err(Failed::Usage("no consent: nothing was written".to_owned()));
     }
-    // Hours of a test are not begun where nobody answers.
+    // Hours of a test are not begun where nobody answers. With the runtime of its own this look's connections end, before the
+    // test opens others.
     let before = runtime()?.block_on(check::examine(site)).map_err(usage)?;
     if before.level() == check::Level::Unreachable {
         eprint!("{before}");

@@ -1,5 +1,6 @@
 //! The control loop broke: what is left to do.
 
+use super::shell::standing;
 use crate::actuate::Writer;
 use crate::audit::{Kind, Store};
 use crate::clock;
@@ -8,8 +9,6 @@ use crate::control::{Alarm, Body};
 use crate::envelope::Guard;
 use crate::ingest::modbus::Bus;
 use crate::site::Site;
-
-use super::shell::standing;
 
 /// Hands the plant back with connections of its own: those of the broken loop are gone. `simulated`: nothing outlives the
 /// run.

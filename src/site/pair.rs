@@ -5,17 +5,14 @@ use serde::{Deserialize, Deserializer, de::Error};
 use crate::units::Finite;
 
 pub(super) fn two<'de, D: Deserializer<'de>>(from: D) -> Result<[Finite; 2], D::Error> {
-    let values = Vec::<Finite>::deserialize(from)?;
-    let count = values.len();
-    values.try_into().map_err(|_| D::Error::invalid_length(count, &"two numbers, [lowest, highest]"))
+    pair(Vec::deserialize(from)?)
 }
 
 pub(super) fn two_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[Finite; 2]>, D::Error> {
-    struct Two([Finite; 2]);
-    impl<'de> Deserialize<'de> for Two {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            two(from).map(Self)
-        }
-    }
-    Ok(Option::<Two>::deserialize(from)?.map(|two| two.0))
+    Option::deserialize(from)?.map(pair).transpose()
+}
+
+fn pair<E: Error>(values: Vec<Finite>) -> Result<[Finite; 2], E> {
+    let count = values.len();
+    values.try_into().map_err(|_| E::invalid_length(count, &"two numbers, [lowest, highest]"))
 }

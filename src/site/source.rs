@@ -42,7 +42,7 @@ impl Mqtt {
     fn default_port() -> u16 {
         1883
     }
-    fn default_watchdog() -> SignedDuration {
+    pub(crate) fn default_watchdog() -> SignedDuration {
         SignedDuration::from_mins(2)
     }
 }

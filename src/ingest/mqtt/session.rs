@@ -16,7 +16,7 @@ use super::{ONLINE, SourceEvent};
 use crate::clock;
 use crate::ingest::backoff::Backoff;
 use crate::ingest::{Origin, Reading};
-use crate::site::{Clock, Name, Site};
+use crate::site::{Clock, Mqtt, Name, Site};
 use crate::sparkplug::NodeId;
 use crate::sparkplug::host::{self, Heard, Node};
 
@@ -26,8 +26,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A connection that lasted this long was a good one: the next failure is a new one.
 const GOOD_WHILE: Duration = Duration::from_secs(10);
-/// What the site file has where it says nothing of a watchdog.
-const USUAL_WATCHDOG: Duration = Duration::from_mins(2);
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// What the connection's task and the watchdog share.
@@ -83,7 +81,7 @@ impl Session {
         let patience = |topic: &str| {
             let own = site.signals.iter().filter(|s| s.source.topic().as_deref() == Some(topic));
             let counts = own.map(|s| s.stale_after.unsigned_abs()).max();
-            counts.filter(|longest| *longest > USUAL_WATCHDOG).unwrap_or_default()
+            counts.filter(|longest| *longest > Mqtt::default_watchdog().unsigned_abs()).unwrap_or_default()
         };
         let topics =
             watched.map(|t| (t.clone(), Topic { patience: patience(&t), ..Topic::default() })).collect();

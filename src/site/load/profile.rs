@@ -61,14 +61,14 @@ impl Texts {
         let mut of_devices = BTreeMap::new();
         for (spot, device) in entries(site, "device") {
             let Some((name, span)) = spanned(device, "profile") else { continue };
-            match profiles.get(name.as_str()) {
-                Some(Ok(profile)) => {
+            let Some(profile) = profiles.get(name.as_str()) else { continue };
+            match profile {
+                Ok(profile) => {
                     fill_in(device, &profile.device, &span);
                     let of = text(device, "name").unwrap_or_default().to_owned();
                     of_devices.insert(of, (name, profile));
                 }
-                Some(Err(why)) => problems.push((spot.at("profile"), why.clone())),
-                None => {}
+                Err(why) => problems.push((spot.at("profile"), why.clone())),
             }
         }
         if !problems.is_empty() {
