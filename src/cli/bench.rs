@@ -17,6 +17,9 @@ pub(super) enum BenchCommand {
     /// How fast a model decides, against a plain loop on the same model.
     #[cfg(all(feature = "demo", feature = "llama"))]
     Decide(bench::decide::Args),
+    /// How little cooling energy the days of `control` could have cost, had they been known beforehand.
+    #[cfg(feature = "demo")]
+    Hindsight(bench::control::hindsight::Args),
     /// Transitions under mixed behaviour, for learning control offline.
     #[cfg(feature = "demo")]
     Log(bench::control::log::Args),
@@ -55,6 +58,11 @@ pub(super) fn run(command: &BenchCommand) -> Done {
         BenchCommand::Decide(args) => {
             let report = runtime()?.block_on(bench::decide::run(args)).map_err(usage)?;
             (serde_json::to_value(report), args.json)
+        }
+        #[cfg(feature = "demo")]
+        BenchCommand::Hindsight(args) => {
+            let report = bench::control::hindsight::run(args).map_err(usage)?;
+            return print_table(&report, args.json, &report.markdown());
         }
         #[cfg(feature = "demo")]
         BenchCommand::Log(args) => {

@@ -2,12 +2,13 @@
 //! the limits of both. Reading and checking the file is in [`load`]; a [`Site`] in hand has passed it.
 
 mod console;
-mod grid;
 mod limits;
 mod load;
 mod name;
 mod pair;
 pub mod reload;
+mod role;
+mod setpoint;
 mod settings;
 pub mod source;
 pub mod terms;
@@ -23,6 +24,8 @@ pub use console::{Console, ConsoleTls, Network, Proxy};
 pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
+pub use role::Role;
+pub use setpoint::{Cools, Setpoint};
 pub use settings::{
     Audit, Backend, CacheType, Fallback, Law, Memory, Model, Resolution, Rl, Shortage, Telemetry,
 };
@@ -195,76 +198,6 @@ pub enum Mode {
     Manual,
 }
 
-/// What a signal or setpoint means to the guard, the twin and the fallback.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Air entering IT equipment.
-    ItInlet,
-    /// Chilled-water supply.
-    Chws,
-    /// Chilled-water return.
-    Chwr,
-    /// Air leaving a CRAH.
-    CrahSupply,
-    /// Liquid sent to cold plates or tanks (CDU secondary supply).
-    LiquidSupply,
-    LiquidReturn,
-    /// Dielectric fluid in a tank.
-    Bath,
-    /// Facility water on the primary side of an exchanger.
-    FacilitySupply,
-    FacilityReturn,
-    /// The hottest chip reported.
-    ChipTemp,
-    ItLoad,
-    RoomDryBulb,
-    RoomHumidity,
-    RoomDewPoint,
-    OutdoorDryBulb,
-    OutdoorWetBulb,
-    Flow,
-    DiffPressure,
-    FanSpeed,
-    PumpSpeed,
-    ValvePosition,
-    CoolingPower,
-    FacilityPower,
-    ChillersOn,
-    /// An announced load to come, in kW.
-    LoadAhead,
-}
-
-impl Role {
-    pub const ALL: [Self; 25] = [
-        Self::ItInlet,
-        Self::Chws,
-        Self::Chwr,
-        Self::CrahSupply,
-        Self::LiquidSupply,
-        Self::LiquidReturn,
-        Self::Bath,
-        Self::FacilitySupply,
-        Self::FacilityReturn,
-        Self::ChipTemp,
-        Self::ItLoad,
-        Self::RoomDryBulb,
-        Self::RoomHumidity,
-        Self::RoomDewPoint,
-        Self::OutdoorDryBulb,
-        Self::OutdoorWetBulb,
-        Self::Flow,
-        Self::DiffPressure,
-        Self::FanSpeed,
-        Self::PumpSpeed,
-        Self::ValvePosition,
-        Self::CoolingPower,
-        Self::FacilityPower,
-        Self::ChillersOn,
-        Self::LoadAhead,
-    ];
-}
-
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Signal {
@@ -299,72 +232,6 @@ pub struct Signal {
     /// The operating limits people hold this signal to, shown to the model and used by the outlook.
     #[serde(default, deserialize_with = "pair::two_or_none")]
     pub band: Option<[Finite; 2]>,
-}
-
-/// Which way of moving a setpoint cools more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Cools {
-    /// A supply temperature: lower is colder.
-    Down,
-    /// A speed, pressure or valve: higher is colder.
-    Up,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Setpoint {
-    pub name: Name,
-    pub unit: Unit,
-    #[serde(default)]
-    pub role: Option<Role>,
-    /// The register that is written and read back.
-    pub register: Point,
-    /// The register that shows the setpoint in force, where the plant has one.
-    #[serde(default)]
-    pub active: Option<Point>,
-    /// The setpoint in force must come nearer to what was written at least this often until it arrives.
-    #[serde(default = "defaults::follow_within")]
-    #[schemars(with = "String")]
-    pub follow_within: SignedDuration,
-    /// Raw counts by which a device that rounds may show another value than was written.
-    #[serde(default)]
-    pub read_back_tolerance: u16,
-    pub min: Finite,
-    pub max: Finite,
-    /// The model chooses multiples of this, counted from `min`.
-    pub step: Finite,
-    /// The fastest commanded change, in units a minute.
-    pub rate_per_min: Finite,
-    /// The shortest time between two changes.
-    #[serde(default = "defaults::dwell")]
-    #[schemars(with = "String")]
-    pub dwell: SignedDuration,
-    /// Where the plant is known to be safe.
-    pub safe: Finite,
-    pub cools: Cools,
-    /// Moves smaller than this are not written; they add up until they are.
-    #[serde(default)]
-    pub deadband: Finite,
-    /// Whether its liquid runs in the white space in pipes that sweat, so that the condensation floor holds.
-    /// Liquid supply always does; facility water does unless told otherwise, where the room's dew point is
-    /// measured; anything else only when told so.
-    #[serde(default)]
-    pub white_space: Option<bool>,
-    /// Registers in EEPROM wear out: at most this many writes a day. `None`: volatile, no budget.
-    #[serde(default)]
-    pub writes_per_day: Option<u32>,
-}
-
-impl Setpoint {
-    /// The end of the range that cools most.
-    #[must_use]
-    pub fn coldest(&self) -> Finite {
-        match self.cools {
-            Cools::Down => self.min,
-            Cools::Up => self.max,
-        }
-    }
 }
 
 /// Registers by which the plant knows that the agent is in charge and alive.

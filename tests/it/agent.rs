@@ -2,21 +2,23 @@
 //! server and a model server that says what a test wants it to say.
 
 mod model;
+mod process;
+mod site;
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use isotherm::audit::{Log, Options, Record, verify};
 use jiff::{SignedDuration, Timestamp};
 use rumqttc::{AsyncClient, Event, Packet, QoS};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::mpsc;
 
 pub(crate) use model::{ModelServer, Say, honest};
 
 use crate::peers::{Broker, Plc, skip, soon};
+use site::site_text;
 
 pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
@@ -102,36 +104,6 @@ impl Rig {
         Some(Self { dir, broker, plc, model, agent, publisher, acks, now, environment: Vec::new() })
     }
 
-    /// The process that the log last named as ready to answer, dead or alive.
-    fn last_ready(&self) -> Option<rustix::process::Pid> {
-        let log = self.log();
-        let ready = log.lines().rfind(|l| l.contains("reasoner ready"))?;
-        let digits = ready.split("pid").nth(1)?.chars().skip_while(|c| !c.is_ascii_digit());
-        let pid: String = digits.take_while(char::is_ascii_digit).collect();
-        rustix::process::Pid::from_raw(pid.parse().ok()?)
-    }
-
-    pub(crate) fn is_ready(&self, reasoner: rustix::process::Pid) -> bool {
-        self.last_ready() == Some(reasoner)
-    }
-
-    /// Waits until the model process answers; its process id.
-    pub(crate) async fn until_reasoner_is_ready(&self) -> rustix::process::Pid {
-        let loading = async {
-            loop {
-                // The log is older than the agent: one that an earlier one had may not be collected yet.
-                let own = |pid: &rustix::process::Pid| self.reasoners().contains(pid);
-                if let Some(pid) = self.last_ready().filter(own) {
-                    return pid;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        // A debug build on a busy machine takes its time over a model.
-        let ready = tokio::time::timeout(Duration::from_mins(2), loading).await;
-        ready.unwrap_or_else(|_| panic!("the reasoner is not ready: {}", self.log()))
-    }
-
     /// Sends frames until the agent acknowledges one: before that it is not subscribed yet.
     pub(crate) async fn listen_again(&mut self) {
         soon("the agent listens", async {
@@ -215,25 +187,6 @@ impl Rig {
         }
     }
 
-    /// The process of the model, while there is one.
-    pub(crate) fn reasoner(&self) -> Option<rustix::process::Pid> {
-        self.reasoners().first().copied()
-    }
-
-    /// All processes of models.
-    pub(crate) fn reasoners(&self) -> Vec<rustix::process::Pid> {
-        let Some(agent) = self.agent.as_ref().and_then(Child::id) else { return Vec::new() };
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{agent}/task")) else { return Vec::new() };
-        let children = threads.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
-        let is_reasoner = |pid: &str| {
-            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-            (line.split('\0').nth(1) == Some("reasoner")).then_some(())
-        };
-        let pids = children.collect::<String>();
-        let pids = pids.split_whitespace().filter(|pid| is_reasoner(pid).is_some());
-        pids.filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).collect()
-    }
-
     /// What each register was written since the last call, in order. Every word that reached a setpoint or
     /// the enable register must stand in the log.
     pub(crate) async fn audited_writes(&mut self, heartbeat: u64) -> Vec<(u64, Value)> {
@@ -278,41 +231,12 @@ impl Rig {
         bus.read(&device, isotherm::site::Table::Holding, address, 1).await.unwrap()[0]
     }
 
-    /// The most memory that the guard process has held, MB.
-    pub(crate) fn peak_mb(&self) -> u64 {
-        let pid = self.agent.as_ref().unwrap().id().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-    }
-
-    /// SIGTERM, and waits for the end.
-    pub(crate) async fn stop(&mut self) {
-        let status = self.end(rustix::process::Signal::TERM).await;
-        assert!(status.success(), "{status}: {}", self.log());
-    }
-
-    /// Sends a signal that ends the agent, and waits for the end.
-    pub(crate) async fn end(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
-        let mut agent = self.agent.take().unwrap();
-        let pid = i32::try_from(agent.id().unwrap()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
-        soon("the agent ends", agent.wait()).await.unwrap()
-    }
-
     /// Writes something else into the site file.
     pub(crate) fn edit(&self, from: &str, to: &str) {
         let path = self.dir.path().join("site.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{from}");
         std::fs::write(path, text.replacen(from, to, 1)).unwrap();
-    }
-
-    /// SIGHUP.
-    pub(crate) fn hang_up(&self) {
-        let pid = i32::try_from(self.agent.as_ref().unwrap().id().unwrap()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     }
 
     /// What the agent's console answers.
@@ -333,31 +257,6 @@ impl Rig {
             .await
             .unwrap()
     }
-
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("stderr.txt")).unwrap()
-    }
-
-    /// Starts the agent again, on the same log.
-    pub(crate) async fn restart(&mut self) {
-        self.start_agent();
-        self.listen_again().await;
-    }
-
-    /// Without waiting for it to listen.
-    pub(crate) fn start_agent(&mut self) {
-        self.agent = Some(spawn(&self.dir, &self.environment));
-    }
-
-    /// Runs `isotherm` with these arguments in the rig's folder.
-    pub(crate) async fn cli(&self, args: &[&str]) -> (i32, String, String) {
-        let output =
-            soon("the command ends", isotherm_command(&self.dir).args(args).stdin(Stdio::null()).output())
-                .await
-                .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
 }
 
 pub(crate) fn frame_text(time: Timestamp, inlet: f64) -> String {
@@ -365,24 +264,6 @@ pub(crate) fn frame_text(time: Timestamp, inlet: f64) -> String {
         "inlet": { "value": inlet, "unit": "degC" }, "it_load": { "value": 400.0, "unit": "kW" },
     }})
     .to_string()
-}
-
-fn isotherm_command(dir: &tempfile::TempDir) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_isotherm"));
-    command.current_dir(dir.path()).kill_on_drop(true);
-    command
-}
-
-fn spawn(dir: &tempfile::TempDir, environment: &[(String, String)]) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(dir.path().join("stderr.txt")).unwrap();
-    isotherm_command(dir)
-        .args(["run", "--site", "site.toml"])
-        .stdout(Stdio::null())
-        .stderr(log)
-        .env("NO_COLOR", "1")
-        .envs(environment.iter().cloned())
-        .spawn()
-        .unwrap()
 }
 
 fn connect(broker: &Broker) -> (AsyncClient, mpsc::UnboundedReceiver<Timestamp>) {
@@ -406,83 +287,4 @@ fn connect(broker: &Broker) -> (AsyncClient, mpsc::UnboundedReceiver<Timestamp>)
         }
     });
     (client, rx)
-}
-
-fn site_text(mqtt: u16, modbus: u16, model: &str) -> String {
-    format!(
-        r#"
-name = "test"
-plant = "air"
-clock = "frames"
-mode = "auto"
-sample = "15s"
-cadence = "1min"
-
-[mqtt]
-host = "127.0.0.1"
-port = {mqtt}
-watchdog = "3s"
-
-[[device]]
-name = "plc"
-host = "127.0.0.1"
-port = {modbus}
-timeout = "400ms"
-reopen_after = "50ms"
-
-[link]
-enable = {{ device = "plc", address = 0, type = "uint16" }}
-heartbeat = {{ device = "plc", address = 1, type = "uint16" }}
-
-[[signal]]
-name = "inlet"
-unit = "degC"
-role = "it_inlet"
-required = true
-source = {{ topic = "t/frame" }}
-range = [5, 45]
-slew_per_min = 100
-band = [18, 27]
-
-[[signal]]
-name = "it_load"
-unit = "kW"
-role = "it_load"
-source = {{ topic = "t/frame" }}
-range = [0, 1000]
-slew_per_min = 500
-
-[[setpoint]]
-name = "chws_sp"
-unit = "degC"
-role = "chws"
-register = {{ device = "plc", address = 2, scale = 0.1 }}
-min = 6
-max = 16
-step = 0.5
-rate_per_min = 0.5
-dwell = "1min"
-safe = 7
-cools = "down"
-deadband = 0.5
-
-[envelope]
-warming_pct_5min = 100
-cooling_pct_5min = 100
-
-[model]
-backend = "openai"
-url = "{model}"
-name = "scripted"
-deadline = "2s"
-
-[audit]
-path = "audit.db"
-key = "audit.key"
-
-[console]
-listen = "127.0.0.1:0"
-control_socket = "agent.sock"
-"#
-    )
 }

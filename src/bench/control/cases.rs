@@ -5,7 +5,8 @@ use std::path::Path;
 use isotherm_sim::Scenario;
 
 use super::BenchError;
-use crate::site::{self, Site};
+use crate::policy::rl;
+use crate::site::{self, Backend, Law, Site};
 
 /// A scenario and the site that its agent has.
 #[derive(Clone, Debug)]
@@ -71,6 +72,23 @@ impl Case {
             _ => (include_str!("../../../sites/immersion.toml"), "sites/immersion.toml"),
         };
         Ok(site::parse(text, Path::new(path))?)
+    }
+
+    /// The site under a controller that needs no language model; `rl` with the policy in this folder, or the one
+    /// built in.
+    pub(in crate::bench) fn site_without_model(
+        &self,
+        law: Law,
+        policies: Option<&Path>,
+    ) -> Result<Site, BenchError> {
+        let mut site = self.site()?;
+        site.controller = law;
+        site.model.backend = Backend::None;
+        if law == Law::Rl {
+            site.rl.policy = policies.map(|folder| folder.join(self.plant).with_extension("json"));
+            rl::attach(&mut site)?;
+        }
+        Ok(site)
     }
 
     /// The scenario, with temperatures counted as too warm above the band that the site sets its agent.

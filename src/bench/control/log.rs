@@ -18,7 +18,7 @@ use super::rig::{self, Decided, Rig};
 use super::{BenchError, bar, cases, in_parallel, threads};
 use crate::frame::Frame;
 use crate::policy::{Policy, Seen};
-use crate::site::{Backend, Law, Name, Setpoint, Site};
+use crate::site::{Law, Name, Setpoint, Site};
 use crate::units::Finite;
 
 #[derive(Debug, clap::Args)]
@@ -73,6 +73,14 @@ impl Behaviour {
             Self::Law(law) => law.as_str().to_owned(),
             Self::Held(n) => format!("held-{n}"),
             Self::Walk(n) => format!("walk-{n}"),
+        }
+    }
+
+    fn law(self) -> Law {
+        match self {
+            Self::Law(law) => law,
+            // The site's own law is not asked where a policy stands in for it.
+            Self::Held(_) | Self::Walk(_) => Law::Fixed,
         }
     }
 
@@ -175,11 +183,7 @@ pub fn run(args: &Args) -> Result<usize, BenchError> {
     let model = Model::new(threads)?;
     in_parallel(threads, runs.len(), |index| {
         let Some((case, seed, behaviour)) = runs.get(index) else { return Ok(()) };
-        let mut site = case.site()?;
-        site.model.backend = Backend::None;
-        if let Behaviour::Law(law) = behaviour {
-            site.controller = *law;
-        }
+        let site = case.site_without_model(behaviour.law(), None)?;
         let scenario = case.scenario(rig::band(&site)?)?;
         let rig = Rig::new(site.clone(), scenario, *seed, behaviour.policy(*seed), &model)?;
         let mut rows = rows(rig, &site, args.hours)?;

@@ -3,6 +3,7 @@
 
 pub(super) mod asker;
 pub(super) mod cases;
+pub mod hindsight;
 pub mod log;
 pub(super) mod metrics;
 mod plot;
@@ -19,10 +20,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::{ProgressBar, ProgressStyle};
 use isotherm_sim::scenario::ScenarioError;
 
-use crate::policy::rl::{self, RlError};
+use crate::policy::rl::RlError;
 use crate::prompt::PromptError;
 use crate::reason::{Failure, StartError};
-use crate::site::{Backend, CacheType, Law, Site, SiteError};
+use crate::site::{CacheType, Law, Site, SiteError};
 use asker::Model;
 use cases::Case;
 pub use metrics::{Estimate, Metrics};
@@ -191,20 +192,14 @@ fn jobs(args: &Args) -> Result<Vec<Job>, BenchError> {
 
 impl Job {
     fn site(&self, args: &Args) -> Result<Site, BenchError> {
+        if self.law != Law::Llm {
+            return self.case.site_without_model(self.law, args.policies.as_deref());
+        }
         let mut site = self.case.site()?;
         site.controller = self.law;
-        if self.law == Law::Llm {
-            site.model.path = Some(args.model.clone());
-            site.model.sha256 = None;
-            site.model.cache = args.cache;
-        } else {
-            site.model.backend = Backend::None;
-        }
-        if self.law == Law::Rl {
-            let file = |folder: &PathBuf| folder.join(self.case.plant).with_extension("json");
-            site.rl.policy = args.policies.as_ref().map(file);
-            rl::attach(&mut site)?;
-        }
+        site.model.path = Some(args.model.clone());
+        site.model.sha256 = None;
+        site.model.cache = args.cache;
         Ok(site)
     }
 

@@ -21,7 +21,7 @@ use super::control::metrics::{Point, rms};
 use super::control::rig::{self, Rig};
 use super::control::{BenchError, cases, in_parallel};
 use crate::reason::{Completion, Failure, Request};
-use crate::site::{Backend, Law, Site};
+use crate::site::{Law, Site};
 use course::Course;
 
 pub use report::{Report, Row, Summary};
@@ -176,8 +176,5 @@ impl Job {
 fn site(plant: &str) -> Result<Site, BenchError> {
     let case = cases::select(&[plant.to_owned()], &["*summer-burst".to_owned()])?;
     let case = case.first().ok_or(BenchError::Panic)?;
-    let mut site = case.site()?;
-    site.controller = Law::Mpc;
-    site.model.backend = Backend::None;
-    Ok(site)
+    case.site_without_model(Law::Mpc, None)
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::control::asker::Answers;
 use super::control::{BenchError, Estimate, cases, in_parallel, rig, threads};
 use crate::reason::{Completion, Failure, Request};
-use crate::site::{Backend, Law, Site};
+use crate::site::{Law, Site};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -139,10 +139,7 @@ impl Report {
 
 /// The site of a plant, under `mpc`.
 fn site(plant: &'static str) -> Result<Site, BenchError> {
-    let mut site = cases::Case { plant, scenario: plant, text: "" }.site()?;
-    site.controller = Law::Mpc;
-    site.model.backend = Backend::None;
-    Ok(site)
+    cases::Case { plant, scenario: plant, text: "" }.site_without_model(Law::Mpc, None)
 }
 
 /// What one workload draws more at full load than idle, kW: `it_kwh` of `isotherm-sim run` over an hour at
