@@ -3,7 +3,7 @@
 //!
 //! The cost is in kilowatts: the predicted facility power (cooling power and what the IT draws more when it
 //! gets warmer; where facility power is not measured, cooling power alone), a share of the cooling power
-//! again, and penalties where a temperature, widened by half a standard deviation, comes within a margin of its
+//! again, and penalties where a temperature, widened by a standard deviation, comes within a margin of its
 //! limits. Moving costs a little, so that nothing chatters. The search moves one setpoint or two at a time,
 //! in strides that shrink to the register's step, along ways that the guard's own pace allows.
 //!
@@ -26,13 +26,12 @@ const ROW_MIN: f64 = 5.0;
 const ROWS: usize = 6;
 /// Strides in register steps, coarse first.
 const STRIDES: [f64; 4] = [8.0, 4.0, 2.0, 1.0];
-/// Temperatures are kept this far inside their limits, K; what follows the load at once is kept further.
+/// Temperatures are kept this far inside their limits, K; what follows the load at once is kept further, and a
+/// bath's mass takes part of that. On top comes what is not sure of the forecast.
 const MARGIN_K: f64 = 0.8;
 const LIQUID_MARGIN_K: f64 = 2.0;
+const BATH_MARGIN_K: f64 = 1.25;
 const CHIP_MARGIN_K: f64 = 8.0;
-/// And of the standard deviation of what is foreseen, so much further, though no further than the most load of
-/// late would bring them: more heat does not come.
-const UNSURE: f64 = 0.5;
 /// A kelvin beyond a margin, as a share of the IT power.
 const PER_K: f64 = 0.03;
 /// The cooling power counts again by this share: it is what the operator of the plant is measured by.
@@ -269,8 +268,9 @@ impl Held {
     /// How far outside, K: the worst of the way, and the rest, a little more than proportional.
     fn beyond(&self, path: &Path) -> f64 {
         let out = |value: f64, sigma: f64, more: f64| {
-            let unsure = (UNSURE * sigma).min(more.max(0.0));
-            (value + self.margin + unsure - self.high).max(self.low + UNSURE * sigma - value).max(0.0)
+            // No further than the most load of late would bring it: more heat does not come.
+            let unsure = sigma.min(more.max(0.0));
+            (value + self.margin + unsure - self.high).max(self.low + sigma - value).max(0.0)
         };
         let more = self.more.map_or([f64::INFINITY; ROWS], |m| m.values);
         let way = path.values.iter().zip(more).enumerate().map(|(k, (v, more))| out(*v, path.sigma(k), more));
@@ -289,9 +289,8 @@ fn limits(site: &Site, name: &Name, role: Role) -> Option<(f64, f64, f64)> {
             let top = high.min(site.envelope.no_warming_at.plus(MARGIN_K / 2.0));
             Some((low.get(), top.get(), MARGIN_K))
         }
-        (Role::LiquidSupply | Role::Bath, Some([low, high])) => {
-            Some((low.get(), high.get(), LIQUID_MARGIN_K))
-        }
+        (Role::LiquidSupply, Some([low, high])) => Some((low.get(), high.get(), LIQUID_MARGIN_K)),
+        (Role::Bath, Some([low, high])) => Some((low.get(), high.get(), BATH_MARGIN_K)),
         (Role::ChipTemp, band) => {
             // A band says where the chips throttle; what is allowable, where they break.
             let held = band.map(|[_, top]| top.get() - LIQUID_MARGIN_K);

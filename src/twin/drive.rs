@@ -225,6 +225,8 @@ pub(super) struct Conditions {
     pub(super) at: Vec<f64>,
     /// Mean supply and water temperature; `None` where the site has none.
     pub(super) supply: Option<f64>,
+    /// Mean supply temperature that is asked for, whether the machines can follow or not.
+    pub(super) asked: Option<f64>,
     pub(super) water: Option<f64>,
     /// IT load over the reference load.
     pub(super) load: f64,
@@ -319,6 +321,7 @@ impl Machines {
                 c.at[i] = self.water.raise(c.at[i], ambient, c.load);
             }
         }
+        c.asked = layout.mean(Part::Supply, setpoints).or(inputs.supply);
         c.water = water.or_else(|| layout.mean(Part::Water, &c.at)).or(inputs.water);
         if let Some(water) = c.water {
             for i in layout.of(Part::Supply) {

@@ -23,7 +23,7 @@ pub(super) enum Feature {
     Ambient,
     /// Load times what is left of outdoor temperature plus so many kelvins above the water, 10 K.
     Lift(f64),
-    /// Load over the distance between supply and water.
+    /// Load over the distance between the supply that is asked for and the water.
     Thin,
     /// Pump power at a pressure (times the flow that is asked for) or a speed (its cube).
     Pump(usize, Part),
@@ -35,8 +35,8 @@ pub(super) enum Feature {
     Units,
 }
 
-/// Server fans speed up when supply air is above about this, degC (inlets are some kelvins warmer).
-const WARM_ABOVE: f64 = 22.5;
+/// Server fans speed up when supply air is above about this, degC: inlets at 25 are one or two kelvins warmer.
+const WARM_ABOVE: f64 = 23.5;
 const WARM_K: f64 = 4.0;
 /// Usual distances: of supply above water, of water above outdoor air, K.
 const THIN_K: f64 = 8.0;
@@ -77,7 +77,8 @@ impl Feature {
             let (at, reference) = (c.at.get(i).copied().unwrap_or(1.0), reference.get(i).copied());
             (at / reference.unwrap_or(1.0).max(1e-6)).clamp(0.1, 10.0)
         };
-        let thin = || match (c.supply, c.water) {
+        // A supply that is asked for and does not come has its valve wide open all the same.
+        let thin = || match (c.asked, c.water) {
             (Some(s), Some(w)) => c.load * THIN_K / (s - w).clamp(2.0, 3.0 * THIN_K),
             _ => c.load,
         };
@@ -266,7 +267,7 @@ fn cooling(b: &mut Build, layout: &Layout) {
         b.add(Feature::AirCubed, (0.2, 0.1), 1.0, POWER);
         b.add(Feature::Units, (0.3, 0.4), 1.0, POWER);
     }
-    b.add(Feature::Thin, (0.03, 0.03), 1.0, POWER);
+    b.add(Feature::Thin, (0.06, 0.06), 1.0, POWER);
     for part in [Part::Pressure, Part::Speed] {
         for i in layout.of(part) {
             b.add(Feature::Pump(i, part), (0.15 / n(part), 0.15), 1.0, POWER);
