@@ -42,7 +42,7 @@ const SETTLED: f64 = 0.6;
 /// known.
 const CURIOSITY: f64 = 0.5;
 /// A step moved, as a share of the cooling power.
-const PER_STEP: f64 = 0.003;
+const PER_STEP: f64 = 0.006;
 
 #[derive(Clone, Debug)]
 pub(super) struct Mpc;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::chilled_water::{ChilledWater, ChilledWaterConfig, ChilledWaterState};
+use super::chilled_water::{ChilledWater, ChilledWaterConfig, ChilledWaterState, Demand};
 use super::hall::{Hall, HallConfig, HallDrive, HallState};
 use super::server::Server;
 use super::{Cooling, Drive, Ledger, Outcome, signal};
@@ -130,14 +130,8 @@ impl Cooling for Air {
         } else {
             water_in
         };
-        let water = self.water.step(
-            dt,
-            &c.chilled_water,
-            chws_sp,
-            (pump.kg_s, returned, pump.kw),
-            d.outdoor.wet_bulb,
-            &d.fault,
-        );
+        let demand = Demand { kg_s: pump.kg_s, returned, pump_kw: pump.kw };
+        let water = self.water.step(dt, &c.chilled_water, chws_sp, demand, d.outdoor.wet_bulb, &d.fault);
         self.last = Last { halls: states, water, pump };
 
         let [a, b] = &states;

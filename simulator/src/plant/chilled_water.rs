@@ -97,6 +97,27 @@ pub struct ChilledWater {
     low_s: f64,
 }
 
+/// What the consumers take and give back.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand {
+    pub kg_s: f64,
+    /// As it comes back, degC.
+    pub returned: f64,
+    /// The secondary pumps' power, which ends in the water, kW.
+    pub pump_kw: f64,
+}
+
+/// What chillers are staged by.
+#[derive(Debug, Clone, Copy)]
+struct Strain {
+    /// The supply's error now, and with one chiller less, K.
+    error: f64,
+    error_with_less: f64,
+    /// What is cooled, and could be, kW.
+    cooling: f64,
+    capacity: f64,
+}
+
 /// What happened in one step, powers in kW.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ChilledWaterState {
@@ -144,14 +165,13 @@ impl ChilledWater {
         self.basin.temp
     }
 
-    /// One step: consumers take `kg_s` and send it back at `returned` degC; `pump_kw` is the
-    /// secondary pumps' power, which ends in the water.
+    /// One step, with the supply held at `setpoint` degC as far as the machines can.
     pub fn step(
         &mut self,
         dt: f64,
         c: &ChilledWaterConfig,
         setpoint: f64,
-        (kg_s, returned, pump_kw): (f64, f64, f64),
+        Demand { kg_s, returned, pump_kw }: Demand,
         wet_bulb: f64,
         fault: &Disturbance,
     ) -> ChilledWaterState {
@@ -235,8 +255,8 @@ impl ChilledWater {
         // With one chiller less, the flow that bypasses the chillers stays as warm as it came.
         let less = (s.running.saturating_sub(1)) as f64 * c.primary_kg_s;
         let bypassing = ((kg_s - less) / kg_s.max(1e-6)).max(0.0);
-        let errors = (s.supply - setpoint, bypassing * (precooled - setpoint));
-        self.stage(dt, c, errors, (cooling, capacity));
+        let error_with_less = bypassing * (precooled - setpoint);
+        self.stage(dt, c, Strain { error: s.supply - setpoint, error_with_less, cooling, capacity });
         s.returned = back;
         s.pumps_kw = pumps_kw;
         s.economizing = self.economizing;
@@ -253,15 +273,8 @@ impl ChilledWater {
         }
     }
 
-    /// Stages chillers by the supply's error now and with one chiller less (K), by load and capacity
-    /// (kW).
-    fn stage(
-        &mut self,
-        dt: f64,
-        c: &ChilledWaterConfig,
-        (error, error_with_less): (f64, f64),
-        (cooling, capacity): (f64, f64),
-    ) {
+    fn stage(&mut self, dt: f64, c: &ChilledWaterConfig, strain: Strain) {
+        let Strain { error, error_with_less, cooling, capacity } = strain;
         let running = self.machines.iter().filter(|m| m.running()).count();
         let starting = self.machines.iter().any(Machine::settling);
         let loaded = running > 0 && cooling > c.staging.up_load * capacity;

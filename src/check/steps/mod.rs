@@ -82,7 +82,8 @@ pub async fn steps(
     let after = with_answers(site, &answers);
     let errors = score::errors(site, &after, &frames, plan.hold);
     let recording = protocol::Recording { path: record.to_owned(), sha256, frames: frames.len() };
-    Ok(StepProtocol::new(site, &after, who, &core, steps, answers, errors, recording, clock::now()))
+    let brought = protocol::Brought { core: &core, steps, answers, errors, recording, ended: clock::now() };
+    Ok(StepProtocol::new(site, &after, who, brought))
 }
 
 struct Test<'a> {

@@ -61,19 +61,20 @@ pub enum Mark {
 /// Errors at 15 min may grow by this much on average, from what a start that was a good guess had already.
 const MOST_WORSE: f64 = 1.05;
 
+/// What a test has brought.
+pub(super) struct Brought<'a> {
+    pub(super) core: &'a Core,
+    pub(super) steps: Vec<Step>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) errors: Vec<Errors>,
+    pub(super) recording: Recording,
+    pub(super) ended: Timestamp,
+}
+
 impl StepProtocol {
-    #[allow(clippy::too_many_arguments, reason = "made once, from all that a test has brought")]
-    pub(super) fn new(
-        site: &Site,
-        after: &Site,
-        who: &str,
-        core: &Core,
-        mut steps: Vec<Step>,
-        answers: Vec<Answer>,
-        errors: Vec<Errors>,
-        recording: Recording,
-        ended: Timestamp,
-    ) -> Self {
+    /// `after`: the site with what was found.
+    pub(super) fn new(site: &Site, after: &Site, who: &str, brought: Brought<'_>) -> Self {
+        let Brought { core, mut steps, answers, errors, recording, ended } = brought;
         for (setpoint, why) in &core.left_out {
             let step = Step::new("step", StepResult::NotTested, why.as_str());
             steps.push(Step { setpoint: Some(setpoint.clone()), ..step });

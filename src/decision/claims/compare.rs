@@ -39,6 +39,22 @@ enum Against {
     Topic(Topic),
 }
 
+/// A comparison as it was said.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    op: Op,
+    against: &'a Against,
+    /// Of distances to a limit, not of values.
+    margin: bool,
+}
+
+impl Said<'_> {
+    /// Being on the safe side is said of all values, being on the other of any.
+    fn of_all(self) -> bool {
+        self.op.upward() == self.margin
+    }
+}
+
 /// Values of a signal in one possible future (or now): those that the words speak of.
 type Reading = BTreeMap<Name, Vec<Finite>>;
 
@@ -116,37 +132,33 @@ impl Speech<'_> {
         };
         let after = |n: usize| scene.is(n) == Some(&Is::Margin);
         let margin = carried || (0..at).any(after) || after(right + 1) || after(right + 2);
+        let said = Said { op, against, margin };
         if topic.signals.is_empty() {
-            return self.compare_setpoints(topic, op, against);
+            return self.compare_setpoints(topic, said);
         }
-        let result = self.compare_signals(scene, at, right, op, against, topic, margin);
+        let result = self.compare_signals(scene, [at, right], topic, said);
         if result.is_err() && !topic.setpoints.is_empty() && !margin {
-            return self.compare_setpoints(topic, op, against).or(result);
+            return self.compare_setpoints(topic, said).or(result);
         }
         result
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one clause's parts, each of its own type")]
     fn compare_signals(
         &self,
         scene: &Scene<'_>,
-        at: usize,
-        right: usize,
-        op: Op,
-        against: &Against,
+        at: [usize; 2],
         topic: &Topic,
-        margin: bool,
+        said: Said<'_>,
     ) -> Result<(), String> {
-        // Being on the safe side is said of all, being on the other of any.
-        let all = op.upward() == margin;
-        let readings = self.readings(scene, &[at, right], topic, all)?;
+        let all = said.of_all();
+        let readings = self.readings(scene, &at, topic, all)?;
         let mut found = Err("there is no value to compare".to_owned());
         for reading in &readings {
             let verdicts: Vec<Result<(), String>> = self
                 .signals(topic)
                 .map(|s| {
                     let values = reading.get(&s.name).map(Vec::as_slice).unwrap_or_default();
-                    self.compare_one(s, values, op, against, margin, all)
+                    self.compare_one(s, values, said)
                 })
                 .collect();
             let holds =
@@ -159,15 +171,8 @@ impl Speech<'_> {
         found
     }
 
-    fn compare_one(
-        &self,
-        s: &SignalFacts,
-        values: &[Finite],
-        op: Op,
-        against: &Against,
-        margin: bool,
-        all: bool,
-    ) -> Result<(), String> {
+    fn compare_one(&self, s: &SignalFacts, values: &[Finite], said: Said<'_>) -> Result<(), String> {
+        let Said { op, against, margin } = said;
         let name = &s.name;
         let measures: Vec<f64> = values
             .iter()
@@ -212,11 +217,11 @@ impl Speech<'_> {
             }
         };
         let right = |v: &f64| op.holds(*v, limit);
-        let holds = if all { measures.iter().all(right) } else { measures.iter().any(right) };
+        let holds = if said.of_all() { measures.iter().all(right) } else { measures.iter().any(right) };
         if holds { Ok(()) } else { Err(format!("{name} is at {} against {limit}", shown(&measures))) }
     }
 
-    fn compare_setpoints(&self, topic: &Topic, op: Op, against: &Against) -> Result<(), String> {
+    fn compare_setpoints(&self, topic: &Topic, Said { op, against, .. }: Said<'_>) -> Result<(), String> {
         for s in self.setpoints(topic) {
             let value = self.chosen.get(&s.name).ok_or_else(|| format!("{} is not known", s.name))?.get();
             let own = |side: Option<Side>| if side == Some(Side::Low) { s.min } else { s.max };

@@ -1,6 +1,6 @@
 //! Inside and outside: "within limits", "outside its band".
 
-use super::{Against, Is, Op, Prep, Scene, Speech, Topic};
+use super::{Against, Is, Op, Prep, Said, Scene, Speech, Topic};
 use crate::decision::claims::Claim;
 use crate::facts::{BoundKind, SignalFacts};
 use crate::prose::Number;
@@ -38,7 +38,8 @@ impl Speech<'_> {
     fn near_limit(&self, scene: &Scene<'_>, at: usize, right: usize, number: Number) -> Result<(), String> {
         let carried = self.carry.as_ref().map(|(t, _)| t);
         let topic = scene.topic_before(at).or(carried).ok_or_else(|| "it is not said what".to_owned())?;
-        self.compare_signals(scene, at, right, Op::AtMost, &Against::Number(number), topic, true)
+        let said = Said { op: Op::AtMost, against: &Against::Number(number), margin: true };
+        self.compare_signals(scene, [at, right], topic, said)
     }
 
     fn in_band(
