@@ -85,9 +85,7 @@ async fn look(site: &Site, bus: &Bus) -> Result<(Report, Frame), ConfigError> {
     let mut missed = Missed::default();
     let mut time = listen(site, &mut assembler, &mut missed).await?;
     let polled = Poller::new(site, bus.clone()).poll(time).await;
-    for reading in &polled.readings {
-        assembler.push(reading);
-    }
+    assembler.take(&polled);
     for failure in &polled.failures {
         missed.add(&failure.name, on_device(site, failure));
     }
@@ -249,7 +247,7 @@ fn rows(site: &Site, frame: &Frame, missed: &Missed) -> Vec<Row> {
 }
 
 fn place(p: &Point) -> String {
-    format!("modbus {} {:?} {}", p.device, p.table, p.address).to_lowercase()
+    format!("modbus {} {} {}", p.device, p.table.as_str(), p.address)
 }
 
 /// A value that makes no sense in two registers is usually a matter of order: shows all four.
@@ -272,7 +270,8 @@ async fn explain_orders(site: &Site, bus: &Bus, report: &mut Report) {
                 Ok(value) => value.to_string(),
                 Err(e) => e.to_string(),
             };
-            row.other_orders.push(format!("word {word_order:?}, byte {byte_order:?}: {text}").to_lowercase());
+            let (word, byte) = (word_order.as_str(), byte_order.as_str());
+            row.other_orders.push(format!("word {word}, byte {byte}: {text}"));
         }
     }
 }
@@ -308,7 +307,7 @@ impl fmt::Display for Report {
             let value =
                 r.value.map_or("-".to_owned(), |v| format!("{:.*}", usize::from(r.unit.decimals()), v.get()));
             let age = r.age_s.map_or("-".to_owned(), |a| format!("{:.0}", a.get()));
-            let quality = format!("{:?}", r.quality).to_lowercase();
+            let quality = r.quality.as_str();
             writeln!(
                 f,
                 "{:<9} {:<24} {value:>10} {:<6} {quality:<8} {age:>7}  {}",

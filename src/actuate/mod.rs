@@ -114,7 +114,7 @@ pub enum Written {
     Skipped,
 }
 
-/// Writes guarded actions to the plant. In `shadow` and `advise` there is none.
+/// Writes guarded actions to the plant; what does not go through it does not get there.
 #[derive(Clone, Debug)]
 pub struct Writer {
     bus: Bus,

@@ -51,6 +51,7 @@ pub(crate) use log::named;
 pub use log::{Filter, Listed, Log, Orphan, Records, Shown};
 pub use report::{Problem, Report, What};
 pub use store::{Appended, Committed, Store};
+pub(crate) use summary::rules;
 pub use summary::summary;
 pub use verify::{Options, read_checkpoints, verify};
 

@@ -63,10 +63,15 @@ pub(super) fn touched_by(body: &str, rule: &Value) -> bool {
     json["verdict"]["touched"].as_array().is_some_and(|all| all.iter().any(|t| t["rule"] == *rule))
 }
 
-fn rules(verdict: &Value) -> Vec<&str> {
-    let mut rules: Vec<&str> =
-        verdict["touched"].as_array().into_iter().flatten().filter_map(|t| t["rule"].as_str()).collect();
-    rules.dedup();
+/// The rules that touched a decision, each once, in the order in which they first did.
+pub(crate) fn rules(verdict: &Value) -> Vec<&str> {
+    let touched = verdict["touched"].as_array().into_iter().flatten();
+    let mut rules = Vec::new();
+    for rule in touched.filter_map(|t| t["rule"].as_str()) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
     rules
 }
 
@@ -213,7 +218,7 @@ mod tests {
     fn decisions_say_who_what_and_why() {
         let body = r#"{"id":1,"failure":null,"decision":{"rationale":"Lower\nnow."},"confidence":0.93,
             "verdict":{"by":"model","action":[{}],"setpoints":{"chws_sp":8.5,"crah_sp":20},
-            "touched":[{"rule":"rate_limit"},{"rule":"rate_limit"},{"rule":"deadband"}],
+            "touched":[{"rule":"rate_limit"},{"rule":"deadband"},{"rule":"rate_limit"}],
             "emergency":false,"intervened":true}}"#;
         check(
             Kind::Decision,

@@ -90,7 +90,7 @@ impl Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "ACCEPTANCE TEST of site {}", self.read.site)?;
-        writeln!(f, "isotherm {}, site file {}", self.version, self.site_sha256)?;
+        writeln!(f, "isotherm {}, site as understood {}", self.version, self.site_sha256)?;
         writeln!(f, "carried out by {}\n", self.who)?;
         writeln!(f, "1. Read: {}", self.read)?;
         writeln!(f, "2. Write, with consent; each setpoint one step away and back")?;

@@ -276,7 +276,7 @@ async fn hours_over(
 fn note_day(hours: f64, own_mb_by_day: &Mutex<Vec<f64>>) {
     let mut days = own_mb_by_day.lock().unwrap_or_else(PoisonError::into_inner);
     if hours >= 24.0 * (days.len() + 1) as f64 {
-        let bytes = kernel::kilobytes(Path::new("/proc/self/status"), "RssAnon").ok().flatten();
+        let bytes = kernel::bytes_in(Path::new("/proc/self/status"), "RssAnon").ok().flatten();
         days.push(bytes.unwrap_or(0) as f64 / 1e6);
     }
 }

@@ -82,26 +82,7 @@ struct RunArgs {
     site: PathBuf,
     /// Start in this mode, whatever the site file says.
     #[arg(long, value_enum)]
-    mode: Option<ModeArg>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ModeArg {
-    Shadow,
-    Advise,
-    Auto,
-    Manual,
-}
-
-impl From<ModeArg> for Mode {
-    fn from(m: ModeArg) -> Self {
-        match m {
-            ModeArg::Shadow => Self::Shadow,
-            ModeArg::Advise => Self::Advise,
-            ModeArg::Auto => Self::Auto,
-            ModeArg::Manual => Self::Manual,
-        }
-    }
+    mode: Option<Mode>,
 }
 
 #[derive(Args)]
@@ -225,7 +206,7 @@ fn print_json(value: &impl serde::Serialize) -> Done {
 fn run(args: &RunArgs) -> Done {
     let mut site = load(&args.site)?;
     if let Some(mode) = args.mode {
-        site.mode = mode.into();
+        site.mode = mode;
     }
     service::protect();
     let options = service::Options {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use isotherm::control::{Act, What};
 use isotherm::service::socket::{self, Ask};
+use isotherm::site::Mode;
 use isotherm::units::Finite;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Done, Failed, ModeArg, load, print_json, runtime, usage};
+use super::{Done, Failed, load, print_json, runtime, usage};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -73,7 +74,7 @@ enum ActArgs {
     State,
     /// Changes the mode.
     Mode {
-        mode: ModeArg,
+        mode: Mode,
     },
     /// Lets the waiting action with this decision number be written.
     Approve {
@@ -127,7 +128,7 @@ pub(super) fn run(args: &Args) -> Done {
         let name = |text: &str| text.parse().map_err(usage);
         let what = match &args.act {
             ActArgs::State => return print_json(&state),
-            ActArgs::Mode { mode } => What::Mode { mode: (*mode).into() },
+            ActArgs::Mode { mode } => What::Mode { mode: *mode },
             ActArgs::Approve { decision } => What::Approve { decision: *decision },
             ActArgs::Reject { decision } => What::Reject { decision: *decision },
             ActArgs::Set { setpoint, value, span } => What::Override {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Shared;
 use crate::service::View;
+use crate::site::Mode;
 
 /// Counters of this run, by their name in the state.
 const COUNTERS: [(&str, &str); 10] = [
@@ -44,7 +45,7 @@ fn render(view: &View, records: u64) -> String {
         out.line(key, &[], view[key].as_bool().map(f64::from));
     }
     out.family("mode", "gauge", "1 for the mode in force");
-    for mode in ["shadow", "advise", "auto", "manual"] {
+    for mode in Mode::ALL.map(Mode::as_str) {
         out.line("mode", &[("mode", mode)], Some(f64::from(view["mode"] == mode)));
     }
     for (key, help) in COUNTERS {

@@ -32,14 +32,15 @@ pub(super) fn router(shared: Shared) -> Router {
 }
 
 fn api(shared: &Shared) -> Documented {
+    probes(replays(actions(records(Documented::new(), shared))))
+}
+
+/// What is and was.
+fn records(mut api: Documented, shared: &Shared) -> Documented {
     let columns = &shared.followed.columns.names;
-    let mut api = Documented::new();
     let (window, page) = (api.query::<Window>(), api.query::<Page>());
-    let (played, what_if) = (api.query::<Played>(), api.schema::<WhatIf>());
     let (from, day) = (api.query::<live::From>(), api.query::<report::Asked>());
-    let (login, wanted, draft) = (api.schema::<Login>(), api.schema::<Wanted>(), api.schema::<Draft>());
-    let (course, answer) = (api.schema::<Course>(), api.schema::<Answer>());
-    let text = "text/plain";
+    let course = api.schema::<Course>();
     let about_site = with(&["version", "site", "plant", "signals", "setpoints", "rules", "columns"]);
     let a_series = json!({ "type": "object", "required": ["from", "to", "oldest", "newest", "course"],
         "properties": { "course": course } });
@@ -47,10 +48,7 @@ fn api(shared: &Shared) -> Documented {
         "items": { "type": "array", "items": with(&["seq", "time", "kind"]) },
         "next": { "type": ["integer", "null"], "description": "`before` of the next page" } } });
     let a_record = with(&["record", "item", "outcome", "run", "prompt"]);
-    let a_run = with(&["id", "wanted", "begun", "state", "error", "report"]);
-    let a_session = with(&["user", "login", "how_to_add"]);
     let a_report = with(&["site", "date", "from", "to", "over", "hours", "day", "saving"]);
-    let understood = with(&["text", "until", "limits", "enforced", "meaning"]);
     let series = Operation::new("series", "Each column's extremes and means over a window.", &a_series);
     let record = |id| Operation::new(id, "One record in full.", &a_record).refuses(&[400, 404, 503]);
     api.get(
@@ -99,31 +97,49 @@ fn api(shared: &Shared) -> Documented {
             .query(day)
             .refuses(&[404, 503]),
     )
-    .get("/api/session", login::session, Operation::new("session", "Who one is.", &a_session).open())
-    .post(
-        "/api/login",
-        login::login,
-        Operation::new("login", "Opens a session, in a cookie.", &with(&["user"]))
-            .open()
-            .body(login)
-            .refuses(&[401, 429, 503]),
-    )
-    .post("/api/logout", login::logout, Operation::new("logout", "Closes the session.", &with(&[])).open())
-    .post(
-        "/api/acts",
-        acts::act,
-        Operation::new("act", "Does something, for a reason, in the name of who asks.", &answer)
-            .body(wanted)
-            .refuses(&[403, 409, 503]),
-    )
-    .post(
-        "/api/directives/preview",
-        acts::preview,
-        Operation::new("preview", "How a directive would be understood. Changes nothing.", &understood)
-            .body(draft)
-            .refuses(&[403, 503]),
-    )
-    .get(
+}
+
+/// Who is there, and what they do.
+fn actions(mut api: Documented) -> Documented {
+    let (login, wanted, draft) = (api.schema::<Login>(), api.schema::<Wanted>(), api.schema::<Draft>());
+    let answer = api.schema::<Answer>();
+    let a_session = with(&["user", "login", "how_to_add"]);
+    let understood = with(&["text", "until", "limits", "enforced", "meaning"]);
+    api.get("/api/session", login::session, Operation::new("session", "Who one is.", &a_session).open())
+        .post(
+            "/api/login",
+            login::login,
+            Operation::new("login", "Opens a session, in a cookie.", &with(&["user"]))
+                .open()
+                .body(login)
+                .refuses(&[401, 429, 503]),
+        )
+        .post(
+            "/api/logout",
+            login::logout,
+            Operation::new("logout", "Closes the session.", &with(&[])).open(),
+        )
+        .post(
+            "/api/acts",
+            acts::act,
+            Operation::new("act", "Does something, for a reason, in the name of who asks.", &answer)
+                .body(wanted)
+                .refuses(&[403, 409, 503]),
+        )
+        .post(
+            "/api/directives/preview",
+            acts::preview,
+            Operation::new("preview", "How a directive would be understood. Changes nothing.", &understood)
+                .body(draft)
+                .refuses(&[403, 503]),
+        )
+}
+
+/// What would have been.
+fn replays(mut api: Documented) -> Documented {
+    let (played, what_if) = (api.query::<Played>(), api.schema::<WhatIf>());
+    let a_run = with(&["id", "wanted", "begun", "state", "error", "report"]);
+    api.get(
         "/api/replay/sources",
         replay::sources,
         Operation::new(
@@ -166,18 +182,23 @@ fn api(shared: &Shared) -> Documented {
         replay::stop,
         Operation::new("replay_stop", "Stops one that is being made.", &a_run).refuses(&[400, 403, 404]),
     )
-    .get("/healthz", || async { "ok\n" }, Operation::plain("healthz", "The agent runs.", text).open())
-    .get(
-        "/readyz",
-        ready,
-        Operation::plain("readyz", "Frames arrive and the log can be written.", text).open().also(
-            503,
-            "Not ready.",
-            text,
-            &json!({ "type": "string" }),
-        ),
-    )
-    .get("/metrics", metrics::metrics, Operation::plain("metrics", "Prometheus.", text).open())
+}
+
+/// For machines that watch.
+fn probes(api: Documented) -> Documented {
+    let text = "text/plain";
+    api.get("/healthz", || async { "ok\n" }, Operation::plain("healthz", "The agent runs.", text).open())
+        .get(
+            "/readyz",
+            ready,
+            Operation::plain("readyz", "Frames arrive and the log can be written.", text).open().also(
+                503,
+                "Not ready.",
+                text,
+                &json!({ "type": "string" }),
+            ),
+        )
+        .get("/metrics", metrics::metrics, Operation::plain("metrics", "Prometheus.", text).open())
 }
 
 /// An object that has these fields.

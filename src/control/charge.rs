@@ -50,10 +50,7 @@ impl Controller {
 
     /// Control is taken only with eyes open: every required signal and every setpoint good.
     pub(super) fn inputs_are_good(&self) -> bool {
-        let site = &self.setup.site;
-        let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
-        let needed = required.chain(site.setpoints.iter().map(|s| &s.name));
-        self.frame.as_ref().is_some_and(|frame| needed.into_iter().all(|name| frame.good(name).is_some()))
+        self.frame.as_ref().is_some_and(|frame| frame.is_complete(&self.setup.site))
     }
 
     /// Hands the plant back to its own controller, if this agent has it.

@@ -7,11 +7,11 @@
 //! record of all that precedes the write. An emergency does not wait for that and does not ask.
 //!
 //! ```text
-//!             mode = auto, link up, frame                 outcome applied
+//!   mode = auto, or an approval; link up, frame           outcome applied
 //!  Released ──────────────────────────────> Taking ──────────────────────────> Held
 //!     ^                                        │ outcome failed                    │
 //!     └────────────────────────────────────────┴───────────────────────────────────┘
-//!          mode left auto, link down, write failed, three decisions without valid inputs, stop
+//!          another mode, link down, write failed, three decisions without valid inputs, stop
 //! ```
 
 pub mod act;

@@ -32,9 +32,9 @@ impl Controller {
     fn admit(&self, now: Timestamp, act: &Act) -> Result<(String, Option<Directive>), String> {
         let answer = match &act.what {
             What::Mode { mode } if *mode == self.mode => {
-                Err(format!("the mode is {mode:?} already").to_lowercase())
+                Err(format!("the mode is {} already", mode.as_str()))
             }
-            What::Mode { mode } => Ok(format!("mode {mode:?}").to_lowercase()),
+            What::Mode { mode } => Ok(format!("mode {}", mode.as_str())),
             What::Approve { decision } => {
                 self.waiting(*decision).and_then(|advice| self.admit_approval(now, advice))
             }
@@ -152,7 +152,7 @@ impl Controller {
             What::Mode { mode } => {
                 self.mode = mode;
                 self.advice = None;
-                fx.event(Event::ModeChange, format!("{mode:?}").to_lowercase());
+                fx.event(Event::ModeChange, mode.as_str());
                 if mode == Mode::Auto {
                     if let Charge::Released { retake } = &mut self.charge {
                         *retake = None;

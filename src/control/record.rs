@@ -44,7 +44,7 @@ pub struct RunHeader {
     /// The commit, and the llama.cpp inside.
     pub build: String,
     pub site: String,
-    /// Of the site file.
+    /// Of the site as it was understood, as JSON: of `site_config`.
     pub site_sha256: String,
     /// The whole site as it was understood, so that a replay needs nothing else.
     pub site_config: serde_json::Value,

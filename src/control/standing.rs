@@ -37,7 +37,7 @@ impl Standing {
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         format!(
             "as before: mode {}, {}, {}, {}",
-            format!("{:?}", self.mode).to_lowercase(),
+            self.mode.as_str(),
             count(self.overrides.len(), "override"),
             count(self.directives.len(), "directive"),
             count(self.alarms.len(), "alarm")

@@ -30,7 +30,7 @@ pub(super) fn examine(site: Option<&Site>) -> Vec<Finding> {
 }
 
 fn meminfo_mb(key: &str) -> Option<u64> {
-    kernel::kilobytes(Path::new(MEMINFO), key).ok().flatten().map(|bytes| bytes / 1_000_000)
+    kernel::bytes_in(Path::new(MEMINFO), key).ok().flatten().map(|bytes| bytes / 1_000_000)
 }
 
 /// The weights are most of what the reasoner takes.

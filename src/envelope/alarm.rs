@@ -68,7 +68,7 @@ pub(super) fn next(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) 
         let patience = if latched.is_some() { SignedDuration::ZERO } else { BLIND_AFTER };
         let since = memory.last_good.get(&w.role);
         if !seen && since.is_some_and(|t| now.duration_since(*t) > patience) {
-            reason.get_or_insert_with(|| format!("no believable {:?} temperature any more", w.role));
+            reason.get_or_insert_with(|| format!("no {} is believable any more", w.role.as_str()));
         }
     }
     if let Some(name) = hot.first() {

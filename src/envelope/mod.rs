@@ -6,7 +6,7 @@
 //! Theory of operation. Every setpoint has a window of values that may be written. It starts as the hard
 //! limits and is narrowed by one rule after another, in order of precedence: a later rule can never leave
 //! what an earlier one allows. The proposal is clamped to the window after each rule, and a rule that moved
-//! it leaves a [`Touch`]. What remains is checked against the outlook, put on the setpoint's grid, and
+//! it leaves a [`Touch`]. What remains is put on the setpoint's grid, checked against the outlook, and
 //! encoded so that the register itself, not only the number behind it, lies in the window.
 //! `docs/envelope.md` has each rule, its default and its source.
 //!

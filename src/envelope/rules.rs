@@ -1,5 +1,5 @@
-//! The rules. First all facts are gathered, then each setpoint's window is narrowed, then the choice as a
-//! whole is checked against the outlook, then it is put in form.
+//! The rules. First all facts are gathered, then each setpoint's window is narrowed and the choice put in form (step,
+//! deadband, write budget); then the choice as a whole, in that form, is checked against the outlook.
 
 use std::collections::BTreeMap;
 

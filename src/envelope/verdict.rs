@@ -28,7 +28,8 @@ pub enum ProposedBy {
     Nobody,
 }
 
-/// The rules, in order of precedence, which is the order in which they are applied.
+/// The rules, in order of precedence. They are applied in this order, but for the outlook, which looks at the choice
+/// as a whole once step, deadband and write budget have given it its form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {

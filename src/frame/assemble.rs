@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::quality::Track;
 use super::{Doubt, Frame, Quality, Sample};
 use crate::ingest::Reading;
+use crate::ingest::modbus::Polled;
 use crate::site::{Name, Site};
 use crate::units::Finite;
 use crate::workload::{Board, Heard, Refused};
@@ -86,6 +87,12 @@ impl Assembler {
         if let Some(track) = self.active.get_mut(&reading.name) {
             track.push(reading);
         }
+    }
+
+    /// Takes in all that a round of registers has brought.
+    pub fn take(&mut self, polled: &Polled) {
+        polled.readings.iter().for_each(|r| self.push(r));
+        polled.active.iter().for_each(|r| self.push_active(r));
     }
 
     /// Takes in what a scheduler says of a job.

@@ -68,6 +68,19 @@ pub enum Quality {
     Missing,
 }
 
+impl Quality {
+    /// As it stands in frames.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Stale => "stale",
+            Self::Suspect => "suspect",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Doubt {
@@ -138,5 +151,18 @@ impl Frame {
     #[must_use]
     pub fn good(&self, name: &Name) -> Option<Finite> {
         self.signals.get(name).or_else(|| self.setpoints.get(name)).and_then(Sample::good)
+    }
+
+    /// The setpoint in force: what the plant shows as active, or else what was written last.
+    #[must_use]
+    pub fn in_force(&self, setpoint: &Name) -> Option<Finite> {
+        self.active.get(setpoint).and_then(Sample::good).or_else(|| self.good(setpoint))
+    }
+
+    /// Whether every signal that decisions need, and every setpoint, has a good value.
+    #[must_use]
+    pub fn is_complete(&self, site: &Site) -> bool {
+        let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
+        required.chain(site.setpoints.iter().map(|s| &s.name)).all(|name| self.good(name).is_some())
     }
 }

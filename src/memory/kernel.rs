@@ -44,7 +44,7 @@ impl Kernel {
         let group = self.group.as_deref().map(group).transpose()?.flatten();
         let own = self.group.as_deref().map(|g| pressure(&g.join("memory.pressure"))).transpose()?.flatten();
         Ok(Reading {
-            available: kilobytes(&self.meminfo, "MemAvailable")?,
+            available: bytes_in(&self.meminfo, "MemAvailable")?,
             // A group without limits waits for the machine's memory, which its own pressure shows as well.
             pressure: match own {
                 Some(pct) => Some(pct),
@@ -74,7 +74,7 @@ pub fn text(path: &Path) -> Result<Option<String>, KernelError> {
 }
 
 /// A line of `/proc/meminfo`, or of a `status` of a process, in bytes.
-pub fn kilobytes(path: &Path, key: &str) -> Result<Option<u64>, KernelError> {
+pub fn bytes_in(path: &Path, key: &str) -> Result<Option<u64>, KernelError> {
     let Some(text) = text(path)? else { return Ok(None) };
     let Some(line) = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')) else {
         return Ok(None);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Policy, Seen};
-use crate::frame::{Frame, Sample};
+use crate::frame::Frame;
 use crate::site::{Name, Site};
 use crate::units::Finite;
 
@@ -28,7 +28,7 @@ impl Fixed {
 impl Policy for Fixed {
     fn observe(&mut self, frame: &Frame) {
         self.wanted.retain(|name| {
-            let found = frame.setpoints.get(name).and_then(Sample::good);
+            let found = frame.good(name);
             self.commissioned.extend(found.map(|value| (name.clone(), value)));
             found.is_none()
         });

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::{Policy, Seen};
 use crate::envelope::no_warming;
-use crate::frame::{Frame, Sample};
+use crate::frame::Frame;
 use crate::site::{Cools, Name, Role, Setpoint, Site};
 use crate::twin::{Lookahead, Path, Trajectory};
 use crate::units::Finite;
@@ -89,7 +89,7 @@ struct Axis {
 impl Axis {
     /// `warm`: the guard lets nothing run warmer now.
     fn new(index: usize, s: &Setpoint, seen: &Seen<'_>, warm: bool) -> Option<Self> {
-        let now = seen.frame.setpoints.get(&s.name).and_then(Sample::good)?;
+        let now = seen.frame.good(&s.name)?;
         let ordered: Vec<_> = seen.limits.iter().filter(|l| l.setpoint == s.name).collect();
         if ordered.iter().any(|l| l.hold) {
             return None;

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Policy, Seen};
-use crate::frame::{Frame, Sample};
+use crate::frame::Frame;
 use crate::site::{Cools, Name, Role, Setpoint, Site};
 use crate::units::{Finite, Unit};
 
@@ -171,7 +171,7 @@ impl Pid {
     /// Wishes start from where the plant is, and stay within one writable move of it.
     fn track(&mut self, seen: &Seen<'_>) {
         for s in &seen.site.setpoints {
-            let Some(now) = seen.frame.setpoints.get(&s.name).and_then(Sample::good) else { continue };
+            let Some(now) = seen.frame.good(&s.name) else { continue };
             let (now, reach) = (share(s, now.get()), s.least_move().get() / span(s));
             let wish = self.wishes.entry(s.name.clone()).or_insert(now);
             *wish = wish.clamp(now - reach, now + reach);

@@ -101,7 +101,7 @@ pub struct Report {
     /// How a site fits the recording; with `--verify` it is the log's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// `--what-if` and `--infer`: every decision that differs.
+    /// All that differs, the first of it included.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<Difference>,
     /// `--steps`: every decision.
@@ -242,6 +242,13 @@ fn site_of(path: &Path) -> Result<Site, ReplayError> {
     Ok(upgrade.map_or_else(|| site.clone(), |version| version.applied_to(&site)))
 }
 
+impl Report {
+    fn differs(&mut self, difference: Difference) {
+        self.first_difference.get_or_insert_with(|| difference.clone());
+        self.differing.push(difference);
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(records) = self.records {
@@ -258,8 +265,7 @@ impl fmt::Display for Report {
         if let Some(coverage) = &self.coverage {
             coverage.fmt(f)?;
         }
-        let differing = self.first_difference.iter().chain(self.differing.iter().skip(1));
-        for d in differing.take(20) {
+        for d in self.differing.iter().take(20) {
             let seq = d.seq.map_or(String::new(), |s| format!("record {s}, "));
             writeln!(f, "differs: {seq}{}\n  recorded {}\n  replayed {}", d.field, d.recorded, d.replayed)?;
         }

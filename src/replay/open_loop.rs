@@ -71,7 +71,7 @@ pub(super) fn replay(
     let known = site.clone();
     runtime.block_on(run((lead, frames), &recorded.outcomes, site, at_once, |d| {
         compare(d, &recorded, &mut report);
-        coverage.holds += u64::from(d.disposition == Disposition::Hold && lacks_inputs(&known, &d.frame));
+        coverage.holds += u64::from(d.disposition == Disposition::Hold && !d.frame.is_complete(&known));
         if steps {
             report.steps.push(step(d));
         }
@@ -133,12 +133,6 @@ fn coverage(recording: &Recording<'_>, site: &Site, frames: &[Frame]) -> Result<
         trace::ignored(recording.path, recording.mapping, site)?
     };
     Ok(Coverage { missing, ignored, holds: 0 })
-}
-
-/// Whether the guard had to hold at least one setpoint, whatever was proposed.
-fn lacks_inputs(site: &Site, frame: &Frame) -> bool {
-    let required = site.signals.iter().filter(|s| s.required).map(|s| &s.name);
-    required.chain(site.setpoints.iter().map(|s| &s.name)).any(|name| frame.good(name).is_none())
 }
 
 fn from_log(recording: &Recording<'_>, site: &mut Site) -> Result<(Vec<Frame>, Recorded), ReplayError> {
@@ -283,14 +277,12 @@ fn compare(d: &DecisionRecord, recorded: &Recorded, report: &mut Report) {
         None => report.uncompared += 1,
         Some((_, setpoints)) if *setpoints == d.verdict.setpoints => report.identical += 1,
         Some((seq, setpoints)) => {
-            let difference = Difference {
+            report.differs(Difference {
                 seq: Some(*seq),
                 field: "/verdict/setpoints".to_owned(),
                 recorded: show(setpoints),
                 replayed: show(&d.verdict.setpoints),
-            };
-            report.first_difference.get_or_insert_with(|| difference.clone());
-            report.differing.push(difference);
+            });
         }
     }
 }

@@ -49,15 +49,12 @@ pub(super) fn verify(path: &Path, infer: bool) -> Result<Report, ReplayError> {
         }
         count(&record, &mut report)?;
         if let Some(difference) = difference {
-            report.first_difference.get_or_insert(difference);
+            report.differs(difference);
             return Ok(report);
         }
         if record.kind == Kind::Decision {
             match again.as_mut().map(|a| a.compare(&record, run)).transpose()?.flatten() {
-                Some(difference) => {
-                    report.first_difference.get_or_insert_with(|| difference.clone());
-                    report.differing.push(difference);
-                }
+                Some(difference) => report.differs(difference),
                 None => report.identical += 1,
             }
         }

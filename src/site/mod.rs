@@ -184,7 +184,7 @@ pub enum Clock {
 }
 
 /// Who acts on the plant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Decide, guard and record; write nothing.
@@ -196,6 +196,21 @@ pub enum Mode {
     Auto,
     /// An operator has taken over; the agent only records.
     Manual,
+}
+
+impl Mode {
+    pub const ALL: [Self; 4] = [Self::Shadow, Self::Advise, Self::Auto, Self::Manual];
+
+    /// As it is written in the site file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shadow => "shadow",
+            Self::Advise => "advise",
+            Self::Auto => "auto",
+            Self::Manual => "manual",
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

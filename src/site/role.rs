@@ -71,4 +71,48 @@ impl Role {
         Self::ChillersOn,
         Self::LoadAhead,
     ];
+
+    /// As it is written in the site file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ItInlet => "it_inlet",
+            Self::Chws => "chws",
+            Self::Chwr => "chwr",
+            Self::CrahSupply => "crah_supply",
+            Self::LiquidSupply => "liquid_supply",
+            Self::LiquidReturn => "liquid_return",
+            Self::Bath => "bath",
+            Self::FacilitySupply => "facility_supply",
+            Self::FacilityReturn => "facility_return",
+            Self::ChipTemp => "chip_temp",
+            Self::ItLoad => "it_load",
+            Self::RoomDryBulb => "room_dry_bulb",
+            Self::RoomHumidity => "room_humidity",
+            Self::RoomDewPoint => "room_dew_point",
+            Self::OutdoorDryBulb => "outdoor_dry_bulb",
+            Self::OutdoorWetBulb => "outdoor_wet_bulb",
+            Self::Flow => "flow",
+            Self::DiffPressure => "diff_pressure",
+            Self::FanSpeed => "fan_speed",
+            Self::PumpSpeed => "pump_speed",
+            Self::ValvePosition => "valve_position",
+            Self::CoolingPower => "cooling_power",
+            Self::FacilityPower => "facility_power",
+            Self::ChillersOn => "chillers_on",
+            Self::LoadAhead => "load_ahead",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_called_what_the_site_file_calls_it() {
+        for role in Role::ALL {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
+    }
 }

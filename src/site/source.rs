@@ -286,6 +286,19 @@ pub enum Table {
     Discrete,
 }
 
+impl Table {
+    /// As it is written in the site file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Holding => "holding",
+            Self::Input => "input",
+            Self::Coil => "coil",
+            Self::Discrete => "discrete",
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WordType {
@@ -317,4 +330,15 @@ pub enum Order {
     #[default]
     Big,
     Little,
+}
+
+impl Order {
+    /// As it is written in the site file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Big => "big",
+            Self::Little => "little",
+        }
+    }
 }

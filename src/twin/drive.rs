@@ -10,7 +10,7 @@
 //! without a chiller behind it stands above outdoor air in the same way. Such a [`Floor`] is learned while a
 //! temperature is seen to rest above its setpoint, and taken back when it is seen lower than that.
 
-use crate::frame::{Frame, Sample};
+use crate::frame::Frame;
 use crate::site::{Cools, Name, PlantKind, Role, Setpoint, Site};
 use crate::units::Finite;
 use crate::units::Unit;
@@ -100,10 +100,7 @@ impl Layout {
             let values: Vec<f64> = names.iter().filter_map(good).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let in_force = |n: &Name| {
-            let active = frame.active.get(n).and_then(Sample::good).map(Finite::get);
-            active.or_else(|| good(n))
-        };
+        let in_force = |n: &Name| frame.in_force(n).map(Finite::get);
         Some(Inputs {
             setpoints: self.setpoints.iter().map(|(n, _)| in_force(n)).collect::<Option<_>>()?,
             load: self.load.iter().map(good).sum::<Option<f64>>()?,

@@ -281,3 +281,26 @@ fn cooling(b: &mut Build, layout: &Layout) {
         b.surge(Feature::At(i), (-0.02 / n(Part::Supply), 0.05), -1.0, 10.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_for_what_cannot_come_opens_the_valve_and_costs() {
+        // The exchanger keeps 3 K over water of 22 degC, whatever is asked for.
+        let cost = |asked: f64| {
+            let supply = Some(asked.max(25.0));
+            let c = Conditions {
+                asked: Some(asked),
+                supply,
+                water: Some(22.0),
+                load: 1.0,
+                ..Conditions::default()
+            };
+            Feature::Thin.of(&c, &[])
+        };
+        assert!(cost(24.0) > 1.3 * cost(25.0) && cost(25.0) > 1.3 * cost(28.0));
+        assert!(cost(24.0) <= cost(10.0) && cost(10.0) < 5.0, "a valve is open at most");
+    }
+}

@@ -114,6 +114,30 @@ mod control {
     }
 
     #[test]
+    fn hindsight_finds_less_than_the_commissioned_setpoints_cost() {
+        let args = [
+            "hindsight",
+            "--hours",
+            "2",
+            "--parts",
+            "2",
+            "--scenarios",
+            "immersion-mild-inference",
+            "--json",
+        ];
+        let (code, out, err) = bench(&args);
+        assert_eq!(code, 0, "{err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let row = &report["rows"][0];
+        let spent = |who: &str| row[who]["cooling_kwh"].as_f64().unwrap();
+        assert!(spent("any") <= spent("safe") && spent("safe") < spent("fixed"), "{row}");
+        let over = |who: &str| row[who]["over_degh"].as_f64().unwrap();
+        assert!(over("safe") <= over("fixed") + 0.01, "{row}");
+        let plan = row["safe"]["plan"].as_array().unwrap();
+        assert!(plan.len() == 2 && plan.iter().all(|part| part.as_array().unwrap().len() == 3), "{row}");
+    }
+
+    #[test]
     fn wrong_arguments_are_explained() {
         for (args, expected) in [
             (["control", "--controllers", "magic"], "expected one of llm, fixed, trim, pid"),
@@ -121,6 +145,7 @@ mod control {
             (["control", "--plants", "steam"], "expected air, liquid or immersion"),
             (["control", "--hours", "0"], "expected more than 0"),
             (["control", "--policies", "no/such/folder"], "no/such/folder/air.json"),
+            (["hindsight", "--parts", "0"], "0 is not in 1..=24"),
         ] {
             let (code, _, err) = bench(&args);
             assert!(code == 2 && err.contains(expected), "{code}: {err}");

@@ -21,7 +21,7 @@ use crate::control::foresee;
 use crate::envelope::{
     Case, Consent, Guard, Memory, Proposal, ProposedBy, Rule, SafeAction, Target, Touch, Trial, Verdict,
 };
-use crate::frame::{Frame, Sample};
+use crate::frame::{Frame, Quality, Sample};
 use crate::site::{Name, Setpoint, Site};
 use crate::twin::Twin;
 use crate::units::{Finite, Kelvin};
@@ -217,7 +217,7 @@ impl Core {
         if let Some((name, sample)) =
             signals.chain(setpoints).find(|(_, s)| s.and_then(Sample::good).is_none())
         {
-            let quality = sample.map_or("missing".to_owned(), |s| format!("{:?}", s.quality).to_lowercase());
+            let quality = sample.map_or(Quality::Missing, |s| s.quality).as_str();
             let doubt = sample
                 .and_then(|s| s.doubt)
                 .map_or_else(String::new, |d| format!(": {}", super::super::advice(d)));

@@ -46,12 +46,7 @@ impl<'a> Feed<'a> {
         let now = self.next_time().await?;
         self.last = Some(now);
         let polled = self.poller.poll(now).await;
-        for reading in &polled.readings {
-            self.assembler.push(reading);
-        }
-        for reading in &polled.active {
-            self.assembler.push_active(reading);
-        }
+        self.assembler.take(&polled);
         Ok(self.assembler.snapshot(now))
     }
 

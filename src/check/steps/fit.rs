@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use least_squares::{Problem, Solved};
 use serde::Serialize;
 
-use crate::frame::{Frame, Sample};
+use crate::frame::Frame;
 use crate::site::{Name, Role, Site};
 use crate::twin;
 use crate::units::Finite;
@@ -118,9 +118,7 @@ impl Series {
             Some(sums.into_iter().map(mean).collect::<Vec<f64>>())
         };
         let good = |f: &Frame, n: &Name| f.good(n).map(Finite::get);
-        let in_force = |f: &Frame, n: &Name| {
-            f.active.get(n).and_then(Sample::good).map(Finite::get).or_else(|| good(f, n))
-        };
+        let in_force = |f: &Frame, n: &Name| f.in_force(n).map(Finite::get);
         let loads: Vec<&Name> = site.with_role(Role::ItLoad).map(|s| &s.name).collect();
         let temperatures = site.signals.iter().filter(|s| twin::is_predicted_temperature(s));
         let signals = temperatures.filter_map(|s| Some((s.name.clone(), even(&|f| good(f, &s.name))?)));

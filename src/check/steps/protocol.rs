@@ -178,7 +178,7 @@ fn line(r: &Response) -> String {
 impl fmt::Display for StepProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "STEP TEST of site {}", self.site)?;
-        writeln!(f, "isotherm {}, site file {}", self.version, self.site_sha256)?;
+        writeln!(f, "isotherm {}, site as understood {}", self.version, self.site_sha256)?;
         writeln!(f, "carried out by {}", self.who)?;
         let Recording { path, sha256, frames } = &self.recording;
         writeln!(f, "recorded in {}: {frames} frames, SHA-256 {sha256}\n", path.display())?;

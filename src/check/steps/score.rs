@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::protocol::root_mean_square;
-use crate::frame::{Frame, Sample};
+use crate::frame::Frame;
 use crate::site::{Name, Site};
 use crate::twin::{HORIZONS_MIN, Twin, is_predicted_temperature};
 use crate::units::Finite;
@@ -87,11 +87,7 @@ fn rows(site: &Site, coming: &[Frame]) -> Vec<Vec<f64>> {
         let (from, to) = (now.time + EVERY * k, now.time + EVERY * (k + 1));
         let within = || coming.iter().filter(|f| from <= f.time && f.time < to);
         let mean = |name: &Name| {
-            let value = |f: &Frame| {
-                let active = f.active.get(name).and_then(Sample::good);
-                active.or_else(|| f.good(name)).map(Finite::get)
-            };
-            let values: Vec<f64> = within().filter_map(value).collect();
+            let values: Vec<f64> = within().filter_map(|f| f.in_force(name).map(Finite::get)).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
         site.setpoints.iter().map(|s| mean(&s.name)).collect::<Option<Vec<f64>>>()

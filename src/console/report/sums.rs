@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::feed;
 use super::super::power::Power;
 use super::super::tape::{Columns, Row};
-use crate::audit::{Kind, Record};
+use crate::audit::{self, Kind, Record};
 use crate::site::Site;
 use crate::units::Unit;
 
@@ -241,12 +241,9 @@ impl Sums {
         };
         count(&mut self.by, &verdict["by"]);
         count(&mut self.replaced, &item["replaced"]);
-        let mut rules: Vec<&Value> =
-            verdict["touched"].as_array().into_iter().flatten().map(|t| &t["rule"]).collect();
         // Two setpoints held by one rule are one decision that it changed.
-        rules.dedup();
-        for rule in rules {
-            count(&mut self.rules, rule);
+        for rule in audit::rules(verdict) {
+            *self.rules.entry(rule.to_owned()).or_default() += 1;
         }
         self.interventions += u64::from(verdict["intervened"] == true);
         if let Some(verified) = item["claims"]["verified"].as_bool() {

@@ -52,19 +52,6 @@ impl ModbusError {
             Self::Mismatch | Self::Decode(_) | Self::UnknownDevice(_) => false,
         }
     }
-
-    /// Whether a write that ended like this may have been carried out all the same.
-    #[must_use]
-    pub fn leaves_doubt(&self) -> bool {
-        match self {
-            Self::Timeout(_) | Self::Mismatch | Self::Link { cause: LinkCause::Lost(_), .. } => true,
-            Self::Link { cause: LinkCause::Connect { .. } | LinkCause::ShutDown, .. }
-            | Self::Refused(_)
-            | Self::Tripped { .. }
-            | Self::Decode(_)
-            | Self::UnknownDevice(_) => false,
-        }
-    }
 }
 
 /// An exception code, as the Modbus application protocol 1.1b3 numbers them (section 7).

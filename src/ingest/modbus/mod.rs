@@ -81,8 +81,8 @@ impl Bus {
         Ok(answer.words)
     }
 
-    /// Writes what the guard has passed, once. Not retried: after an error that leaves doubt
-    /// ([`ModbusError::leaves_doubt`]) the register has to be read before anything else is decided.
+    /// Writes what the guard has passed, once. Not retried: after any error but a refusal the register has to be read
+    /// before anything else is decided, since the write may have been carried out all the same.
     pub async fn write(&self, write: &SafeWrite) -> Result<(), ModbusError> {
         let ask = Ask::Write { address: write.address(), words: write.words() };
         self.ask(write.device(), ask).await.map(|_| ())

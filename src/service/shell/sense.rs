@@ -117,12 +117,7 @@ impl Shell {
     async fn poll(&mut self, now: Timestamp) {
         let Some(poller) = &mut self.poller else { return };
         let polled = poller.poll(now).await;
-        for reading in &polled.readings {
-            self.assembler.push(reading);
-        }
-        for reading in &polled.active {
-            self.assembler.push_active(reading);
-        }
+        self.assembler.take(&polled);
         let mut lost = None;
         for failure in polled.failures {
             tracing::debug!(%failure, "read failed");

@@ -7,6 +7,7 @@ use std::process::Command;
 use isotherm::audit::{AuditError, Options, Store, verify};
 
 use super::{assert_verifies, at, closed_log, config, frame, put, records};
+use crate::peers::skip;
 
 /// A file system of its own, gone when dropped.
 struct Mount(PathBuf);
@@ -19,11 +20,11 @@ impl Mount {
         match tried {
             Ok(output) if output.status.success() => Some(Self(dir.to_owned())),
             Ok(output) => {
-                eprintln!("SKIPPED {test}: mount: {}", String::from_utf8_lossy(&output.stderr).trim());
+                skip(test, &format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim()));
                 None
             }
             Err(e) => {
-                eprintln!("SKIPPED {test}: mount: {e}");
+                skip(test, &format!("mount: {e}"));
                 None
             }
         }

@@ -19,6 +19,8 @@ use jiff::SignedDuration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::peers::skip;
+
 /// Loading, on a machine busy with other things.
 const LOADING: Duration = Duration::from_mins(2);
 
@@ -42,7 +44,7 @@ fn model() -> Option<PathBuf> {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct-q8_0.gguf")
     });
     if !found.exists() {
-        eprintln!("SKIPPED: no model file; run scripts/model, or set ISOTHERM_MODEL");
+        skip("reason", "no model file; run scripts/model, or set ISOTHERM_MODEL");
         return None;
     }
     Some(found)

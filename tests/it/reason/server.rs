@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{cores, decision, is_multiple, object, request};
+use crate::peers::skip;
 
 /// A server of the OpenAI kind: llama.cpp's own, from the PyPI package `xllamacpp`.
 struct PythonServer {
@@ -25,7 +26,8 @@ impl PythonServer {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/openai_server.py");
         let has = |code: &str| Command::new(&python).args(["-c", code]).status().is_ok_and(|s| s.success());
         if !has("import xllamacpp") {
-            eprintln!("SKIPPED: {} with the package xllamacpp, or ISOTHERM_TEST_PYTHON", python.display());
+            let missing = format!("{} with the package xllamacpp, or ISOTHERM_TEST_PYTHON", python.display());
+            skip("reason::server", &missing);
             return None;
         }
         let mut child = Command::new(&python)
