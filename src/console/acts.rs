@@ -41,6 +41,7 @@ pub(super) async fn act(
         Err(denied) => return denied.into_response(),
     };
     if let Err(why) = person.role.may(&wanted.what, shared.setup().site.mode) {
+        tracing::warn!(who = person.signature(), act = ?wanted.what, why, "an act was refused");
         return refused(StatusCode::FORBIDDEN, why);
     }
     if wanted.why.trim().is_empty() || wanted.why.chars().count() > MAX_WHY {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::Shared;
+use crate::memory::Rung;
 use crate::service::View;
 use crate::site::Mode;
 
@@ -47,6 +48,21 @@ fn render(view: &View, records: u64) -> String {
     out.family("mode", "gauge", "1 for the mode in force");
     for mode in Mode::ALL.map(Mode::as_str) {
         out.line("mode", &[("mode", mode)], Some(f64::from(view["mode"] == mode)));
+    }
+    out.family("memory_rung", "gauge", "1 for the step of the memory ladder in force");
+    for rung in Rung::ALL.map(Rung::as_str) {
+        out.line("memory_rung", &[("rung", rung)], Some(f64::from(view["memory_rung"] == rung)));
+    }
+    out.family("decide_every_seconds", "gauge", "Between two decisions, at the present resolution");
+    out.line("decide_every_seconds", &[], view["decide_every_s"].as_f64());
+    out.family(
+        "headroom_kw",
+        "gauge",
+        "IT load that a place could take within limits for the next 15 minutes",
+    );
+    for place in view["headroom"]["places"].as_array().into_iter().flatten() {
+        let name = place["place"].as_str().unwrap_or_default();
+        out.line("headroom_kw", &[("place", name)], place["kw"].as_f64());
     }
     for (key, help) in COUNTERS {
         let name = format!("{key}_total");

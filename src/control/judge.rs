@@ -12,7 +12,6 @@ use crate::envelope::{
     Case, Limit, Predicted, Proposal, ProposedBy, Rule, SafeAction, Target, Touch, Verdict,
 };
 use crate::frame::Frame;
-use crate::resolution::Moved;
 use crate::site::{Mode, Name, Site};
 use crate::twin::{Twin, Worst};
 use crate::units::Finite;
@@ -78,7 +77,7 @@ impl Controller {
         };
         let invalid_inputs = touched(&verdict, Rule::InputValidity);
         let action = verdict.action.clone();
-        let moved = self.moved(&action, frame);
+        let moved = !action.is_empty();
         let (by, setpoints, intervened) = (verdict.by, verdict.setpoints.clone(), verdict.intervened);
         let seq = fx.record(Body::Decision(Box::new(DecisionRecord {
             cause,
@@ -132,19 +131,7 @@ impl Controller {
         })
     }
 
-    /// How far an action goes from where setpoints are.
-    fn moved(&self, action: &SafeAction, frame: &Frame) -> Moved {
-        let how_far = |(name, to): (Name, Finite)| match (frame.good(&name), self.setup.site.setpoint(&name))
-        {
-            (Some(from), Some(s)) if (to.get() - from.get()).abs() <= s.least_move().get() + 1e-9 => {
-                Moved::Steps
-            }
-            _ => Moved::Further,
-        };
-        moves(action).into_iter().map(how_far).max().unwrap_or(Moved::Nothing)
-    }
-
-    fn set_pace(&mut self, moved: Moved, fx: &mut Effects<'_>) {
+    fn set_pace(&mut self, moved: bool, fx: &mut Effects<'_>) {
         let sighted = self.inputs_are_good();
         if let Some(change) = self.pacer.judged(moved, sighted) {
             fx.event(Event::Resolution, change.to_string());

@@ -37,6 +37,8 @@ pub enum Rung {
 }
 
 impl Rung {
+    pub const ALL: [Self; 4] = [Self::Full, Self::Short, Self::Small, Self::Parked];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,8 +4,8 @@
 //! for a change. A change, a temperature that leaves its band, or an operator's order makes the site *restless*: a
 //! decision is made at once, though not sooner than `fastest` after the last; from then on decisions are a
 //! cadence apart, and sources may be sampled more often. After `settle` without any of that the site is *calm*: a decision
-//! that moves nothing doubles the interval, up to `slowest`; one that moves by single steps leaves it, since
-//! a step would not have been larger for being late; and one that wants more halves it, down to the cadence.
+//! that moves nothing doubles the interval, up to `slowest`, and one that moves something halves it, down to the
+//! cadence. So a single step of an optimizer does not wake the site, and a walk is at the cadence after three.
 //! A missing input brings the cadence back at once.
 //!
 //! ```text
@@ -14,7 +14,7 @@
 //!        v                settle             nothing moved: doubled     │
 //!    restless ────────────────────────> calm ────────────────────> calm, ever longer intervals
 //!    (cadence)                       (cadence) <────────────────────  (to slowest)
-//!                                            more than a step moved: halved; an input is missing: cadence
+//!                                            something moved: halved; an input is missing: cadence
 //! ```
 //!
 //! Pure: time comes with frames, so a replay comes to the same resolution. The third resolution, that of the
@@ -58,15 +58,6 @@ pub enum Due {
     Interval,
     /// Something changed.
     Change,
-}
-
-/// How far a decision moves setpoints.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Moved {
-    Nothing,
-    /// None by more than its least move.
-    Steps,
-    Further,
 }
 
 /// A change of pace, and why.
@@ -208,22 +199,20 @@ impl Pacer {
         self.due = Some((now + self.interval, Due::Interval));
     }
 
-    /// What became of it.
-    pub fn judged(&mut self, moved: Moved, sighted: bool) -> Option<Change> {
+    /// What became of it: whether it moved a setpoint.
+    pub fn judged(&mut self, moved: bool, sighted: bool) -> Option<Change> {
         if !self.settings.adaptive {
             return None;
         }
         let from = self.pace();
         let calm = self.restless_until.is_none() && sighted;
         let (interval, why) = match (calm, moved) {
-            (true, Moved::Nothing) => {
+            (true, true) => ((self.interval / 2).max(self.usual.decide), "calm, and a setpoint moves"),
+            (true, false) => {
                 ((self.interval * 2).min(self.settings.slowest), "calm, and nothing had to be moved")
             }
-            (true, Moved::Further) => {
-                ((self.interval / 2).max(self.usual.decide), "calm, and a setpoint moves by more than a step")
-            }
-            (false, Moved::Steps | Moved::Further) => (self.usual.decide, "a setpoint moves"),
-            (true, Moved::Steps) | (false, Moved::Nothing) => return None,
+            (false, true) => (self.usual.decide, "a setpoint moves"),
+            (false, false) => return None,
         };
         self.interval = interval;
         // A change that came while the model was thinking stays due.

@@ -176,7 +176,7 @@ async fn a_model_that_does_not_fit_is_refused_and_nothing_is_missed() {
 }
 
 fn available_mb() -> u64 {
-    kernel::kilobytes(Path::new(kernel::MEMINFO), "MemAvailable").unwrap().unwrap() / 1_000_000
+    kernel::bytes_in(Path::new(kernel::MEMINFO), "MemAvailable").unwrap().unwrap() / 1_000_000
 }
 
 fn steps(rig: &Rig) -> Vec<Value> {

@@ -17,7 +17,6 @@ function dialog(title, content, buttons, submit) {
   const error = h("p", { class: "error", role: "alert" });
   const form = h("form", { method: "dialog", onsubmit: async e => {
     e.preventDefault();
-    if (e.submitter?.value === "cancel") { box.close(); return; }
     error.textContent = "";
     const all = [...form.querySelectorAll("button")];
     all.forEach(b => { b.disabled = true; });
@@ -30,7 +29,9 @@ function dialog(title, content, buttons, submit) {
   return box;
 }
 
-const cancel = () => h("button", { value: "cancel", formnovalidate: true }, "Cancel");
+/** Not a submit button: the first of those is what Enter presses. */
+const close = (label, kind = "") => h("button", { type: "button", class: kind, onclick: e => e.target.closest("dialog").close() }, label);
+const cancel = () => close("Cancel");
 
 export function logIn() {
   dialog("Log in", [
@@ -59,7 +60,7 @@ function ask(title, text, what, confirm, options = {}) {
 function cannot(title) {
   const s = store.session;
   if (s?.login) { logIn(); return; }
-  dialog(title, [h("p", {}, "This console is read-only: nobody can log in yet."), h("p", {}, "To act from here, ", s?.how_to_add ?? "", "."), h("p", { class: "hint" }, "Until then: ", h("code", {}, "isotherm operator --site FILE --why REASON mode manual"))], [h("button", { value: "cancel", class: "primary" }, "Close")], () => "");
+  dialog(title, [h("p", {}, "This console is read-only: nobody can log in yet."), h("p", {}, "To act from here, ", s?.how_to_add ?? "", "."), h("p", { class: "hint" }, "Until then: ", h("code", {}, "isotherm operator --site FILE --why REASON mode manual"))], [close("Close", "primary")], () => "");
 }
 
 export function release() {
@@ -77,13 +78,13 @@ function mode() {
 }
 
 function advice() {
-  const st = store.state, a = st.advice, d = a && store.records.find(r => r.seq === a.decision);
+  const st = store.state, a = st.advice, d = a && [...store.records, store.last].find(r => r?.seq === a.decision);
   const left = a && (Date.parse(a.expires) - controlTime()) / 1000;
   return h("section", { class: "card", "aria-labelledby": "h-advice" }, h("header", {}, h("h2", { id: "h-advice" }, "Waiting for approval"), a && h("span", { class: "warn" }, "expires in ", h("strong", {}, countdown(left)), " min:s")),
     a ? [h("p", {}, "Decision ", link(a.decision), `, until ${clock(a.expires)}. The guard judges it again at the moment of approval.`),
       h("div", { class: "row" }, h("button", { class: "primary", disabled: !may("operator"), onclick: () => ask(`Approve decision ${a.decision}`, "Its action is written to the plant, as far as the guard allows by now.", { act: "approve", decision: a.decision }, "Approve") }, "Approve"),
         h("button", { disabled: !may("operator"), onclick: () => ask(`Reject decision ${a.decision}`, "Nothing is written.", { act: "reject", decision: a.decision }, "Reject") }, "Reject")),
-      d && h("div", {}, full(d))]
+      d ? h("div", {}, full(d)) : h("p", { class: "warn" }, "Open the decision above to see what would be written.")]
       : h("p", { class: "muted" }, st.mode === "advise" ? "Nothing waits. The next decision comes on its cadence." : `In mode ${st.mode} nothing waits for approval.`));
 }
 
@@ -98,14 +99,15 @@ async function send(form, what, why, done) {
 function overrides() {
   const st = store.state, chosen = overrides.chosen ??= store.site.setpoints[0].name, s = setpointOf(chosen), present = st.frame?.setpoints?.[chosen]?.value;
   return h("section", { class: "card", "aria-labelledby": "h-override" }, h("header", {}, h("h2", { id: "h-override" }, "Manual override")),
+    st.mode !== "auto" && h("p", { class: "hint warn" }, "Overrides act through the agent: change to mode auto first."),
     h("form", { "aria-label": "Override a setpoint", onsubmit: e => { e.preventDefault(); const f = e.target.elements; send(e.target, { act: "override", setpoint: chosen, value: Number(f.value.value), until: until(Number(f.hours.value)) }, f.why.value, () => e.target.reset()); } },
       h("div", { class: "row" },
-        h("label", {}, "Setpoint", h("select", { name: "setpoint", onchange: e => { overrides.chosen = e.target.value; draw(); } }, store.site.setpoints.map(x => h("option", { value: x.name, selected: x.name === chosen }, words(x.name))))),
+        h("label", {}, "Setpoint", h("select", { name: "setpoint", onchange: e => { overrides.chosen = e.target.value; e.target.form.elements.value.value = ""; draw(); } }, store.site.setpoints.map(x => h("option", { value: x.name, selected: x.name === chosen }, words(x.name))))),
         h("label", {}, `Value, ${unit(s.unit) || "number"}`, h("input", { name: "value", type: "number", required: true, min: s.min, max: s.max, step: s.step, inputmode: "decimal" })),
         h("label", {}, "For", h("select", { name: "hours" }, [["0.5", "30 min"], ["1", "1 h"], ["2", "2 h"], ["8", "8 h"], ["24", "24 h"], ["0", "until cleared"]].map(([v, t]) => h("option", { value: v }, t))))),
       h("p", { class: "hint" }, `Now ${value(present, s.unit)}; from ${figure(s.min, s.unit)} to ${value(s.max, s.unit)}. Moved at the guard's pace, and held. The guard's limits stay in force.`),
       h("label", { class: "field" }, "Why", h("input", { name: "why", required: true, maxlength: 500 })),
-      h("p", { class: "error", role: "alert" }), h("button", { class: "primary", disabled: !may("operator") }, "Override")),
+      h("p", { class: "error", role: "alert" }), h("button", { class: "primary", disabled: !may("operator") || st.mode !== "auto" }, "Override")),
     h("ul", { class: "plainlist", "aria-label": "Overrides in force" }, (st.overrides ?? []).map(o => h("li", {}, h("div", {}, h("strong", {}, words(o.setpoint)), ` held at ${value(o.value, setpointOf(o.setpoint)?.unit)}, ${o.until ? `until ${stamp(o.until)}` : "until cleared"}`),
       h("button", { class: "small", disabled: !may("operator"), onclick: () => ask(`Give ${words(o.setpoint)} back`, "The agent may move it again.", { act: "clear_override", setpoint: o.setpoint }, "Give back") }, "Give back")))));
 }
@@ -158,6 +160,8 @@ function draw() {
 
 export function act(main) {
   place = main;
+  // The form is new: what was understood of an earlier text is not of this one.
+  draft.heard = null; draft.error = ""; draft.token++;
   draw();
   const tick = setInterval(draw, 1000), off = onChange(draw);
   return () => { clearInterval(tick); off(); place = null; };

@@ -1,6 +1,6 @@
 // One decision, as a line and in full.
 
-import { h } from "/assets/dom.js";
+import { h, scroll } from "/assets/dom.js";
 import { store } from "/assets/store.js";
 import { BY, DISPOSITION, FAILURE, REPLACED, clock, figure, moment, value, words } from "/assets/text.js";
 
@@ -44,7 +44,7 @@ export function moves(d) {
 function setpoints(d) {
   const wanted = d.decision?.setpoints ?? {}, after = d.verdict?.setpoints ?? {};
   const names = store.site ? store.site.setpoints.map(s => s.name) : Object.keys(after);
-  return h("div", { class: "scroll", tabindex: 0 }, h("table", { class: "moves" },
+  return scroll("Setpoints", h("table", { class: "moves" },
     h("thead", {}, h("tr", {}, ["Setpoint", "In the plant", "Proposed", "After the guard"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
     h("tbody", {}, names.map(n => {
       const from = d.before?.[n], to = after[n] ?? from, u = unitOf(n);
@@ -62,7 +62,7 @@ function claims(d) {
 function rules(d) {
   const touched = d.verdict?.touched ?? [], names = new Set(touched.map(t => t.rule));
   return [
-    touched.length > 0 && h("div", { class: "scroll", tabindex: 0 }, h("table", {},
+    touched.length > 0 && scroll("Rules", h("table", {},
       h("thead", {}, h("tr", {}, ["Rule", "Setpoint", "From → to", "Why"].map(t => h("th", { scope: "col" }, t)))),
       h("tbody", {}, touched.map(t => {
         const u = unitOf(t.setpoint);
@@ -79,8 +79,8 @@ function outcome(d) {
   const o = d.outcome;
   if (!o) return h("p", { class: "muted" }, d.disposition === "write" ? "The writes are under way." : `Nothing written: ${DISPOSITION[d.disposition] ?? d.disposition}.`);
   if (!o.writes) return h("p", { class: "warn" }, `No outcome: ${words(o.event)} ${o.detail ?? ""}`);
-  return h("div", { class: "scroll", tabindex: 0 }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Written to", "Device, register", "Words", "Read back", "Result"].map(t => h("th", { scope: "col" }, t)))),
+  return scroll("Registers", h("table", {},
+    h("thead", {}, h("tr", {}, ["Written to", "Device, register", "Written (raw)", "Read back (raw)", "Result"].map(t => h("th", { scope: "col" }, t)))),
     h("tbody", {}, o.writes.map(w => {
       const ok = w.result === "applied", name = w.target?.setpoint ?? w.target;
       const result = typeof w.result === "string" ? words(w.result) : Object.entries(w.result).map(([k, v]) => `${words(k)}: ${v.why ?? v.exception ?? ""}`).join("");
@@ -95,7 +95,7 @@ export function reasons(d) {
     d.decision?.assessment && h("blockquote", { class: doubt }, d.decision.assessment, h("footer", {}, "assessment, by the model")),
     d.decision?.rationale && h("blockquote", { class: doubt }, d.decision.rationale, h("footer", {}, "rationale, by the model")),
     d.failure && h("p", { class: "warn" }, `No reply to use: ${FAILURE(d.failure)}.`),
-    d.rejected && h("p", { class: "warn" }, `The reply was rejected: ${typeof d.rejected === "string" ? words(d.rejected) : JSON.stringify(d.rejected)}.`),
+    d.rejected && h("p", { class: "warn" }, `The reply was rejected: ${d.rejected.path}: expected ${d.rejected.expected}, found ${d.rejected.found}.`),
     d.replaced && h("p", {}, `${d.verdict?.by === "nobody" ? "The setpoints were held" : `The ${BY[d.verdict?.by] ?? d.verdict?.by} decided instead`}: ${REPLACED[d.replaced] ?? words(d.replaced)}.`),
   ];
 }

@@ -8,7 +8,7 @@ import { BY, stamp, short, words } from "/assets/text.js";
 const WHAT = { decision: "decisions", "decision,operator,event,start,stop": "everything", operator: "operators' acts", event: "events", candidate: "candidates' decisions" };
 
 export function feed(place, query) {
-  let items = [], next = null, error = "", loading = false, token = 0;
+  let items = [], next = null, error = "", loading = false, token = 0, left = false;
   const kinds = () => query.get("what") ?? "decision";
   const address = extra => {
     const q = new URLSearchParams({ kinds: kinds(), limit: "40", ...extra });
@@ -21,10 +21,10 @@ export function feed(place, query) {
     loading = true; draw();
     try {
       const page = await api(address(more && next ? { before: next } : {}));
-      if (mine !== token) return;
+      if (left || mine !== token) return;
       items = more ? [...items, ...page.items] : page.items;
       next = page.next; error = "";
-    } catch (e) { error = e.message; }
+    } catch (e) { if (left || mine !== token) return; error = e.message; }
     loading = false; draw();
   }
   function change(name, v) {
@@ -57,24 +57,36 @@ export function feed(place, query) {
     if (what !== "records") return;
     const newest = items[0]?.seq ?? 0;
     const fresh = store.records.filter(r => r.seq > newest && r.kind !== "outcome" && fits(r)).reverse();
-    for (const o of store.records.filter(r => r.kind === "outcome")) { const d = items.find(i => i.seq === o.intent); if (d) d.outcome = o; }
-    if (fresh.length && !loading) { items = [...fresh, ...items]; draw(); }
+    let came = false;
+    for (const o of store.records.filter(r => r.kind === "outcome")) {
+      const d = [...fresh, ...items].find(i => i.seq === o.intent);
+      if (d && d.outcome?.seq !== o.seq) { d.outcome = o; came = true; }
+    }
+    if ((fresh.length || came) && !loading) { items = [...fresh, ...items]; draw(); }
   });
   load();
-  return stop;
+  return () => { left = true; stop(); };
 }
 
 const around = (time, by) => Math.round(Date.parse(time) / 1000) + by;
 
+/** Where there is no clipboard, as on plain HTTP, the address is shown to be copied. */
+async function copyLink(e) {
+  try { await navigator.clipboard.writeText(location.href); e.target.textContent = "copied"; }
+  catch { window.prompt("The link to this record", location.href); }
+}
+
 export function one(place, seq) {
+  let left = false;
   const draw = async () => {
     try {
       const r = await api(`/api/decisions/${seq}`), item = r.item;
+      if (left) return;
       if (r.outcome) item.outcome = r.outcome;
       const body = r.record.body, decision = item.kind === "decision";
       show(place, h("article", { class: "card" },
         h("header", {}, h("h1", {}, decision ? `Decision #${seq}` : `Record #${seq}: ${item.kind}`), h("span", { class: "muted" }, stamp(item.time)), chip(`record hash ${short(r.record.hash)}`)),
-        h("p", { class: "noprint" }, h("a", { href: "/decisions", "data-link": true }, "← all decisions"), " · ", h("button", { class: "small", onclick: e => { navigator.clipboard?.writeText(location.href); e.target.textContent = "copied"; } }, "copy link"), " ",
+        h("p", { class: "noprint" }, h("a", { href: "/decisions", "data-link": true }, "← all decisions"), " · ", h("button", { class: "small", onclick: copyLink }, "copy link"), " ",
           h("a", { class: "button small", href: `/api/records/${seq}`, download: `isotherm-${seq}.json` }, "record as JSON"), " ",
           h("a", { class: "button small", "data-link": true, href: `/replay?from=${around(item.time, -1800)}&to=${around(item.time, 1800)}&at=${around(item.time, 0)}` }, "replay this")),
         decision ? full(item, "h2") : h("ul", { class: "feed" }, line(item)),
@@ -87,8 +99,9 @@ export function one(place, seq) {
         r.run && [h("h2", {}, "Run"), h("dl", { class: "facts" }, [["run", r.run.run], ["started by record", link(r.run.seq)], ["version", r.run.version], ["build", r.run.build], ["model sha256", r.run.model?.sha256], ["prompt", `${r.run.prompt_template} ${r.run.prompt_sha256}`], ["site sha256", r.run.site_sha256], ["schema sha256", r.run.schema_sha256]]
           .filter(([, v]) => v).flatMap(([k, v]) => [h("dt", {}, k), h("dd", { class: "mono" }, v)]))],
         h("details", {}, h("summary", {}, "Full record"), h("pre", { tabindex: 0 }, JSON.stringify(r.record, null, 1)))));
-    } catch (e) { show(place, h("p", { class: "notice bad", role: "alert" }, e.message), h("p", {}, h("a", { href: "/decisions", "data-link": true }, "← all decisions"))); }
+    } catch (e) { if (!left) show(place, h("p", { class: "notice bad", role: "alert" }, e.message), h("p", {}, h("a", { href: "/decisions", "data-link": true }, "← all decisions"))); }
   };
   draw();
-  return onChange(what => { if (what === "records" && store.records.some(r => r.kind === "outcome" && r.intent === seq)) draw(); });
+  const stop = onChange(what => { if (what === "records" && store.records.some(r => r.kind === "outcome" && r.intent === seq)) draw(); });
+  return () => { left = true; stop(); };
 }

@@ -15,6 +15,8 @@ function make(el, props, children) {
 }
 
 export const h = (tag, props, ...children) => make(document.createElement(tag), props, children);
+/** What may be wider than its place: it scrolls, by keyboard too, so it has a name. */
+export const scroll = (name, ...children) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": name }, ...children);
 export const svg = (tag, props, ...children) => make(document.createElementNS(SVG, tag), props, children);
 
 /** Makes the children of `place` like `wanted`. */

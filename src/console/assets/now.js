@@ -1,6 +1,6 @@
 // What is, at a glance: the plant, how far each limit is, and what was last decided and why.
 
-import { h } from "/assets/dom.js";
+import { h, scroll } from "/assets/dom.js";
 import { full, link, line } from "/assets/decision.js";
 import { plant } from "/assets/plant.js";
 import { now as controlTime, store } from "/assets/store.js";
@@ -47,7 +47,9 @@ function margins() {
   });
 }
 
-const level = m => m.nearest === null || m.sample?.quality === "missing" ? "alarm" : m.nearest < 0 ? "alarm" : m.nearest < ((m.high ?? m.v) - (m.low ?? m.v)) * .06 || m.sample.quality !== "good" ? "attention" : "";
+/** What a margin is a share of: the band, or what the signal may be where that has one edge. */
+const breadth = m => m.high !== null && m.low !== null ? m.high - m.low : m.range[1] - m.range[0];
+const level = m => m.nearest === null || m.sample?.quality === "missing" ? "alarm" : m.nearest < 0 ? "alarm" : m.nearest < breadth(m) * .06 || m.sample.quality !== "good" ? "attention" : "";
 
 function bar(m) {
   const [lo, hi] = [m.low ?? m.high - (m.range[1] - m.range[0]) * .5, m.high ?? m.low + (m.range[1] - m.range[0]) * .5];
@@ -72,7 +74,7 @@ function marginTable() {
   const list = margins();
   return h("section", { class: "card", "aria-labelledby": "h-margins" },
     h("header", {}, h("h2", { id: "h-margins" }, "Margins to limits")),
-    h("div", { class: "scroll", tabindex: 0 }, h("table", { class: "margins" },
+    scroll("Margins", h("table", { class: "margins" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Signal"), h("th", { scope: "col", class: "n" }, "Now"), h("th", { scope: "col" }, "Between its limits"), h("th", { scope: "col", class: "n" }, "Margin"))),
       h("tbody", {}, list.map(m => h("tr", {},
         h("td", {}, words(m.name)), h("td", { class: "n" }, value(m.v, m.unit)), h("td", { class: "barcell" }, bar(m)),

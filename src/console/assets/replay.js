@@ -3,7 +3,7 @@
 
 import { COLOURS, axes, css, groups } from "/assets/charts.js";
 import { link } from "/assets/decision.js";
-import { h, show } from "/assets/dom.js";
+import { h, scroll, show } from "/assets/dom.js";
 import { plant } from "/assets/plant.js";
 import { api, may, onChange, store } from "/assets/store.js";
 import { BY, REPLACED, clock, day, fromLocal, local, num, span, stamp, unit, value, words, zoneName } from "/assets/text.js";
@@ -176,7 +176,7 @@ export function replay(place, query) {
     const report = reports[dashed];
     return [h("h3", {}, `${called(dashed)}, against ${called(solid)}`),
       h("p", {}, `${num(steps(dashed).length, 0)} decisions, ${num(pairs.length, 0)} of them at the same times. `, report && `The guard changed ${num(report.interventions, 0)}, the fallback made ${num(report.fallbacks, 0)}.`),
-      h("div", { class: "scroll", tabindex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, ["Setpoint", "Compared", "Different", "Mean difference"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
+      scroll("Differences by setpoint", h("table", {}, h("thead", {}, h("tr", {}, ["Setpoint", "Compared", "Different", "Mean difference"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
         h("tbody", {}, rows.map(([s, n, k, mean]) => h("tr", {}, h("td", {}, words(s.name)), h("td", { class: "n" }, num(n, 0)), h("td", { class: "n" }, num(k, 0)), h("td", { class: "n" }, n ? `${num(mean, 2)} ${s.unit === "degC" ? "K" : unit(s.unit)}` : "–"))))))];
   }
 

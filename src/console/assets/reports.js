@@ -1,6 +1,6 @@
 // A day or a month on a page that prints.
 
-import { h, show } from "/assets/dom.js";
+import { h, scroll, show } from "/assets/dom.js";
 import { line } from "/assets/decision.js";
 import { api, store } from "/assets/store.js";
 import { BY, REPLACED, day, deltaUnit, figure, num, stamp, unit, value, words } from "/assets/text.js";
@@ -12,7 +12,7 @@ const counts = (map, names = {}) => Object.entries(map ?? {}).sort((a, b) => b[1
 function days(r) {
   const kwh = (d, k) => d.energy[k] === undefined ? "–" : num(d.energy[k], 0), cells = d => [kwh(d, "it_kwh"), kwh(d, "cooling_kwh"), kwh(d, "facility_kwh"),
     d.pue === null ? "–" : num(d.pue, 3), num(d.covered_h, 1), percent(d.in_charge_h, d.covered_h), num(d.outside_h * 60, 0), num(d.decisions, 0), num(d.interventions, 0), num(d.alarms, 0)];
-  return [h("h2", {}, "Day by day"), h("div", { class: "scroll", tabindex: 0 }, h("table", {},
+  return [h("h2", {}, "Day by day"), scroll("Day by day", h("table", {},
     h("thead", {}, h("tr", {}, ["Day", "IT kWh", "Cooling kWh", "Facility kWh", "PUE", "Data h", "In charge", "Outside a band, min", "Decisions", "Changed by the guard", "Alarms"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
     h("tbody", {}, r.days.map(d => h("tr", {}, h("td", {}, h("a", { href: `/reports?day=${d.date}`, "data-link": true }, d.date)), cells(d).map(c => h("td", { class: "n" }, c)))))))];
 }
@@ -37,7 +37,7 @@ function paper(r) {
         ]))),
       r.period === "month" && days(r),
       h("h2", {}, "Stability and violations"),
-      h("div", { class: "scroll", tabindex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, ["Signal", "Band", "Lowest", "Mean", "Highest", "RMS around mean", "Above the band", "Below", "Time outside"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
+      scroll("Temperatures", h("table", {}, h("thead", {}, h("tr", {}, ["Signal", "Band", "Lowest", "Mean", "Highest", "RMS around mean", "Above the band", "Below", "Time outside"].map((t, i) => h("th", { scope: "col", class: i ? "n" : "" }, t)))),
         h("tbody", {}, d.watched.map(w => h("tr", {}, h("td", {}, words(w.signal)), h("td", { class: "n" }, `${figure(w.band[0], w.unit)} to ${value(w.band[1], w.unit)}`), h("td", { class: "n" }, value(w.min, w.unit)), h("td", { class: "n" }, `${num(w.mean, 2)} ${unit(w.unit)}`), h("td", { class: "n" }, value(w.max, w.unit)),
           h("td", { class: "n" }, `${num(w.rms, 2)} ${deltaUnit(w.unit)}`), h("td", { class: `n ${w.over > 0 ? "bad" : ""}` }, `${num(w.over, 2)} ${deltaUnit(w.unit)} h`), h("td", { class: `n ${w.under > 0 ? "bad" : ""}` }, `${num(w.under, 2)} ${deltaUnit(w.unit)} h`), h("td", { class: "n" }, `${num(w.hours_outside * 60, 0)} min`)))))),
       h("h2", {}, "Decisions"), rows([
@@ -54,7 +54,10 @@ function paper(r) {
 }
 
 export function reports(place, query) {
+  // Counts up with every report asked for, and when the view is left: a late answer is nobody's.
+  let token = 0;
   const load = async (period, date) => {
+    const mine = ++token;
     history.replaceState(null, "", `/reports?${period}=${date}`);
     const other = period === "day" ? ["month", date.slice(0, 7)] : ["day", `${date}-01`];
     const bar = h("form", { class: "filters noprint", onsubmit: e => e.preventDefault() },
@@ -62,10 +65,12 @@ export function reports(place, query) {
       h("label", { "data-key": period }, period === "day" ? "Day" : "Month", h("input", { name: "date", type: period === "day" ? "date" : "month", value: date, onchange: e => e.target.value && load(period, e.target.value) })),
       h("button", { type: "button", onclick: () => window.print() }, "Print or save as PDF"));
     show(place, h("h1", { class: "sr" }, "Reports"), bar, h("p", { class: "card muted" }, "Reading the log …"));
-    try { show(place, h("h1", { class: "sr" }, "Reports"), bar, paper(await api(`/api/report?${period}=${date}`))); }
-    catch (e) { show(place, bar, h("p", { class: "notice bad", role: "alert" }, e.message)); }
+    try {
+      const found = await api(`/api/report?${period}=${date}`);
+      if (mine === token) show(place, h("h1", { class: "sr" }, "Reports"), bar, paper(found));
+    } catch (e) { if (mine === token) show(place, bar, h("p", { class: "notice bad", role: "alert" }, e.message)); }
   };
   const month = query.get("month");
   if (month) load("month", month); else load("day", query.get("day") ?? day(store.state.time ?? Date.now()));
-  return () => {};
+  return () => { token++; };
 }

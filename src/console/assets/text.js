@@ -53,6 +53,13 @@ export const BY = { model: "model", policy: "controller", fallback: "fallback", 
 export const REPLACED = {
   model_failed: "the model did not answer", reply_rejected: "the reply was not a decision", claims_unverified: "a claim did not hold",
   low_confidence: "confidence too low", no_model: "no model configured", no_proposal: "the controller had no proposal",
+  parked: "the model is parked for want of memory",
 };
-export const FAILURE = f => f ? `${words(f.failure)}${f.why ? `: ${f.why}` : f.how ? `: ${f.how}` : f.deadline_ms ? ` than ${f.deadline_ms / 1000} s` : ""}` : "";
+const FAILURES = {
+  late: f => `no answer within ${f.deadline_ms / 1000} s`, died: f => `its process ended (${f.how}) and is started again`, not_running: f => `it is not running: ${f.why}`,
+  garbled: f => `its process broke the protocol: ${f.what}`, too_long: f => `the prompt takes ${f.tokens} tokens and the reply up to ${f.reply}; the context holds ${f.context}`,
+  schema: f => `the schema was not accepted: ${f.why}`, unfinished: f => `it stopped before the reply was complete, after ${f.tokens} tokens`,
+  server: f => `model server ${f.url}: ${f.why}`, compute: f => `its computation failed: ${f.why}`,
+};
+export const FAILURE = f => f ? FAILURES[f.failure]?.(f) ?? words(f.failure) : "";
 export const DISPOSITION = { write: "written", hold: "nothing to change", shadow: "recorded only", advise: "waits for an operator" };

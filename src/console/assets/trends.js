@@ -54,6 +54,7 @@ export function trends(place, query) {
     load();
   }
   function shift(by) { const [a, b] = range(), w = b - a; set(a + by * w, Math.min(b + by * w, newest() + w * .1)); }
+  function zoomIn() { const [a, b] = range(), w = b - a; if (w > 60) set(a + w / 4, b - w / 4); }
   function zoomOut() { const [a, b] = range(), w = b - a; if (!window_) set(null, null, Math.min(live * 2, 31536000)); else set(a - w / 2, Math.min(b + w / 2, newest())); }
 
   function controls() {
@@ -61,7 +62,7 @@ export function trends(place, query) {
     show(head,
       RANGES.map(([label, s]) => h("button", { "aria-pressed": String(!window_ && live === s), onclick: () => set(null, null, s) }, label)),
       h("button", { onclick: () => shift(-.5), "aria-label": "Earlier" }, "←"), h("button", { onclick: () => shift(.5), disabled: !window_, "aria-label": "Later" }, "→"),
-      h("button", { onclick: zoomOut }, "Zoom out"),
+      h("button", { onclick: zoomIn }, "Zoom in"), h("button", { onclick: zoomOut }, "Zoom out"),
       h("span", { class: "muted" }, `${stamp(from * 1000)} to ${day(from * 1000) === day(to * 1000) ? "" : day(to * 1000) + " "}${hourMinute(to * 1000)} ${zoneName()}`, course && `, one point ${course.bucket_s <= site.sample_s ? "a sample" : `is ${span(course.bucket_s)} with its extremes`}`, !window_ && ", live"),
       h("span", { class: "grow" }),
       h("a", { class: "button", href: `/api/series?format=csv&from=${iso(from)}&to=${iso(to)}&points=5000`, download: "" }, "Export CSV"),
@@ -81,7 +82,7 @@ export function trends(place, query) {
           for (const limit of s.setpoint ? [s.min, s.max] : s.band ?? []) {
             const y = u.valToPos(limit, "y", true);
             if (y < bbox.top || y > bbox.top + bbox.height) continue;
-            ctx.strokeStyle = s.colour; ctx.globalAlpha = s.setpoint ? .45 : .8; ctx.setLineDash(s.setpoint ? [2, 5] : [8, 5]);
+            ctx.strokeStyle = s.colour; ctx.globalAlpha = s.setpoint ? .7 : .8; ctx.setLineDash(s.setpoint ? [2, 5] : [8, 5]);
             ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
           }
         });
@@ -113,9 +114,9 @@ export function trends(place, query) {
     };
   }
 
-  /** A scale that shows how near the top of each band is. */
+  /** A scale that shows how near both edges of each band are. */
   function withLimits(group, lo, hi) {
-    const near = group.cols.filter(s => s.band && !hidden.has(s.name)).map(s => s.band[1]);
+    const near = group.cols.filter(s => s.band && !hidden.has(s.name)).flatMap(s => s.band);
     return [Math.min(lo, ...near), Math.max(hi, ...near)];
   }
 
@@ -188,12 +189,12 @@ export function trends(place, query) {
     }),
     onChange(what => {
       if (what === "reset") load();
-      if (what === "theme") { build(); }
+      if (what === "theme" && course) build();
       if (what === "records") for (const r of store.records.slice(-5)) if (!marks.some(m => m.seq === r.seq) && r.kind !== "outcome") { marks.unshift({ seq: r.seq, time: r.time, kind: r.kind, intervened: r.verdict?.intervened, unverified: r.claims?.verified === false, alarm: r.alarm === true }); dirty = true; }
     }),
   ];
   const paint = setInterval(() => {
-    if (!dirty || document.hidden) return;
+    if (!dirty || !course || document.hidden) return;
     dirty = false;
     if (course.t.length > 6000) load(); else draw();
   }, 1000);

@@ -84,11 +84,13 @@ async fn a_page_shows_new_limits_as_soon_as_they_are_in_force() {
     browser.close().await;
 }
 
+/// The key, as WebDriver has it.
+const ENTER: char = '\u{E007}';
+
 async fn log_in(browser: &Browser, name: &str) {
     browser.press("Log in").await;
     browser.fill("dialog [name=name]", name).await;
-    browser.fill("dialog [name=password]", PASSWORD).await;
-    browser.press("Log in").await;
+    browser.fill("dialog [name=password]", &format!("{PASSWORD}{ENTER}")).await;
     browser
         .until("logged in", &format!("document.querySelector('#top').innerText.includes('{name} (')"))
         .await;
@@ -118,6 +120,12 @@ async fn people_release_approve_and_override_as_their_role_allows() {
     // An operator approves what waits.
     log_in(&browser, "ann").await;
     browser.press("Approve").await;
+    for theme in ["light", "dark"] {
+        browser.look(theme, 1440, 1000).await;
+        if let Some(found) = violations(&browser).await {
+            assert_eq!(found, [""; 0], "logged in, with a dialog open, {theme}");
+        }
+    }
     browser.fill("dialog [name=why]", "looks right").await;
     browser.press("Approve").await;
     rig.until("the approved value is written", |r| {
@@ -147,8 +155,16 @@ async fn people_release_approve_and_override_as_their_role_allows() {
     browser.reads("held at 8.0\u{a0}°C").await;
     browser.fill("textarea", "keep chilled water at or above 7 degC").await;
     browser.reads("enforced by the guard until withdrawn: chws_sp at least 7").await;
+    browser.fill("form[aria-label='Give a directive'] [name=why]", "from the shift lead").await;
+    browser.press("Give directive").await;
+    for (button, why) in [("Withdraw", "no longer"), ("Give back", "pump 2 is done")] {
+        browser.press(button).await;
+        browser.fill("dialog [name=why]", &format!("{why}{ENTER}")).await;
+        browser.until("the dialog has closed", "!document.querySelector('dialog[open]')").await;
+    }
     browser.press("RELEASE").await;
-    browser.press("RELEASE NOW").await;
+    // Enter does what the form is for.
+    browser.fill("dialog [name=why]", &format!("taken over by hand{ENTER}")).await;
     browser.until("released", "document.querySelector('.mode').classList.contains('manual')").await;
     assert_eq!(browser.errors().await.iter().filter(|e| !e.contains("403")).count(), 0);
     browser.close().await;
@@ -164,6 +180,9 @@ async fn people_release_approve_and_override_as_their_role_allows() {
             "ann (operator, console) approve true",
             "eva (engineer, console) mode true",
             "eva (engineer, console) override true",
+            "eva (engineer, console) directive true",
+            "eva (engineer, console) withdraw_directive true",
+            "eva (engineer, console) clear_override true",
             "eva (engineer, console) mode true",
         ]
     );
