@@ -135,8 +135,12 @@ impl Report {
             by_scenario.entry((row.plant, row.scenario)).or_default().push(row);
             by_plant.entry(row.plant).or_default().push(row);
         }
-        by_scenario.iter().for_each(|((_, name), rows)| line(name, rows));
-        by_plant.iter().for_each(|(name, rows)| line(name, rows));
+        for ((_, name), rows) in &by_scenario {
+            line(name, rows);
+        }
+        for (name, rows) in &by_plant {
+            line(name, rows);
+        }
         line("all", &self.rows.iter().collect::<Vec<_>>());
         out
     }
