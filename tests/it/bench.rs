@@ -118,7 +118,7 @@ mod control {
         let args = [
             "hindsight",
             "--hours",
-            "2",
+            "1",
             "--parts",
             "2",
             "--scenarios",
