@@ -12,6 +12,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::access::{COOKIE, CSRF};
 
 const JSON: &str = "application/json";
 
@@ -129,9 +130,9 @@ impl Documented {
                 "securitySchemes": {
                     "token": { "type": "http", "scheme": "bearer",
                         "description": "Of a machine: `isotherm console token create`." },
-                    "session": { "type": "apiKey", "in": "cookie", "name": "isotherm_session",
+                    "session": { "type": "apiKey", "in": "cookie", "name": COOKIE,
                         "description": "Of a person: `POST /api/login`." },
-                    "csrf": { "type": "apiKey", "in": "header", "name": "x-csrf-token",
+                    "csrf": { "type": "apiKey", "in": "header", "name": CSRF,
                         "description": "With a session, for every POST: `csrf` of `GET /api/session`." },
                 },
             },

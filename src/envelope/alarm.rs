@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::memory::{Emergency, Memory};
-use crate::frame::{Frame, Quality, Sample};
+use crate::frame::{Frame, Sample, Span};
 use crate::site::{Envelope, Role, Setpoint, Site};
 use crate::units::Finite;
 
@@ -50,7 +50,12 @@ pub(super) fn next(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) 
     for w in watched {
         let mut seen = false;
         for signal in site.with_role(w.role) {
-            let Some(highest) = frame.signals.get(&signal.name).and_then(worst_high) else { continue };
+            // A sensor that is not believed is no emergency while a fellow of its role is; when none is left for a
+            // while, being blind is.
+            let Some(Span { high: highest, .. }) = frame.signals.get(&signal.name).and_then(Sample::believed)
+            else {
+                continue;
+            };
             seen = true;
             let (name, unit) = (&signal.name, signal.unit);
             if highest > w.limit {
@@ -79,7 +84,7 @@ pub(super) fn next(site: &Site, memory: &Memory, now: Timestamp, frame: &Frame) 
 
 /// The highest that any signal of a role may be; `None` when none is believed.
 pub(super) fn worst(site: &Site, frame: &Frame, role: Role) -> Option<Finite> {
-    site.with_role(role).filter_map(|s| frame.signals.get(&s.name).and_then(worst_high)).max()
+    site.with_role(role).filter_map(|s| frame.signals.get(&s.name)?.believed()).map(|b| b.high).max()
 }
 
 /// Whether nothing may run warmer now: the worst valid inlet is at or above `no_warming_at`, or nothing says how
@@ -97,14 +102,4 @@ pub fn no_warming(site: &Site, frame: &Frame) -> bool {
 pub fn coldest_supply(site: &Site, frame: &Frame, s: &Setpoint) -> Option<Finite> {
     let approach = site.envelope.min_approach.filter(|_| s.role == Some(Role::LiquidSupply))?;
     Some(worst(site, frame, Role::FacilitySupply)?.plus(approach.get().get()))
-}
-
-/// The highest a sample may be; `None` when it is not believed at all. A sensor that is not believed is no
-/// emergency while a fellow of its role is; when none is left for a while, being blind is.
-pub(super) fn worst_high(sample: &Sample) -> Option<Finite> {
-    match sample.quality {
-        Quality::Good => sample.value,
-        Quality::Stale => sample.worst.map(|w| w.high),
-        Quality::Suspect | Quality::Missing => None,
-    }
 }

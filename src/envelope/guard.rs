@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::action::{SafeAction, SafeWrite, Target};
+use super::action::{SafeAction, SafeWrite, Target, Words};
 use super::alarm;
 use super::limit::Limit;
 use super::memory::Memory;
@@ -136,9 +136,8 @@ impl Guard {
         let (words, value) = window.bounds().find_map(|(low, high)| {
             register::encode_between(point, setpoint.unit, window.value, low, high)
         })?;
-        let address = self.site.device(&point.device)?.wire_address(point.address)?;
-        let (target, device) = (Target::Setpoint(setpoint.name.clone()), point.device.clone());
-        Some(SafeWrite { target, device, address, words, value, unit: setpoint.unit })
+        let target = Target::Setpoint(setpoint.name.clone());
+        to_register(&self.site, target, point, words, (value, setpoint.unit))
     }
 
     /// Every setpoint to its coldest end; the rules say how far that is allowed.
@@ -257,8 +256,9 @@ impl super::memory::Slot {
 
 /// Where a setpoint is: read from the plant if that is good, else as last written and confirmed.
 pub(super) fn current(case: &Case<'_>, setpoint: &Setpoint) -> Option<Finite> {
-    let read = case.frame.setpoints.get(&setpoint.name).and_then(crate::frame::Sample::good);
-    read.or_else(|| case.memory.slots.get(&setpoint.name).and_then(|slot| slot.written))
+    case.frame
+        .good(&setpoint.name)
+        .or_else(|| case.memory.slots.get(&setpoint.name).and_then(|slot| slot.written))
 }
 
 fn refusal(rule: Rule, setpoint: &Setpoint, from: Option<Finite>, why: &str) -> Touch {
@@ -270,10 +270,21 @@ fn link_action(point: Option<&Point>, target: Target, value: f64, site: &Site) -
     let write = point.and_then(|point| {
         let value = Finite::new(value)?;
         let words = register::encode(point, Unit::Count, value).ok()?;
-        let address = site.device(&point.device)?.wire_address(point.address)?;
-        Some(SafeWrite { target, device: point.device.clone(), address, words, value, unit: Unit::Count })
+        to_register(site, target, point, words, (value, Unit::Count))
     });
     SafeAction { writes: write.into_iter().collect() }
+}
+
+/// The one place where a write is made. `words` are what says `value`.
+pub(super) fn to_register(
+    site: &Site,
+    target: Target,
+    point: &Point,
+    words: Words,
+    (value, unit): (Finite, Unit),
+) -> Option<SafeWrite> {
+    let address = site.device(&point.device)?.wire_address(point.address)?;
+    Some(SafeWrite { target, device: point.device.clone(), address, words, value, unit })
 }
 
 fn decoded(point: &Point, unit: Unit, words: &[u16]) -> Option<Finite> {

@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::alarm::worst_high;
 use super::guard::Case;
 use super::verdict::{ProposedBy, Rule};
-use crate::frame::{Frame, Quality, Sample};
-use crate::site::{Name, Role, Site};
+use crate::frame::{Frame, Sample};
+use crate::site::{Role, Site};
 use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
 
 /// The condensation margin that no site can lower, K.
@@ -19,8 +18,7 @@ fn samples<'a>(site: &'a Site, frame: &'a Frame, role: Role) -> impl Iterator<It
 
 /// Why nothing may move at all: a missing required input, or an old decision.
 pub(super) fn freeze(site: &Site, case: &Case<'_>) -> Option<(Rule, String)> {
-    let good = |name: &Name| case.frame.signals.get(name).is_some_and(|s| s.quality == Quality::Good);
-    if let Some(missing) = site.signals.iter().find(|s| s.required && !good(&s.name)) {
+    if let Some(missing) = site.signals.iter().find(|s| s.required && case.frame.good(&s.name).is_none()) {
         return Some((Rule::InputValidity, format!("{} is required and has no good value", missing.name)));
     }
     let age = case.now.duration_since(case.decided_at);
@@ -43,7 +41,8 @@ pub(super) struct Dew {
 
 pub(super) fn dew(site: &Site, frame: &Frame) -> Dew {
     let roles = [Role::RoomDewPoint, Role::RoomDryBulb, Role::RoomHumidity];
-    let highest = |role| samples(site, frame, role).flatten().filter_map(worst_high).max();
+    let highest =
+        |role| samples(site, frame, role).flatten().filter_map(Sample::believed).map(|b| b.high).max();
     let [direct, air, wet] = roles.map(highest);
     let derived = air.zip(wet).map(|(t, rh)| {
         let humidity = RelHumidity::new(rh.min(Finite::constant(100.0)).max(Finite::constant(1.0)))?;
@@ -51,7 +50,9 @@ pub(super) fn dew(site: &Site, frame: &Frame) -> Dew {
     });
     // One unknown among several leaves the worst unknown, and so does air that the formula does not know.
     let all_known = derived != Some(None)
-        && roles.into_iter().all(|role| samples(site, frame, role).all(|s| s.and_then(worst_high).is_some()));
+        && roles
+            .into_iter()
+            .all(|role| samples(site, frame, role).all(|s| s.and_then(Sample::believed).is_some()));
     let at_least = direct.into_iter().chain(derived.flatten()).max().map(|dew| {
         let margin = site.envelope.dew_margin.get().max(LEAST_DEW_MARGIN);
         DegC::new(dew).plus(Kelvin::new(margin)).get()
@@ -63,13 +64,8 @@ pub(super) fn dew(site: &Site, frame: &Frame) -> Dew {
 pub(super) fn flow_low(site: &Site, case: &Case<'_>) -> bool {
     let e = &site.envelope;
     e.min_flow.iter().chain(&e.min_diff_pressure).any(|(name, least)| {
-        let sample = case.frame.signals.get(name);
-        let lowest = sample.and_then(|s| match s.quality {
-            Quality::Good => s.value,
-            Quality::Stale => s.worst.map(|w| w.low),
-            Quality::Suspect | Quality::Missing => None,
-        });
-        lowest.is_none_or(|low| low < *least)
+        let believed = case.frame.signals.get(name).and_then(Sample::believed);
+        believed.is_none_or(|b| b.low < *least)
     })
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::action::{SafeAction, SafeWrite, Target};
-use super::guard::{Case, Guard, current, same_register};
+use super::action::{SafeAction, Target};
+use super::guard::{Case, Guard, current, same_register, to_register};
 use super::memory::Memory;
 use super::rules::Facts;
 use super::verdict::{Proposal, ProposedBy, Touch};
@@ -152,15 +152,8 @@ impl Guard {
     fn write_back(&self, setpoint: &Setpoint, held: Finite) -> Option<SafeAction> {
         let point = &setpoint.register;
         let words = register::encode(point, setpoint.unit, held).ok()?;
-        let address = self.site.device(&point.device)?.wire_address(point.address)?;
-        let write = SafeWrite {
-            target: Target::Setpoint(setpoint.name.clone()),
-            device: point.device.clone(),
-            address,
-            words,
-            value: held,
-            unit: setpoint.unit,
-        };
+        let target = Target::Setpoint(setpoint.name.clone());
+        let write = to_register(&self.site, target, point, words, (held, setpoint.unit))?;
         Some(SafeAction { writes: vec![write] })
     }
 }

@@ -129,6 +129,16 @@ impl Sample {
         if self.quality == Quality::Good { self.value } else { None }
     }
 
+    /// What it may be by now; `None` when it is not believed at all.
+    #[must_use]
+    pub fn believed(&self) -> Option<Span> {
+        match self.quality {
+            Quality::Good => self.value.map(|value| Span { low: value, high: value }),
+            Quality::Stale => self.worst,
+            Quality::Suspect | Quality::Missing => None,
+        }
+    }
+
     /// Whether it was read and shows what cannot be.
     #[must_use]
     pub fn is_implausible(&self) -> bool {

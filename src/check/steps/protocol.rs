@@ -135,12 +135,6 @@ fn doubts(site: &Site, moved: &[Name], answers: &[Answer], errors: &[Errors]) ->
     doubts
 }
 
-/// Of squared errors.
-pub(super) fn root_mean_square(squares: &[f64]) -> Option<Finite> {
-    let mean = squares.iter().sum::<f64>() / squares.len() as f64;
-    Finite::new(mean.sqrt()).map(|v| v.rounded(3))
-}
-
 fn changes(old: &[Response], new: &[Response]) -> Vec<Change> {
     let change = |mark, line: String| Change { mark, line };
     let same = |a: &Response, b: &Response| a.setpoint == b.setpoint && a.signal == b.signal;

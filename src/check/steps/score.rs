@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use super::protocol::root_mean_square;
 use crate::frame::Frame;
 use crate::site::{Name, Site};
 use crate::twin::{HORIZONS_MIN, Twin, is_predicted_temperature};
@@ -93,4 +92,10 @@ fn rows(site: &Site, coming: &[Frame]) -> Vec<Vec<f64>> {
         site.setpoints.iter().map(|s| mean(&s.name)).collect::<Option<Vec<f64>>>()
     };
     (0..steps).map_while(row).collect()
+}
+
+/// Of squared errors.
+fn root_mean_square(squares: &[f64]) -> Option<Finite> {
+    let mean = squares.iter().sum::<f64>() / squares.len() as f64;
+    Finite::new(mean.sqrt()).map(|v| v.rounded(3))
 }

@@ -28,8 +28,8 @@ use attempts::Attempts;
 use sessions::Sessions;
 use users::{Role, Users, UsersError};
 
-const COOKIE: &str = "isotherm_session";
-const CSRF: &str = "x-csrf-token";
+pub(super) const COOKIE: &str = "isotherm_session";
+pub(super) const CSRF: &str = "x-csrf-token";
 /// What is needed before anyone has logged in.
 const OPEN: [&str; 3] = ["/api/session", "/api/login", "/api/logout"];
 pub(super) const HOW_TO_ADD: &str = "name a file in the site file, such as `users = \"users.toml\"` under [console], and add someone with `isotherm console user add NAME --role operator --site FILE`";
