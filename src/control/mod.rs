@@ -334,6 +334,9 @@ impl Controller {
         let site = &self.setup.site;
         self.history = History::new(site);
         self.fallback = Fallback::new(site);
+        if self.policy.is_some() {
+            self.policy = policy::of(site);
+        }
         self.pacer = Pacer::new(site);
         if let Charge::Released { retake: Some(at) } = &mut self.charge {
             *at = (*at).min(now + charge::RETAKE_AFTER);

@@ -33,6 +33,10 @@ impl Standing {
         keep_newest(&mut self.alarms);
     }
 
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     fn told(&self) -> String {
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         format!(
@@ -68,7 +72,9 @@ impl Controller {
             ..EventRecord::new(Event::StandingResumed, detail)
         }));
         let site = &self.setup.site;
-        if standing.site_mode == site.mode {
+        // What was taken by hand is given back by hand, whatever the file says by now.
+        let by_hand = standing.mode == Mode::Manual && matches!(site.mode, Mode::Advise | Mode::Auto);
+        if standing.site_mode == site.mode || by_hand {
             self.mode = standing.mode;
         }
         let fits = |name: &Name, o: &Override| {

@@ -241,6 +241,14 @@ fn what_operators_have_set_outlives_a_run() {
     let mut edited = Rig::new(Mode::Shadow, Clock::Wall);
     edited.feed(Input::Standing(serde_json::from_str(&kept).unwrap()));
     assert_eq!(edited.controller.mode(), Mode::Shadow);
+    // But it does not take the plant from who has it by hand.
+    let was_shadow = kept.replacen("\"site_mode\":\"auto\"", "\"site_mode\":\"shadow\"", 1);
+    assert_ne!(was_shadow, kept);
+    let mut edited = Rig::new(Mode::Auto, Clock::Wall);
+    edited.feed(Input::Standing(serde_json::from_str(&was_shadow).unwrap()));
+    edited.frame(&[]);
+    assert_eq!(edited.controller.mode(), Mode::Manual);
+    assert!(!edited.seen().contains("TakeControl"));
 }
 
 /// The plant has not heard that it is its own again: pressing manual says it once more.

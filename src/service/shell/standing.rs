@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Shell;
 use crate::control::{Alarm, Standing};
 use crate::durable;
-use crate::site::Site;
+use crate::site::{Mode, Site};
 
 /// Beside the audit log.
 fn path_of(site: &Site) -> PathBuf {
@@ -15,6 +15,11 @@ fn path_of(site: &Site) -> PathBuf {
 
 fn read(site: &Site) -> io::Result<Standing> {
     Ok(serde_json::from_slice(&std::fs::read(path_of(site))?)?)
+}
+
+/// The mode in which a run was when it last kept what stands; the site file's before that.
+pub(in crate::service) fn mode(site: &Site) -> Mode {
+    read(site).map_or(site.mode, |standing| standing.mode())
 }
 
 /// For the next run to show: the controller that would have raised it is gone.
