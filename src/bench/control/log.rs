@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::asker::Model;
 use super::rig::{self, Decided, Rig};
-use super::{BenchError, bar, cases, in_parallel, threads};
+use super::{BenchError, at_share, bar, cases, in_parallel, threads};
 use crate::frame::Frame;
 use crate::policy::{Policy, Seen};
 use crate::site::{Law, Name, Setpoint, Site};
@@ -128,10 +128,7 @@ impl Policy for Roam {
     fn stand_by(&mut self) {}
 
     fn propose(&mut self, _: Timestamp, seen: &Seen<'_>) -> Option<BTreeMap<Name, Finite>> {
-        let wish = |s: &Setpoint| {
-            let value = s.min.get() + self.next(s) * (s.max.get() - s.min.get());
-            (s.name.clone(), Finite::saturating(value).rounded(3))
-        };
+        let wish = |s: &Setpoint| (s.name.clone(), at_share(s, self.next(s)).rounded(3));
         Some(seen.site.setpoints.iter().map(wish).collect())
     }
 }

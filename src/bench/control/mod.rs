@@ -23,7 +23,8 @@ use isotherm_sim::scenario::ScenarioError;
 use crate::policy::rl::RlError;
 use crate::prompt::PromptError;
 use crate::reason::{Failure, StartError};
-use crate::site::{CacheType, Law, Site, SiteError};
+use crate::site::{CacheType, Law, Setpoint, Site, SiteError};
+use crate::units::Finite;
 use asker::Model;
 use cases::Case;
 pub use metrics::{Estimate, Metrics};
@@ -216,6 +217,11 @@ impl Job {
 /// Length and time of a file: another build, another model.
 fn stamp(path: &std::path::Path) -> String {
     std::fs::metadata(path).map(|m| format!("{} {:?}", m.len(), m.modified().ok())).unwrap_or_default()
+}
+
+/// The value so far up a setpoint's range, 0 to 1.
+fn at_share(s: &Setpoint, share: f64) -> Finite {
+    Finite::saturating(s.min.get() + share * (s.max.get() - s.min.get()))
 }
 
 /// How many runs to make at a time.
