@@ -48,6 +48,13 @@ impl Outcome {
         self.setpoints().filter(|w| w.result != Written::Skipped).count() as u64
     }
 
+    /// What became of a heartbeat that did not arrive; `None` for anything else.
+    #[must_use]
+    pub fn lost_beat(&self) -> Option<String> {
+        let beats = !self.writes.is_empty() && self.writes.iter().all(|w| w.target == Target::Heartbeat);
+        Some(self.trouble()).filter(|trouble| beats && !trouble.is_empty())
+    }
+
     fn setpoints(&self) -> impl Iterator<Item = &WriteResult> {
         self.writes.iter().filter(|w| matches!(w.target, Target::Setpoint(_)))
     }
@@ -143,12 +150,19 @@ impl Writer {
     }
 
     /// Sends a heartbeat: once, and without reading back. The next one is due soon, and one that is missed
-    /// is what the plant watches for.
-    pub async fn beat(&self, action: &SafeAction) -> Result<(), ModbusError> {
+    /// is what the plant watches for. An error says what became of one that did not arrive.
+    pub async fn beat(&self, action: &SafeAction) -> Result<(), Outcome> {
+        let mut lost = Vec::new();
         for write in action.writes() {
-            self.bus.write(write).await?;
+            let result = match self.bus.write(write).await {
+                Ok(()) => continue,
+                Err(ModbusError::Refused(exception)) => Written::Refused { exception },
+                Err(error) => Written::LinkFailed { why: error.to_string() },
+            };
+            lost.push(WriteResult { result, tries: 1, ..skipped(write) });
         }
-        Ok(())
+        // One that is lost is no reason to give the plant up.
+        if lost.is_empty() { Ok(()) } else { Err(Outcome { writes: lost, release_needed: false }) }
     }
 
     async fn carry_out(&self, write: &SafeWrite) -> WriteResult {

@@ -95,6 +95,7 @@ fn frame(site: &Site, time: Timestamp, share: f64) -> Frame {
         signals: signals.collect(),
         setpoints: site.setpoints.iter().map(middle).collect(),
         active: [].into(),
+        enable: None,
         jobs: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::control::Body;
 use crate::control::record::{Event, EventRecord};
 use crate::envelope::SafeAction;
-use crate::ingest::modbus::{Bus, ModbusError};
+use crate::ingest::modbus::Bus;
 use crate::site::Site;
 
 pub(super) struct Hand<'a> {
@@ -63,13 +63,13 @@ impl<'a> Hand<'a> {
         let title = self.title(&step);
         let seq = self.intend(&title, action)?;
         let sent = self.beat_on(action).await;
-        let end = sent.as_ref().map_or_else(ToString::to_string, |()| end.to_string());
+        let end = sent.as_ref().map_or_else(Outcome::trouble, |()| end.to_string());
         self.settle(step, &title, seq, sent.is_ok(), &end)?;
         Ok(sent.is_ok())
     }
 
     /// One more beat of a heartbeat whose intent stands in the log.
-    pub(super) async fn beat_on(&self, action: &SafeAction) -> Result<(), ModbusError> {
+    pub(super) async fn beat_on(&self, action: &SafeAction) -> Result<(), Outcome> {
         self.writer.beat(action).await
     }
 

@@ -31,6 +31,9 @@ impl Event {
             | Self::WriteFailed
             | Self::ClockBackwards
             | Self::Orphans
+            | Self::SwitchedOff
+            | Self::StandingLost
+            | Self::AuditLost
             | Self::Broken => true,
             Self::LinkUp
             | Self::TakeControl

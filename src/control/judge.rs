@@ -105,6 +105,7 @@ impl Controller {
                 let proposal = Proposal { by, setpoints: moves(&action) };
                 let now_at = |name: &Name| Some((name.clone(), self.frame.as_ref()?.good(name)?));
                 let from = proposal.setpoints.keys().filter_map(now_at).collect();
+                self.drop_advice("another one takes its place", fx);
                 self.advice = Some(Advice { decision: seq, proposal, from, expires });
             }
             Disposition::Hold | Disposition::Shadow => {}

@@ -43,6 +43,14 @@ pub enum Input {
     Resumed(Box<Upgrade>),
     /// What an earlier run left standing.
     Standing(Box<Standing>),
+    /// There is something that an earlier run left, and it cannot be read.
+    StandingLost {
+        why: String,
+    },
+    /// The audit log can be written again after it could not be: from when on, and why.
+    AuditBack {
+        detail: String,
+    },
     Link {
         link: Link,
         up: bool,
@@ -110,8 +118,10 @@ pub enum Effect {
         intent: u64,
         action: SafeAction,
     },
-    /// A heartbeat: its record is the frame's. A failure shows as a lost link, not as an outcome.
+    /// A heartbeat: `intent` is the frame's record. Only one that did not arrive is reported back, as
+    /// [`Input::Outcome`].
     Heartbeat {
+        intent: u64,
         action: SafeAction,
     },
     /// The answer to the operator whose act was just handled.

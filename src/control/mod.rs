@@ -37,7 +37,8 @@ use serde::{Deserialize, Serialize};
 
 pub use act::{Act, What};
 pub use alarm::Alarm;
-use charge::Charge;
+pub(crate) use charge::RELEASE_AGAIN;
+use charge::{Charge, Unheard};
 use effects::Effects;
 pub(crate) use judge::foresee;
 pub use messages::{Answer, Effect, Input, Link};
@@ -124,7 +125,7 @@ pub struct Controller {
     mode: Mode,
     charge: Charge,
     /// The plant has not confirmed the last release.
-    unheard: Option<Timestamp>,
+    unheard: Option<Unheard>,
     plant_up: bool,
     source_up: bool,
     frame: Option<Frame>,
@@ -143,6 +144,9 @@ pub struct Controller {
     rung: Rung,
     misses: u32,
     heartbeat: u16,
+    /// Nothing has been heard of the last one being lost, nor of so many before it.
+    beat_arrived: bool,
+    lost_beats: u32,
     asks: u64,
     /// The sequence number the next record will have in the log.
     next_seq: u64,
@@ -185,6 +189,8 @@ impl Controller {
             rung: Rung::Full,
             misses: 0,
             heartbeat: 0,
+            beat_arrived: true,
+            lost_beats: 0,
             asks: 0,
             next_seq: first_seq,
             setup,
@@ -211,8 +217,12 @@ impl Controller {
             Input::CandidateLost { why } => self.on_candidate_lost(why, &mut fx),
             Input::Installed(model) => self.on_installed(model, &mut fx),
             Input::Resumed(upgrade) => self.on_resumed(*upgrade, &mut fx),
-            Input::Standing(standing) => self.on_standing(*standing, &mut fx),
-            Input::Link { link, up, why } => self.on_link(link, up, &why, &mut fx),
+            Input::Standing(standing) => self.on_standing(now, *standing, &mut fx),
+            Input::StandingLost { why } => self.on_standing_lost(why, &mut fx),
+            Input::AuditBack { detail } => {
+                fx.event(Event::AuditLost, detail);
+            }
+            Input::Link { link, up, why } => self.on_link(now, link, up, &why, &mut fx),
             Input::Orphans(intents) => {
                 let detail = "an earlier run ended between these intents and their outcomes: whether the writes reached the plant is shown by its registers, which are read before anything is decided";
                 fx.record(Body::Event(EventRecord { intents, ..EventRecord::new(Event::Orphans, detail) }));
@@ -256,18 +266,18 @@ impl Controller {
         self.policy.iter_mut().for_each(|p| p.observe(&frame));
         self.memory = self.guard.observe(&self.memory, now, &frame);
 
-        let in_charge = self.in_charge();
-        if in_charge {
-            self.heartbeat = self.heartbeat.wrapping_add(1);
+        let last = self.frame.as_ref().map(|f| f.time);
+        let lapse = self.lapse(now, last);
+        let heartbeat = (self.in_charge() && lapse.is_none()).then(|| self.next_beat());
+        let intent = fx.record(Body::Frame(Box::new(FrameRecord { frame: frame.clone(), heartbeat })));
+        if let Some((event, why, retake)) = lapse {
+            fx.event(event, why);
+            self.let_go(retake);
         }
-        fx.record(Body::Frame(Box::new(FrameRecord {
-            frame: frame.clone(),
-            heartbeat: in_charge.then_some(self.heartbeat),
-        })));
-        if in_charge {
-            let action = self.guard.heartbeat(self.heartbeat);
+        if let Some(counter) = heartbeat {
+            let action = self.guard.heartbeat(counter);
             if !action.is_empty() {
-                fx.list.push(Effect::Heartbeat { action });
+                fx.list.push(Effect::Heartbeat { intent, action });
             }
         }
         if !self.memory.new_manual_holds().is_empty() {
@@ -341,6 +351,7 @@ impl Controller {
         if let Charge::Released { retake: Some(at) } = &mut self.charge {
             *at = (*at).min(now + charge::RETAKE_AFTER);
         }
+        self.unheard.iter_mut().for_each(|u| u.tried = u.tried.min(now));
         self.pending = None;
         self.forget_candidate_question();
         self.drop_advice("the clock was put back", fx);

@@ -151,7 +151,7 @@ impl Controller {
         match act.what {
             What::Mode { mode } => {
                 self.mode = mode;
-                self.advice = None;
+                self.drop_advice("the mode changed", fx);
                 fx.event(Event::ModeChange, mode.as_str());
                 if mode == Mode::Auto {
                     if let Charge::Released { retake } = &mut self.charge {
@@ -165,7 +165,7 @@ impl Controller {
             }
             What::Approve { .. } => {
                 let Some(advice) = self.advice.take() else { return };
-                if self.in_charge() || self.take_for_approval(fx) {
+                if self.in_charge() || self.take_for_approval(now, fx) {
                     self.judge_and_act(now, Cause::Operator, &advice.proposal, fx);
                 } else {
                     self.approved = Some(advice.proposal);
@@ -204,8 +204,8 @@ impl Controller {
 
     /// In `advise` control is taken with the first approval, and kept until the mode changes: releasing
     /// after each action would undo it. True where nothing has to be written for it.
-    fn take_for_approval(&mut self, fx: &mut Effects<'_>) -> bool {
-        self.take("an operator approved an action", fx);
+    fn take_for_approval(&mut self, now: Timestamp, fx: &mut Effects<'_>) -> bool {
+        self.take(now, "an operator approved an action", fx);
         self.in_charge()
     }
 }

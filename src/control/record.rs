@@ -320,6 +320,12 @@ pub enum Event {
     UpgradeResumed,
     /// What operators had set before, and what the guard must not forget, goes on.
     StandingResumed,
+    /// What operators had set before cannot be read: the agent only advises until somebody says more.
+    StandingLost,
+    /// For a while nothing could be recorded; the plant was released for as long.
+    AuditLost,
+    /// The plant shows that it is not the agent's any more, although nobody here has released it.
+    SwitchedOff,
     /// Of an acceptance or step test, between two runs: the intent of a write, what became of it, how it ended.
     Acceptance,
 }

@@ -19,7 +19,8 @@ impl Controller {
         self.fallback.go_by(&site);
         self.policy.iter_mut().for_each(|p| p.go_by(&site));
         // What was asked, or waits for an answer, was made under the old limits.
-        (self.pending, self.advice) = (None, None);
+        self.pending = None;
+        self.drop_advice("the limits changed", fx);
         self.forget_candidate_question();
         let schema = decision::schema(&site);
         self.setup = Arc::new(Setup { site: *site, prompts: self.setup.prompts.clone(), schema });

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::alarm::{Alarm, keep_newest};
+use super::charge::{Charge, Unheard};
 use super::record::{Body, Event, EventRecord};
 use super::{Controller, Effects, Override};
 use crate::directive::Directive;
@@ -21,6 +23,9 @@ pub struct Standing {
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
     memory: Memory,
+    /// The plant was the agent's, or has not confirmed that it is its own again.
+    #[serde(default)]
+    holds: bool,
     /// What nobody has acknowledged. Files of earlier versions have none.
     #[serde(default)]
     alarms: Vec<Alarm>,
@@ -31,6 +36,16 @@ impl Standing {
     pub(crate) fn raise(&mut self, alarm: Alarm) {
         self.alarms.push(alarm);
         keep_newest(&mut self.alarms);
+    }
+
+    /// The same where the plant still has to be released.
+    pub(crate) fn unreleased(self) -> Self {
+        Self { holds: true, ..self }
+    }
+
+    /// What is recorded, with what the guard knows by now: it does not forget what could not be recorded.
+    pub(crate) fn with_memory_of(self, newer: Self) -> Self {
+        Self { memory: newer.memory, holds: newer.holds, ..self }
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -58,16 +73,18 @@ impl Controller {
             overrides: self.overrides.clone(),
             directives: self.directives.clone(),
             memory: self.memory.lasting(),
+            holds: !self.guard.release().is_empty()
+                && (self.unheard.is_some() || !matches!(self.charge, Charge::Released { .. })),
             alarms: self.alarms.clone(),
         }
     }
 
     /// At the beginning of a run. Whatever has run out ends with the first frame; what the site no longer has is
     /// left out.
-    pub(super) fn on_standing(&mut self, standing: Standing, fx: &mut Effects<'_>) {
+    pub(super) fn on_standing(&mut self, now: Timestamp, standing: Standing, fx: &mut Effects<'_>) {
         let detail = standing.told();
         let kept = Some(Box::new(standing.clone()));
-        fx.record(Body::Event(EventRecord {
+        let intent = fx.record(Body::Event(EventRecord {
             standing: kept,
             ..EventRecord::new(Event::StandingResumed, detail)
         }));
@@ -80,12 +97,33 @@ impl Controller {
         let fits = |name: &Name, o: &Override| {
             site.setpoint(name).is_some_and(|s| (s.min..=s.max).contains(&o.value))
         };
-        self.overrides = standing.overrides.into_iter().filter(|(name, o)| fits(name, o)).collect();
+        let (fitting, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            standing.overrides.into_iter().partition(|(name, o)| fits(name, o));
+        for (name, o) in others {
+            fx.event(
+                Event::OverrideExpired,
+                format!("{name} at {}: the site does not allow it any more", o.value),
+            );
+        }
+        self.overrides = fitting;
+        // In shadow nothing is written; what was taken in another mode the plant's watchdog gives back.
+        if standing.holds && (self.mode != Mode::Shadow || standing.mode == Mode::Shadow) {
+            self.unheard = Some(Unheard { intent, tried: now });
+        }
         self.directives = standing.directives;
         for directive in &mut self.directives {
             directive.limits.retain(|l| site.setpoint(&l.setpoint).is_some());
         }
         self.memory = Memory::lasted(site, standing.memory);
         self.recall_alarms(standing.alarms);
+    }
+
+    /// Nobody knows whether operators had taken the plant by hand.
+    pub(super) fn on_standing_lost(&mut self, why: String, fx: &mut Effects<'_>) {
+        fx.event(Event::StandingLost, why);
+        if self.mode == Mode::Auto {
+            self.mode = Mode::Advise;
+            fx.event(Event::ModeChange, self.mode.as_str());
+        }
     }
 }

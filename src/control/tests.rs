@@ -1,11 +1,15 @@
+mod charge;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::*;
-use crate::actuate::Outcome;
+use crate::actuate::{Outcome, WriteResult, Written};
 use crate::decision;
+use crate::envelope::SafeAction;
 use crate::facts::example;
+use crate::ingest::modbus::Exception;
 use crate::site::Point;
 
 /// A controller whose effects are carried out at once: every write arrives, until `deaf`.
@@ -13,6 +17,8 @@ struct Rig {
     controller: Controller,
     second: i64,
     deaf: bool,
+    /// Heartbeats do not arrive.
+    beats_lost: bool,
     /// What was recorded and sent since the last look, in order.
     seen: Vec<String>,
 }
@@ -28,7 +34,8 @@ fn setup(mode: Mode, clock: Clock) -> Arc<Setup> {
 
 impl Rig {
     fn new(mode: Mode, clock: Clock) -> Self {
-        Self { controller: Controller::new(setup(mode, clock), 1), second: 0, deaf: false, seen: Vec::new() }
+        let controller = Controller::new(setup(mode, clock), 1);
+        Self { controller, second: 0, deaf: false, beats_lost: false, seen: Vec::new() }
     }
 
     fn now(&self) -> Timestamp {
@@ -53,7 +60,12 @@ impl Rig {
                     Effect::Record(Body::Frame(_) | Body::Outcome(_) | Body::Operator(_)) => {}
                     Effect::Record(Body::Event(e)) => self.seen.push(format!("{:?}", e.event)),
                     Effect::Record(body) => self.seen.push(body.kind().to_string()),
-                    Effect::Heartbeat { .. } => self.seen.push("heartbeat".to_owned()),
+                    Effect::Heartbeat { intent, action } => {
+                        self.seen.push("heartbeat".to_owned());
+                        if self.beats_lost {
+                            inputs.push_back(Input::Outcome { intent, outcome: lost(&action) });
+                        }
+                    }
                     Effect::Answer(answer) => self.seen.push(format!("accepted {}", answer.accepted)),
                     Effect::Write { intent, .. } => {
                         self.seen.push("write".to_owned());
@@ -86,6 +98,20 @@ impl Rig {
         }
         panic!("nothing was advised: {}", self.seen());
     }
+}
+
+/// Of a heartbeat that the device refuses.
+fn lost(action: &SafeAction) -> Outcome {
+    let refused = |w: &crate::envelope::SafeWrite| WriteResult {
+        target: w.target().clone(),
+        device: w.device().clone(),
+        address: w.address(),
+        words: w.words(),
+        read_back: None,
+        result: Written::Refused { exception: Exception::BUSY },
+        tries: 1,
+    };
+    Outcome { writes: action.writes().iter().map(refused).collect(), release_needed: false }
 }
 
 #[test]
@@ -249,32 +275,4 @@ fn what_operators_have_set_outlives_a_run() {
     edited.frame(&[]);
     assert_eq!(edited.controller.mode(), Mode::Manual);
     assert!(!edited.seen().contains("TakeControl"));
-}
-
-/// The plant has not heard that it is its own again: pressing manual says it once more.
-#[test]
-fn a_release_that_was_not_heard_is_said_again() {
-    let mut rig = Rig::new(Mode::Auto, Clock::Frames);
-    rig.frame(&[]);
-    let link = |up| Input::Link { link: Link::Source, up, why: String::new() };
-    rig.deaf = true;
-    rig.feed(link(false));
-    assert!(rig.seen().ends_with("LinkDown Release write WriteFailed"));
-    rig.deaf = false;
-    rig.act(What::Mode { mode: Mode::Manual });
-    assert!(rig.seen().contains("Release write"));
-    rig.act(What::Mode { mode: Mode::Shadow });
-    assert!(!rig.seen().contains("Release"), "once heard is enough");
-    // The link to the plant is fine, so nothing but time says that it should be tried again.
-    let mut rig = Rig::new(Mode::Auto, Clock::Frames);
-    rig.frame(&[]);
-    rig.deaf = true;
-    rig.act(What::Mode { mode: Mode::Manual });
-    (0..2).for_each(|_| rig.frame(&[]));
-    assert!(rig.seen().ends_with("Release write WriteFailed"));
-    rig.deaf = false;
-    (0..2).for_each(|_| rig.frame(&[]));
-    assert!(rig.seen().ends_with("Release write"));
-    rig.frame(&[]);
-    assert!(!rig.seen().contains("Release"));
 }

@@ -5,15 +5,18 @@ use jiff::Timestamp;
 use super::action::{SafeAction, SafeWrite, Target, Words};
 use super::alarm;
 use super::limit::Limit;
-use super::memory::Memory;
+use super::memory::{Memory, is_later};
 use super::rules::{Facts, Move};
 use super::verdict::{Proposal, ProposedBy, Rule, Touch, Verdict, WhatIf};
 use super::window::Window;
 use crate::actuate::{Outcome, WriteResult, Written};
 use crate::frame::Frame;
 use crate::register;
-use crate::site::{Name, Point, Role, Setpoint, Site, WordType};
+use crate::site::{Name, Point, Role, Setpoint, Site};
 use crate::units::{Finite, Unit};
+
+/// What the register that takes control holds while the plant is the agent's.
+const ENABLED: Finite = Finite::constant(1.0);
 
 /// How a signal may move within the outlook's time, uncertainty included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,7 +153,7 @@ impl Guard {
     /// Tells the plant that the agent is in charge. Empty where there is no such register.
     #[must_use]
     pub fn take_control(&self) -> SafeAction {
-        link_action(self.site.link.enable.as_ref(), Target::Enable, 1.0, &self.site)
+        link_action(self.site.link.enable.as_ref(), Target::Enable, ENABLED.get(), &self.site)
     }
 
     /// Hands the plant back to its own controller.
@@ -185,6 +188,8 @@ impl Guard {
         let inlet = alarm::worst(&self.site, frame, Role::ItInlet);
         let hot = inlet.is_some_and(|t| t >= self.site.envelope.cool_at);
         next.hot_since = if hot { Some(next.hot_since.unwrap_or(now)) } else { None };
+        let enable = frame.enable.as_ref().filter(|s| is_later(s, now, next.held_since));
+        next.switched_off = enable.and_then(crate::frame::Sample::good).is_some_and(|v| v != ENABLED);
         next.new_manual_holds.clear();
         next.new_laggards.clear();
         for setpoint in &self.site.setpoints {
@@ -194,12 +199,15 @@ impl Guard {
             let good = sample.and_then(crate::frame::Sample::good);
             // New limits may call our own value implausible: it is a change only if it is another.
             let shown = good.or_else(|| sample.filter(|s| s.is_implausible())?.value);
-            if let (Some(ours), Some(shown)) = (slot.written, shown)
-                && !within_one_count(setpoint, ours, shown)
+            if slot.holds.is_none() && sample.is_some_and(|s| is_later(s, now, next.held_since)) {
+                // What it held when control was taken is what a change is seen against.
+                slot.holds = good;
+            } else if let (Some(ours), Some(shown)) = (slot.holds, shown)
+                && !holds(setpoint, ours, shown)
             {
                 // From here on it is the panel's value that a further change is seen against; one that cannot be is
                 // no longer ours either: where the setpoint is, is not known.
-                slot.written = good;
+                slot.holds = good;
                 slot.manual_until = Some(now + self.site.envelope.manual_hold);
                 slot.retarget();
                 next.new_manual_holds.push(setpoint.name.clone());
@@ -227,13 +235,7 @@ impl Guard {
                         slot.remember(now, setpoint, result);
                     }
                 }
-                // Taken or given: whoever had control may have changed the setpoints since.
-                Target::Enable => {
-                    for slot in next.slots.values_mut() {
-                        (slot.written, slot.lag) = (None, None);
-                    }
-                }
-                Target::Heartbeat => {}
+                Target::Enable | Target::Heartbeat => {}
             }
         }
         next
@@ -248,7 +250,7 @@ impl super::memory::Slot {
         self.sent.add(now, result.tries);
         self.changed_at = Some(now);
         self.retarget();
-        self.written = (result.result == Written::Applied)
+        self.holds = (result.result == Written::Applied)
             .then(|| decoded(&setpoint.register, setpoint.unit, result.words.as_slice()))
             .flatten();
     }
@@ -258,7 +260,7 @@ impl super::memory::Slot {
 pub(super) fn current(case: &Case<'_>, setpoint: &Setpoint) -> Option<Finite> {
     case.frame
         .good(&setpoint.name)
-        .or_else(|| case.memory.slots.get(&setpoint.name).and_then(|slot| slot.written))
+        .or_else(|| case.memory.slots.get(&setpoint.name).and_then(|slot| slot.holds))
 }
 
 fn refusal(rule: Rule, setpoint: &Setpoint, from: Option<Finite>, why: &str) -> Touch {
@@ -300,17 +302,10 @@ pub(super) fn same_register(setpoint: &Setpoint, current: Finite, write: &SafeWr
     })
 }
 
-/// Whether two values differ by no more than one raw count of the register, or what its device rounds to, or by what a float loses on
-/// the way.
-fn within_one_count(setpoint: &Setpoint, a: Finite, b: Finite) -> bool {
-    let point = &setpoint.register;
-    let in_unit = |v| point.unit.unwrap_or(setpoint.unit).convert(v, setpoint.unit).map_or(0.0, Finite::get);
-    let tolerance = match point.word_type {
-        WordType::Float32 => setpoint.step.get() / 20.0,
-        WordType::Int16 | WordType::Uint16 | WordType::Int32 | WordType::Uint32 | WordType::Bit => {
-            let counts = f64::from(setpoint.read_back_tolerance.max(1)) + 0.5;
-            (in_unit(point.scale) - in_unit(Finite::ZERO)).abs() * counts
-        }
-    };
+/// Whether a register that shows `b` holds `a`: but for what its device rounds, or what a float loses on the way.
+fn holds(setpoint: &Setpoint, a: Finite, b: Finite) -> bool {
+    let tolerance = setpoint.count().map_or(setpoint.step.get() / 20.0, |count| {
+        count.get() * (f64::from(setpoint.read_back_tolerance) + 0.5)
+    });
     (a.get() - b.get()).abs() <= tolerance
 }

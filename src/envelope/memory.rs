@@ -24,6 +24,10 @@ pub struct Memory {
     pub(super) chillers: Chillers,
     /// Since when the worst inlet has been at or above `cool_at`.
     pub(super) hot_since: Option<Timestamp>,
+    /// Since when the plant is the agent's.
+    pub(super) held_since: Option<Timestamp>,
+    /// The latest frame shows that it is not, whatever the agent holds.
+    pub(super) switched_off: bool,
     pub(super) new_manual_holds: Vec<Name>,
     pub(super) new_laggards: Vec<Name>,
 }
@@ -39,8 +43,9 @@ pub(super) struct Emergency {
 /// One setpoint's past.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slot {
-    /// What its register was last known to hold: our own confirmed write, or a change at the plant after it.
-    pub(super) written: Option<Finite>,
+    /// What its register was last known to hold while the plant is the agent's: as found, as written and confirmed, or
+    /// as changed at the plant after that.
+    pub(super) holds: Option<Finite>,
     pub(super) changed_at: Option<Timestamp>,
     pub(super) sent: Sent,
     /// Left alone until then: somebody changed it at the plant.
@@ -88,8 +93,8 @@ impl Slot {
     /// Compares the setpoint in force with the register. True when it has now failed to come nearer for as
     /// long as the site gives it: acknowledged, not applied.
     pub(super) fn follow(&mut self, s: &Setpoint, now: Timestamp, active: Finite) -> bool {
-        let Some(written) = self.written else { return false };
-        let distance = (written.get() - active.get()).abs();
+        let Some(holds) = self.holds else { return false };
+        let distance = (holds.get() - active.get()).abs();
         if distance <= s.step.get() / 2.0 {
             self.lag = None;
             return false;
@@ -120,9 +125,14 @@ impl Slot {
 
     /// Whether a read-back can show what was last written: one taken before that cannot.
     pub(super) fn is_shown_by(&self, sample: &Sample, now: Timestamp) -> bool {
-        let age = sample.age_s.and_then(|s| SignedDuration::try_from_secs_f64(s.get()).ok());
-        self.changed_at.is_none_or(|t| age.is_some_and(|age| now.duration_since(t) > age))
+        self.changed_at.is_none() || is_later(sample, now, self.changed_at)
     }
+}
+
+/// Whether a sample was surely taken after a moment. Nothing is later than what has not been.
+pub(super) fn is_later(sample: &Sample, now: Timestamp, than: Option<Timestamp>) -> bool {
+    let age = sample.age_s.and_then(|s| SignedDuration::try_from_secs_f64(s.get()).ok());
+    than.zip(age).is_some_and(|(than, age)| now.duration_since(than) > age)
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -156,6 +166,17 @@ impl Memory {
     pub fn new(site: &Site) -> Self {
         let slots = site.setpoints.iter().map(|s| (s.name.clone(), Slot::default())).collect();
         Self { slots, ..Self::default() }
+    }
+
+    /// The same from when the plant is the agent's, or, with `None`, is not any more: whoever had it may have changed the
+    /// setpoints since they were last seen.
+    #[must_use]
+    pub fn handed(&self, held_since: Option<Timestamp>) -> Self {
+        let mut next = Self { held_since, switched_off: false, ..self.clone() };
+        for slot in next.slots.values_mut() {
+            (slot.holds, slot.lag) = (None, None);
+        }
+        next
     }
 
     /// What outlives a run: what was sent and when, whose hands are on a setpoint, and what is latched. How things
@@ -202,6 +223,12 @@ impl Memory {
         &self.new_manual_holds
     }
 
+    /// Whether the plant, which the agent had taken, shows that it is not the agent's any more.
+    #[must_use]
+    pub fn is_switched_off(&self) -> bool {
+        self.switched_off
+    }
+
     /// When a setpoint was last written.
     #[must_use]
     pub fn changed_at(&self, setpoint: &Name) -> Option<Timestamp> {
@@ -232,6 +259,7 @@ impl Memory {
         let back = |t: &mut Timestamp| *t = (*t).min(now);
         next.first.iter_mut().for_each(back);
         next.hot_since.iter_mut().for_each(back);
+        next.held_since.iter_mut().for_each(back);
         next.last_good.values_mut().for_each(back);
         let chillers = &mut next.chillers;
         chillers

@@ -248,7 +248,8 @@ impl<'a> Facts<'a> {
         // A long silence permits no jump: no more than a cadence's worth is gathered, or what one step takes.
         let cap = self.site.cadence.as_secs_f64() / 60.0;
         // The first step outside the deadband must come into reach some time, also from between two steps.
-        let least = s.step.get() + s.deadband.get();
+        // A hair more, for what is lost of a decimal number on the way.
+        let least = s.step.get() + s.deadband.get() + 1e-9;
         (per_minute * minutes).min((per_minute * cap).max(least))
     }
 

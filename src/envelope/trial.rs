@@ -202,6 +202,7 @@ mod tests {
             signals: site.signals.iter().map(signal).collect(),
             setpoints: site.setpoints.iter().map(|s| (s.name.clone(), good(s.safe.get(), s.unit))).collect(),
             active: [].into(),
+            enable: None,
             jobs: Vec::new(),
         }
     }

@@ -80,6 +80,7 @@ pub(crate) fn frame(seconds: i64, values: &[(&str, f64)]) -> Frame {
         signals: SIGNALS.into_iter().map(|(n, u, _, _, v)| sample(n, u, v)).collect(),
         setpoints: SETPOINTS.into_iter().map(|(n, u, _, _, _, _, _, v)| sample(n, u, v)).collect(),
         active: [].into(),
+        enable: None,
         jobs: Vec::new(),
     }
 }

@@ -29,6 +29,7 @@ fn frame(minute: i64, signals: &[(&str, f64)], setpoints: &[(&str, f64)]) -> Fra
         signals: map(signals),
         setpoints: map(setpoints),
         active: BTreeMap::new(),
+        enable: None,
         jobs: Vec::new(),
     }
 }

@@ -18,6 +18,7 @@ pub struct Assembler {
     signals: BTreeMap<Name, Track>,
     setpoints: BTreeMap<Name, Track>,
     active: BTreeMap<Name, Track>,
+    enable: Option<Track>,
     twins: Vec<TwinGroup>,
     board: Board,
 }
@@ -54,6 +55,7 @@ impl Assembler {
                 .filter(|s| s.active.is_some())
                 .map(|s| (s.name.clone(), Track::of_active(s, site.sample)))
                 .collect(),
+            enable: site.link.enable.as_ref().map(|_| Track::of_enable(site.sample)),
             twins,
             board: Board::new(site),
         }
@@ -93,6 +95,7 @@ impl Assembler {
     pub fn take(&mut self, polled: &Polled) {
         polled.readings.iter().for_each(|r| self.push(r));
         polled.active.iter().for_each(|r| self.push_active(r));
+        self.enable.iter_mut().zip(&polled.enable).for_each(|(track, r)| track.push(r));
     }
 
     /// Takes in what a scheduler says of a job.
@@ -110,7 +113,8 @@ impl Assembler {
             group.leave_out(now, &mut signals);
         }
         let (setpoints, active) = (all(&self.setpoints), all(&self.active));
-        Frame { time: now, signals, setpoints, active, jobs: self.board.standing(now) }
+        let enable = self.enable.as_ref().map(|track| track.sample(now));
+        Frame { time: now, signals, setpoints, active, enable, jobs: self.board.standing(now) }
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Frame {
     /// The setpoints in force, of those for which the plant has a register of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub active: BTreeMap<Name, Sample>,
+    /// Where the plant says whether it is the agent's: the register that is written to take and to release it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enable: Option<Sample>,
     /// Jobs that have been announced and have not started, the next one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,

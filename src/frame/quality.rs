@@ -106,6 +106,17 @@ impl Track {
         track
     }
 
+    pub(super) fn of_enable(sample: SignedDuration) -> Self {
+        Self::new(Limits {
+            unit: Unit::Count,
+            low: Finite::ZERO,
+            high: Finite::constant(65_535.0),
+            slew_per_min: None,
+            stale_after: sample.saturating_mul(SETPOINT_PERIODS),
+            stuck_after: None,
+        })
+    }
+
     /// Judges from now on by the limits of another one.
     pub(super) fn judge_like(&mut self, other: &Self) {
         self.limits = other.limits.clone();

@@ -136,6 +136,8 @@ fn event_input(event: EventRecord) -> Option<Input> {
         Event::UpgradeAbandoned => Some(Input::CandidateLost { why: event.detail }),
         Event::UpgradeResumed => event.upgrade.map(Input::Resumed),
         Event::StandingResumed => event.standing.map(Input::Standing),
+        Event::StandingLost => Some(Input::StandingLost { why: event.detail }),
+        Event::AuditLost => Some(Input::AuditBack { detail: event.detail }),
         Event::Stopping => Some(Input::Stop { why: event.detail }),
         Event::TakeControl
         | Event::Release
@@ -148,6 +150,7 @@ fn event_input(event: EventRecord) -> Option<Input> {
         | Event::OverrideExpired
         | Event::DirectiveExpired
         | Event::WriteFailed
+        | Event::SwitchedOff
         | Event::ClockBackwards
         | Event::Resolution
         | Event::UpgradeDue

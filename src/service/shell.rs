@@ -55,8 +55,8 @@ pub(super) struct Shell {
     setup_revision: u64,
     controller: Controller,
     store: Store,
-    /// The log cannot be written: the plant is released and nothing is decided until it can.
-    audit_lost: bool,
+    /// The log cannot be written: since when, and why. The plant is released and nothing is decided until it can.
+    audit_lost: Option<(Timestamp, String)>,
     /// The release that is due since then, until a device has taken it.
     release_due: Option<SafeAction>,
     assembler: Assembler,
@@ -67,8 +67,11 @@ pub(super) struct Shell {
     /// What outlives a restart, and the controller's revision that it is of.
     kept: Kept,
     kept_revision: u64,
-    /// What the file has of the controller's standing.
+    /// What the controller's standing was when the log last took all that led to it, and whether the file has it.
     standing: Option<Standing>,
+    standing_kept: bool,
+    /// Since the plant last had its chance to confirm a release.
+    last_release: Stopwatch,
     memory: Option<Watch>,
     view: watch::Sender<View>,
     facts: serde_json::Value,
@@ -101,9 +104,11 @@ impl Shell {
             in_force,
             setup_revision: 0,
             store,
-            audit_lost: false,
+            audit_lost: None,
             release_due: None,
             standing: None,
+            standing_kept: false,
+            last_release: Stopwatch::start(),
             mqtt,
             engines,
             kept,
@@ -137,23 +142,30 @@ impl Shell {
     pub(super) async fn begin(&mut self, upgrade_void: Option<String>) {
         self.facts = self.engines.facts();
         let left = self.read_standing();
-        self.new_run(left).await;
+        self.new_run(left, None).await;
         if let Some(why) = upgrade_void {
             self.step(self.control_time(), Input::CandidateLost { why }).await;
         }
     }
 
-    async fn new_run(&mut self, left: Option<Standing>) {
+    /// `lost`: for how long there was no log, and why.
+    async fn new_run(&mut self, left: Result<Option<Standing>, String>, lost: Option<String>) {
         let now = self.control_time();
         let orphans = self.store.orphans().iter().map(|o| o.seq).collect::<Vec<_>>();
         self.controller = Controller::new(self.setup.clone(), self.store.next_seq().unwrap_or(1));
         let effects =
             self.controller.start(header(&self.setup, &self.facts, self.kept.lineage.as_ref(), now));
         self.carry_out(now, effects, &mut VecDeque::new()).await;
-        let standing = left.filter(|left| *left != self.controller.standing());
+        let standing = match left {
+            Ok(left) => {
+                left.filter(|left| *left != self.controller.standing()).map(|s| Input::Standing(Box::new(s)))
+            }
+            Err(why) => Some(Input::StandingLost { why }),
+        };
         let first = [
             (!orphans.is_empty()).then_some(Input::Orphans(orphans)),
-            standing.map(|s| Input::Standing(Box::new(s))),
+            standing,
+            lost.map(|detail| Input::AuditBack { detail }),
             self.memory.as_ref().and_then(Watch::standing).map(Input::Memory),
             self.kept.trial.clone().map(|trial| Input::Resumed(Box::new(trial))),
         ];
@@ -162,7 +174,9 @@ impl Shell {
             self.carry_out(now, effects, &mut VecDeque::new()).await;
         }
         self.kept_revision = self.controller.upgrades_revision();
-        self.commit();
+        if self.commit() {
+            self.keep_standing();
+        }
     }
 
     pub(super) async fn on_reply(&mut self, ask: u64, result: Result<Completion, Failure>) {
@@ -212,7 +226,8 @@ impl Shell {
 
     async fn answer_to(&mut self, input: Input, waiting: oneshot::Sender<Answer>) {
         self.step(self.control_time(), input).await;
-        let answer = self.answer.take().unwrap_or(Answer {
+        // One that the log did not take has not been accepted.
+        let answer = self.answer.take().filter(|_| self.audit_lost.is_none()).unwrap_or(Answer {
             accepted: false,
             answer: "the audit log cannot be written: nothing is done that cannot be recorded".to_owned(),
         });
@@ -223,10 +238,10 @@ impl Shell {
 
     /// Feeds one input, carries out its effects, and feeds what those lead to.
     pub(super) async fn step(&mut self, now: Timestamp, input: Input) {
-        if self.audit_lost {
+        if self.audit_lost.is_some() {
             self.release_unrecorded().await;
             self.try_reopen().await;
-            if self.audit_lost {
+            if self.audit_lost.is_some() {
                 return;
             }
         }
@@ -236,7 +251,7 @@ impl Shell {
             held = self.controller.release_action();
             let effects = self.controller.handle(now, input);
             self.carry_out(now, effects, &mut inputs).await;
-            if self.audit_lost {
+            if self.audit_lost.is_some() {
                 break;
             }
         }
@@ -280,14 +295,18 @@ impl Shell {
                         inputs.push_back(Input::Outcome { intent, outcome });
                     }
                 }
-                Effect::Heartbeat { action } => {
-                    if self.commit() {
-                        self.beat(&action).await;
+                Effect::Heartbeat { intent, action } => {
+                    if self.commit()
+                        && let Some(writer) = &self.writer
+                        && let Err(outcome) = writer.beat(&action).await
+                    {
+                        tracing::warn!(trouble = %outcome.trouble(), "heartbeat not written");
+                        inputs.push_back(Input::Outcome { intent, outcome });
                     }
                 }
                 Effect::Answer(answer) => self.answer = Some(answer),
             }
-            if self.audit_lost {
+            if self.audit_lost.is_some() {
                 return;
             }
         }
@@ -304,15 +323,6 @@ impl Shell {
             telemetry.wrote(clock::system(began), &outcome);
         }
         outcome
-    }
-
-    async fn beat(&mut self, action: &SafeAction) {
-        if let Some(writer) = &self.writer
-            && let Err(error) = writer.beat(action).await
-        {
-            // The next poll decides whether the link is lost.
-            tracing::warn!(%error, "heartbeat not written");
-        }
     }
 
     /// After an input that ends a sampling instant: show the state, and tell a plant in lock step to go on.

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Point, Role, defaults};
+use super::{Name, Point, Role, WordType, defaults};
 use crate::units::{Finite, Unit};
 
 /// Which way of moving a setpoint cools more.
@@ -82,6 +82,17 @@ impl Setpoint {
     #[must_use]
     pub(crate) fn at_step(&self, steps: f64) -> Finite {
         self.min.plus(steps * self.step.get()).rounded(3).max(self.min).min(self.max)
+    }
+
+    /// What one raw count of its register is worth; `None` where a register holds any number.
+    #[must_use]
+    pub(crate) fn count(&self) -> Option<Finite> {
+        let point = &self.register;
+        let in_unit = |wire: Finite| Some(point.unit.unwrap_or(self.unit).convert(wire, self.unit)?.get());
+        if point.word_type == WordType::Float32 {
+            return None;
+        }
+        Finite::new((in_unit(point.scale)? - in_unit(Finite::ZERO)?).abs())
     }
 
     /// The least by which it is moved at all: a step, or more where less is not written.

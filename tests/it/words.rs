@@ -45,6 +45,7 @@ fn frame(site: &Site, i: i32) -> Frame {
         signals: signals.collect(),
         setpoints: setpoints.collect(),
         active: [].into(),
+        enable: None,
         jobs: Vec::new(),
     }
 }

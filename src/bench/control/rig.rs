@@ -243,7 +243,7 @@ impl<'a> Rig<'a> {
                         let outcome = wire::apply(&mut self.plant, &mut self.watch, &action, self.forced);
                         inputs.push_back(Input::Outcome { intent, outcome });
                     }
-                    Effect::Heartbeat { action } => {
+                    Effect::Heartbeat { action, .. } => {
                         wire::apply(&mut self.plant, &mut self.watch, &action, false);
                     }
                     // Nothing is upgraded in a bench.

@@ -152,6 +152,7 @@ impl Core {
         }
         let Some(taken) = self.taken else {
             self.taken = Some(now);
+            self.memory = self.memory.handed(Some(now));
             return vec![Effect { what: "take control", moved: None, action: self.guard.take_control() }];
         };
         if self.leg.is_none() && now.duration_since(taken) >= self.plan.hold {
@@ -222,6 +223,9 @@ impl Core {
                 .and_then(|s| s.doubt)
                 .map_or_else(String::new, |d| format!(": {}", super::super::advice(d)));
             return Some(format!("{name} is {quality}{doubt}"));
+        }
+        if self.memory.is_switched_off() {
+            return Some("the agent was switched off at the plant itself".to_owned());
         }
         if let Some(name) = self.memory.new_manual_holds().first() {
             return Some(format!("{name} was changed at the plant itself"));

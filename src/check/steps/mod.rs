@@ -167,9 +167,9 @@ impl Test<'_> {
         if self.beats == 1 {
             let step = Step::new("heartbeat", StepResult::Failed, "");
             self.hand.beat(step, &action, "taken; one with every frame from here on").await?;
-        } else if let Err(error) = self.hand.beat_on(&action).await {
+        } else if let Err(lost) = self.hand.beat_on(&action).await {
             // The next frame shows whether the link is lost.
-            tracing::warn!(%error, "heartbeat not written");
+            tracing::warn!(trouble = %lost.trouble(), "heartbeat not written");
         }
         Ok(())
     }

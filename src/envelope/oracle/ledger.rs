@@ -26,6 +26,8 @@ pub(super) struct Past {
 pub(super) struct Ledger {
     pub(super) past: BTreeMap<Name, Past>,
     pub(super) first: Option<Timestamp>,
+    /// Since when the plant is the agent's.
+    pub(super) taken: Option<Timestamp>,
     pub(super) latest: Option<Timestamp>,
     seen_at: BTreeMap<Role, Timestamp>,
     pub(super) emergency: bool,
@@ -123,10 +125,11 @@ impl Ledger {
             let fresh = past
                 .changed_at
                 .is_none_or(|t| age.is_some_and(|age| now.duration_since(t).as_secs_f64() > age));
+            let rounding = f64::from(s.read_back_tolerance);
             let beyond = [Some(Doubt::OutOfRange), Some(Doubt::WrongUnit)];
             let another = |shown: &&Sample| {
                 let apart = |(holds, v): (f64, crate::units::Finite)| {
-                    (holds - v.get()).abs() > 1.6 * physics::count(s)
+                    (holds - v.get()).abs() > (rounding + 0.6) * physics::count(s)
                 };
                 past.holds.zip(shown.value).is_some_and(apart)
             };
@@ -138,7 +141,7 @@ impl Ledger {
                 let (surely, surely_not) = if s.register.word_type == WordType::Float32 {
                     (s.step.get() / 10.0, s.step.get() / 40.0)
                 } else {
-                    (physics::count(s) * 1.6, physics::count(s) * 1.1)
+                    (physics::count(s) * (rounding + 0.6), physics::count(s) * (rounding + 0.4))
                 };
                 let difference = (holds - shown).abs();
                 let changed = difference > surely
@@ -148,6 +151,10 @@ impl Ledger {
                     past.hold_until = Some(now + site.envelope.manual_hold);
                     past.nearest = None;
                 }
+            }
+            let seen = self.taken.zip(age).is_some_and(|(t, age)| now.duration_since(t).as_secs_f64() > age);
+            if past.holds.is_none() && fresh && seen {
+                past.holds = good(sample);
             }
             past.watch(s, now, frame);
         }
@@ -176,6 +183,7 @@ impl Ledger {
     fn clock_went_back(&mut self, now: Timestamp, by: SignedDuration) {
         let back = |t: &mut Timestamp| *t = (*t).min(now);
         self.first.iter_mut().for_each(back);
+        self.taken.iter_mut().for_each(back);
         self.hot_since.iter_mut().for_each(back);
         self.seen_at.values_mut().for_each(back);
         // What is an hour old does not get younger by a clock that is put back.

@@ -65,6 +65,11 @@ impl Oracle {
         Self { site: site.clone(), ledger: Ledger::default() }
     }
 
+    /// From here on the plant is the agent's.
+    pub fn take(&mut self, now: Timestamp) {
+        self.ledger.taken = Some(now);
+    }
+
     /// The guard has observed this frame too, and `theirs` is its memory after it. What is wrong, if anything.
     pub fn observe(&mut self, now: Timestamp, frame: &Frame, theirs: &Memory) -> Vec<String> {
         self.ledger.observe(&self.site, now, frame, theirs);

@@ -70,11 +70,14 @@ impl Trial {
         let words = |s: &crate::site::Setpoint| {
             Some((s.name.clone(), register::encode(&s.register, s.unit, s.safe).ok()?))
         };
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56);
+        let mut oracle = Oracle::new(site);
+        oracle.take(now);
         Self {
             guard: Guard::new(site),
-            memory: Memory::new(site),
-            oracle: Oracle::new(site),
-            now: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56),
+            memory: Memory::new(site).handed(Some(now)),
+            oracle,
+            now,
             site: site.clone(),
             registers: site.setpoints.iter().filter_map(words).collect(),
         }
@@ -108,6 +111,7 @@ impl Trial {
             time: self.now,
             signals: step.signals.clone(),
             setpoints: self.site.setpoints.iter().filter_map(shown).collect(),
+            enable: None,
             jobs: Vec::new(),
         }
     }

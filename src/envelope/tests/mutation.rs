@@ -109,7 +109,7 @@ fn moves_at_the_wrong_time() {
     let behind = Step { active: [(name("chws_sp"), finite(12.0))].into(), ..a.clone() };
     let high = Step { panel: [(name("chws_sp"), finite(8.0))].into(), ..a.clone() };
     let cooled = Step { after_s: 1200, ..calm(&air, &[("chws_sp", 7.5)]) };
-    let stuck = [a.clone(), high, a.clone(), cooled, behind.clone(), behind.clone()];
+    let stuck = [high, a.clone(), cooled, behind.clone(), behind.clone()];
     says(&accused(&air, &stuck, &behind, "chws_sp", 8.0), "does not follow");
     let limit = |floor: f64| crate::envelope::Limit {
         setpoint: name("chws_sp"),

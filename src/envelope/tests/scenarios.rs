@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::actuate::{Outcome, WriteResult, Written};
-use crate::envelope::{Case, Guard, Limit, Memory, Rule, Target};
+use crate::envelope::{Case, Guard, Limit, Memory, Rule};
 use crate::frame::Doubt;
 
 fn started(which: &str) -> (Site, Trial) {
@@ -314,23 +313,22 @@ fn link_actions_touch_link_registers_alone() {
 fn taking_control_forgets_what_was_written() {
     let (site, mut t) = started("air");
     run(&mut t, &calm(&site, &[("chws_sp", 6.5)]));
-    let enable = t.guard.take_control().writes()[0].clone();
-    let result = WriteResult {
-        target: Target::Enable,
-        device: enable.device().clone(),
-        address: enable.address(),
-        words: enable.words(),
-        read_back: None,
-        result: Written::Applied,
-        tries: 1,
-    };
-    let outcome = Outcome { writes: vec![result], release_needed: false };
-    let after: Memory = t.guard.after(&t.memory, t.now, &outcome);
     let mut step = calm(&site, &[]);
     step.panel.insert(name("chws_sp"), finite(9.0));
     let frame = t.advance(&step);
-    assert!(t.guard.observe(&after, t.now, &frame).new_manual_holds().is_empty());
-    assert_eq!(t.guard.observe(&t.memory, t.now, &frame).new_manual_holds(), [name("chws_sp")]);
+    let before = t.memory.clone();
+    for (handed, held) in [(Some(t.now), true), (None, false)] {
+        let memory = t.guard.observe(&before.handed(handed), t.now, &frame);
+        assert!(memory.new_manual_holds().is_empty());
+        // What is found is what a change is seen against, from when it is the agent's.
+        let seen = t.guard.observe(&memory, t.now + jiff::SignedDuration::from_secs(15), &frame);
+        step.panel.insert(name("chws_sp"), finite(9.5));
+        let mut later = t.clone();
+        let changed = later.advance(&step);
+        let holds = later.guard.observe(&seen, later.now, &changed).new_manual_holds().to_vec();
+        assert_eq!(holds == [name("chws_sp")], held, "{holds:?}");
+    }
+    assert_eq!(t.guard.observe(&before, t.now, &frame).new_manual_holds(), [name("chws_sp")]);
 }
 
 /// A register that was read and shows what cannot be is not where our last write left it.

@@ -23,6 +23,8 @@ pub struct Polled {
     pub readings: Vec<Reading>,
     /// The setpoints in force, from `active` registers.
     pub active: Vec<Reading>,
+    /// Whether the plant takes the agent's setpoints, from `link.enable`.
+    pub enable: Option<Reading>,
     pub failures: Vec<ReadFailure>,
 }
 
@@ -50,8 +52,16 @@ struct Value {
     name: Name,
     point: Point,
     unit: Unit,
-    active: bool,
+    kind: Kind,
     place: Place,
+}
+
+/// Whose value it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Named,
+    Active,
+    Enable,
 }
 
 impl Poller {
@@ -142,40 +152,48 @@ impl Block {
 impl Value {
     fn deliver(&self, number: Finite, after_reconnect: bool, now: Timestamp, polled: &mut Polled) {
         let wire = self.point.unit.unwrap_or(self.unit);
-        let list = if self.active { &mut polled.active } else { &mut polled.readings };
-        list.push(Reading {
+        let reading = Reading {
             name: self.name.clone(),
             value: number,
             unit: wire,
             time: now,
             received: now,
             origin: Origin { after_reconnect, ..Origin::default() },
-        });
+        };
+        match self.kind {
+            Kind::Named => polled.readings.push(reading),
+            Kind::Active => polled.active.push(reading),
+            Kind::Enable => polled.enable = Some(reading),
+        }
     }
 }
 
 fn blocks(site: &Site, device: &Device) -> Vec<Block> {
-    let value = |name: &Name, point: &Point, unit: Unit, active: bool| {
+    let value = |name: &Name, point: &Point, unit: Unit, kind: Kind| {
         let address = device.wire_address(point.address)?;
         let place = Place { table: point.table, address, count: point.word_type.registers() };
         (point.device == device.name).then(|| Value {
             name: name.clone(),
             point: point.clone(),
             unit,
-            active,
+            kind,
             place,
         })
     };
     let signals = site.signals.iter().filter_map(|s| match &s.source {
-        Source::Modbus(point) => value(&s.name, point, s.unit, false),
+        Source::Modbus(point) => value(&s.name, point, s.unit, Kind::Named),
         Source::Mqtt(_) | Source::Sparkplug(_) => None,
     });
-    let registers = site.setpoints.iter().filter_map(|s| value(&s.name, &s.register, s.unit, false));
+    let registers = site.setpoints.iter().filter_map(|s| value(&s.name, &s.register, s.unit, Kind::Named));
     let active = site
         .setpoints
         .iter()
-        .filter_map(|s| s.active.as_ref().and_then(|point| value(&s.name, point, s.unit, true)));
-    let values: Vec<Value> = signals.chain(registers).chain(active).collect();
+        .filter_map(|s| s.active.as_ref().and_then(|point| value(&s.name, point, s.unit, Kind::Active)));
+    let enable = site.link.enable.as_ref().and_then(|point| {
+        let name = "link-enable".parse().ok()?;
+        value(&name, point, Unit::Count, Kind::Enable)
+    });
+    let values: Vec<Value> = signals.chain(registers).chain(active).chain(enable).collect();
     let places: Vec<Place> = values.iter().map(|v| v.place).collect();
     plan::plan(&places, device.max_block, device.max_gap)
         .into_iter()

@@ -139,6 +139,7 @@ fn wishes_stay_inside_limits() {
                 .map(|s| (s.name.clone(), sample(s.unit, s.safe.get())))
                 .collect(),
             active: BTreeMap::new(),
+            enable: None,
             jobs: Vec::new(),
         };
         let seen = Seen { site: &site, frame: &frame, twin: &twin, limits: &[] };

@@ -69,7 +69,7 @@ impl Shell {
     pub(super) fn publish_headroom(&mut self) {
         let now = self.control_time();
         let state = |why| Headroom::none(&self.setup.site, why);
-        let places = match (self.source_up, self.plant_up, self.audit_lost) {
+        let places = match (self.source_up, self.plant_up, self.audit_lost.is_some()) {
             (false, ..) => state("no frames arrive"),
             (_, false, _) => state("the plant's registers do not answer"),
             (_, _, true) => state("the audit log cannot be written"),

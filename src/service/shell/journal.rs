@@ -9,7 +9,7 @@ use crate::control::Body;
 
 impl Shell {
     pub(super) fn record(&mut self, now: Timestamp, body: &Body) {
-        if self.audit_lost {
+        if self.audit_lost.is_some() {
             return;
         }
         self.stats.count(body);
@@ -52,7 +52,7 @@ impl Shell {
 
     /// Makes all records so far durable. False: they are not, and nothing may be written.
     pub(super) fn commit(&mut self) -> bool {
-        if self.audit_lost {
+        if self.audit_lost.is_some() {
             return false;
         }
         match self.store.commit() {
@@ -81,7 +81,7 @@ impl Shell {
     }
 
     fn lose_audit(&mut self, error: &crate::audit::AuditError) {
-        self.audit_lost = true;
+        self.audit_lost.get_or_insert((clock::now(), error.to_string()));
         tracing::error!(%error, "the audit log cannot be written: the plant is released until it can");
     }
 
@@ -96,10 +96,23 @@ impl Shell {
 
     /// A log that works again starts a new run: what happened in between is not in it.
     pub(super) async fn try_reopen(&mut self) {
-        if self.store.reopen(clock::now()).is_ok() {
-            self.audit_lost = false;
-            let left = self.controller.standing();
-            self.new_run(Some(left)).await;
+        if self.store.reopen(clock::now()).is_err() {
+            return;
         }
+        let lost = self.audit_lost.take().map(|(since, why)| {
+            format!(
+                "nothing could be recorded from {since} to {}, and the plant was released: {why}",
+                clock::now()
+            )
+        });
+        let newest = self.controller.standing();
+        let mut left = match self.standing.take() {
+            Some(recorded) => recorded.with_memory_of(newest),
+            None => newest,
+        };
+        if self.release_due.take().is_some() {
+            left = left.unreleased();
+        }
+        self.new_run(Ok(Some(left)), lost).await;
     }
 }

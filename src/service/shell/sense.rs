@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Shell;
 use crate::clock::{self, Stopwatch};
-use crate::control::{Input, Link};
+use crate::control::{Input, Link, RELEASE_AGAIN};
 use crate::ingest::mqtt::SourceEvent;
 use crate::site::{Clock, Signal, Site};
 
@@ -159,6 +159,22 @@ impl Shell {
         let patience = self.setup.site.mqtt.as_ref().map(|m| m.watchdog.unsigned_abs());
         if patience.is_some_and(|p| self.last_frame.elapsed() > p) && !self.controller.is_thinking() {
             self.source_is_down("no frame within the watchdog's time".to_owned()).await;
+        }
+        self.release_without_frames().await;
+    }
+
+    /// Where frames are the clock and none comes, nothing else repeats a release that was not confirmed.
+    async fn release_without_frames(&mut self) {
+        let due =
+            self.controller.unconfirmed_release().filter(|_| !self.source_up && self.audit_lost.is_none());
+        let Some((intent, action)) = due else {
+            self.last_release = Stopwatch::start();
+            return;
+        };
+        if self.last_release.elapsed() >= RELEASE_AGAIN.unsigned_abs() {
+            self.last_release = Stopwatch::start();
+            let outcome = self.apply(&action).await;
+            self.step(self.control_time(), Input::Outcome { intent, outcome }).await;
         }
     }
 }

@@ -30,35 +30,46 @@ pub(in crate::service) fn raise(site: &Site, alarm: Alarm) -> io::Result<()> {
 }
 
 impl Shell {
-    /// What an earlier run left. A simulated plant begins anew each time.
-    pub(super) fn read_standing(&self) -> Option<Standing> {
-        if self.simulated {
-            return None;
-        }
+    /// What an earlier run left; why not, where there is something and it cannot be read. A simulated plant begins anew
+    /// each time.
+    pub(super) fn read_standing(&self) -> Result<Option<Standing>, String> {
         let site = &self.setup.site;
-        match read(site) {
-            Ok(standing) => Some(standing),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                let path = path_of(site);
-                tracing::error!(path = %path.display(), %error, "what was standing before the restart cannot be read; the site file's mode decides, and overrides and directives are gone");
-                None
-            }
+        if self.simulated {
+            return Ok(None);
         }
+        let why = match read(site) {
+            Ok(standing) => return Ok(Some(standing)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => error,
+        };
+        let path = path_of(site);
+        // The next one takes its name.
+        let aside = path.with_extension("json.unreadable");
+        let kept = match std::fs::rename(&path, &aside) {
+            Ok(()) => format!("it is kept as {}", aside.display()),
+            Err(error) => format!("it could not be put aside: {error}"),
+        };
+        Err(format!(
+            "{}, what was standing before the restart, cannot be read: {why}; overrides and directives are gone; {kept}",
+            path.display()
+        ))
     }
 
-    /// After whatever may have changed it.
+    /// After whatever may have changed it, once that is in the log.
     pub(super) fn keep_standing(&mut self) {
         let standing = self.controller.standing();
-        if self.simulated || self.standing.as_ref() == Some(&standing) {
-            return;
+        if self.standing.as_ref() != Some(&standing) {
+            self.standing_kept = false;
         }
-        match durable::write(&path_of(&self.setup.site), &standing) {
-            Ok(()) => self.standing = Some(standing),
-            // Tried again with the next input.
-            Err(error) => {
-                tracing::error!(%error, "mode, overrides and directives are not kept yet: a restart would not know of them");
+        if !self.standing_kept && !self.simulated {
+            match durable::write(&path_of(&self.setup.site), &standing) {
+                Ok(()) => self.standing_kept = true,
+                // Tried again with the next input.
+                Err(error) => {
+                    tracing::error!(%error, "mode, overrides and directives are not kept yet: a restart would not know of them");
+                }
             }
         }
+        self.standing = Some(standing);
     }
 }

@@ -14,7 +14,7 @@ impl Shell {
             "emergency": self.controller.in_emergency(),
             "plant_link": self.plant_up,
             "source_link": self.source_up,
-            "audit_ok": !self.audit_lost,
+            "audit_ok": self.audit_lost.is_none(),
             "memory_rung": self.controller.rung(),
             "next_decision": self.controller.next_decision(),
             "decide_every_s": self.controller.pace().decide.as_secs_f64(),

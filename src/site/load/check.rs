@@ -190,6 +190,12 @@ impl Checker {
                 ),
             );
         }
+        if let Some(count) = s.count().filter(|count| count.get() > s.step.get() * (1.0 + 1e-9)) {
+            self.say(
+                of.at("step"),
+                format!("expected at least {count} {}, which is one count of the register", s.unit),
+            );
+        }
         if s.rate_per_min <= Finite::ZERO {
             self.say(of.at("rate_per_min"), "expected more than 0");
         }

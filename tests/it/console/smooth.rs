@@ -64,7 +64,8 @@ fn record(rig: &Rig, until: Timestamp) {
         let signals =
             values(time).into_iter().map(|(n, v)| (n.parse().unwrap(), sample(v, unit(&n)))).collect();
         let setpoints = [("chws_sp".parse().unwrap(), sample(7.0, Unit::DegC))].into();
-        let frame = Frame { time, signals, setpoints, active: BTreeMap::new(), jobs: Vec::new() };
+        let frame =
+            Frame { time, signals, setpoints, active: BTreeMap::new(), enable: None, jobs: Vec::new() };
         let body = json!({ "frame": frame, "heartbeat": null }).to_string();
         let body = serde_json::value::RawValue::from_string(body).unwrap();
         store.append(time, Kind::Frame, &body).unwrap();
