@@ -1,5 +1,8 @@
 //! What runs the agent as a service: reload, readiness, the service manager, metrics, traces, packages.
 
+#[cfg(feature = "parquet")]
+mod archive;
+
 use std::fmt::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
