@@ -137,6 +137,33 @@ async fn the_dashboard_asks_for_metrics_that_exist() {
     rig.stop().await;
 }
 
+/// Machines that watch have a door of their own, with the console or without; nothing else is behind it.
+#[tokio::test]
+async fn metrics_need_no_console() {
+    let alone = |t: String| {
+        let off = t.replace("listen = \"127.0.0.1:0\"", "listen = \"off\"");
+        format!("{off}\n[telemetry]\nlisten = \"127.0.0.1:0\"\n")
+    };
+    let Some(mut rig) = Rig::start("metrics alone", alone).await else { return };
+    rig.frames(6).await;
+    assert!(!rig.log().contains("console on"), "{}", rig.log());
+    let metrics = rig.http("/metrics").await;
+    let has = |line: &str| metrics.lines().any(|l| l.starts_with(line));
+    for line in
+        ["isotherm_in_charge{site=\"test\"} 1", "isotherm_value{site=\"test\",kind=\"signal\",name=\"inlet\""]
+    {
+        assert!(has(line), "{line}: {metrics}");
+    }
+    let newest = rig.records().last().unwrap().seq;
+    assert!(has(&format!("isotherm_audit_records{{site=\"test\"}} {newest}")), "{newest}: {metrics}");
+    assert_eq!(rig.http("/readyz").await.trim(), "ready");
+    assert_eq!(rig.http("/healthz").await.trim(), "ok");
+    for page in ["/", "/api/state", "/api/session"] {
+        assert!(rig.http(page).await.contains("here are /metrics"), "{page}");
+    }
+    rig.stop().await;
+}
+
 /// A collector hears of each decision: its own span, the model's, and that of the write.
 #[tokio::test]
 async fn decisions_are_traced() {
