@@ -13,7 +13,7 @@ use opentelemetry_proto_free::spans;
 use serde_json::Value;
 
 use crate::agent::{Rig, honest};
-use crate::peers::{PATIENCE, on_path, skip};
+use crate::peers::{PATIENCE, lacks, on_path, skip};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -215,7 +215,7 @@ fn the_unit_is_sound() {
         assert!(text.lines().any(|l| l == line), "{line}");
     }
     if on_path("systemd-analyze").is_none() {
-        return skip(test, "needs systemd-analyze");
+        return lacks(test, "needs systemd-analyze");
     }
     let analyze = |args: &[&str]| {
         let output = Command::new("systemd-analyze").args(args).arg(&unit).output().unwrap();
