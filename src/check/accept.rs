@@ -15,7 +15,6 @@ use super::{Level, look};
 use crate::audit::AuditError;
 use crate::clock::{self, Stopwatch};
 use crate::envelope::{Consent, Guard, Memory, SafeAction, Trial};
-use crate::hex;
 use crate::ingest::modbus::Bus;
 use crate::ingest::mqtt::ConfigError;
 use crate::register;
@@ -49,12 +48,11 @@ pub async fn accept(
 ) -> Result<Protocol, AcceptError> {
     let bus = Bus::open(site);
     let (read, _) = look(site, &bus).await?;
-    let config = serde_json::to_value(site).unwrap_or_default();
     let mut protocol = Protocol {
         ended: read.time,
         who: who.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        site_sha256: hex::sha256(config.to_string().as_bytes()),
+        site_sha256: site.sha256(),
         steps: Vec::new(),
         result: StepResult::NotTested,
         read,

@@ -68,6 +68,9 @@ pub(super) fn first_site(args: &init::Args) -> Done {
         for topic in &made.other_topics {
             println!("no number on topic {topic}")?;
         }
+        for node in &made.unborn_nodes {
+            println!("no births of Sparkplug node {node}: --rebirth asks for them")?;
+        }
         for problem in &made.to_fill {
             println!("to fill in: {problem}")?;
         }

@@ -1,10 +1,9 @@
 //! Every `isotherm` command in the manual is one that this program takes.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use clap::Parser as _;
 use clap::error::ErrorKind;
-use clap::{Command, CommandFactory as _, Parser as _};
 
 use super::Cli;
 
@@ -96,34 +95,43 @@ fn a_command_that_is_none_is_found() {
     assert!(check(page, "isotherm check", false), "mentioned in a sentence");
 }
 
-/// A command and all below it, as `--help` says them.
-fn described(out: &mut String, command: &Command, path: &str) {
-    let mut shown = command.clone().bin_name(path);
-    let help = shown.render_long_help().to_string();
-    let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-    write!(out, "\n## {path}\n\n```text\n{}\n```\n", help.join("\n")).unwrap();
-    let below = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
-    for sub in below {
-        described(out, sub, &format!("{path} {}", sub.get_name()));
-    }
-}
-
-/// The reference of the command line is what the program says of itself. `UPDATE=1` writes it.
-#[test]
 #[cfg(all(feature = "demo", feature = "llama", feature = "parquet"))]
-fn the_reference_of_the_command_line_is_in_step() {
-    let mut text = String::from(
-        "# The command line\n\nWritten from the program's own `--help`; a test keeps it so. Exit codes: 0 good, 1 a check found \
-         something, 2 usage or configuration, 3 a peer could not be reached.\n",
-    );
-    described(&mut text, &Cli::command(), "isotherm");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/commands.md");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &text).unwrap();
+mod reference {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use clap::{Command, CommandFactory as _};
+
+    use super::super::Cli;
+
+    /// A command and all below it, as `--help` says them.
+    fn described(out: &mut String, command: &Command, path: &str) {
+        let mut shown = command.clone().bin_name(path);
+        let help = shown.render_long_help().to_string();
+        let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+        write!(out, "\n## {path}\n\n```text\n{}\n```\n", help.join("\n")).unwrap();
+        let below = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
+        for sub in below {
+            described(out, sub, &format!("{path} {}", sub.get_name()));
+        }
     }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == text,
-        "docs/reference/commands.md is out of step: run the tests with UPDATE=1 and commit it"
-    );
+
+    /// The reference of the command line is what the program says of itself. `UPDATE=1` writes it.
+    #[test]
+    fn the_reference_of_the_command_line_is_in_step() {
+        let mut text = String::from(
+            "# The command line\n\nWritten from the program's own `--help`; a test keeps it so. Exit codes: 0 good, 1 a check found \
+             something, 2 usage or configuration, 3 a peer could not be reached.\n",
+        );
+        described(&mut text, &Cli::command(), "isotherm");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/commands.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == text,
+            "docs/reference/commands.md is out of step: run the tests with UPDATE=1 and commit it"
+        );
+    }
 }

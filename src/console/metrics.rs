@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::Shared;
+use super::probes::Probed;
 use crate::memory::Rung;
 use crate::service::View;
 use crate::site::Mode;
@@ -34,12 +34,12 @@ const FLAGS: [(&str, &str); 5] = [
     ("audit_ok", "The audit log can be written"),
 ];
 
-pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
-    let text = render(&shared.view.borrow(), *shared.followed.tail.borrow());
+pub(super) async fn metrics(State(view): State<Probed>) -> Response {
+    let text = render(&view.borrow());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-fn render(view: &View, records: u64) -> String {
+fn render(view: &View) -> String {
     let mut out = Text { out: String::new(), site: view["site"].as_str().unwrap_or_default().to_owned() };
     for (key, help) in FLAGS {
         out.family(key, "gauge", help);
@@ -70,7 +70,7 @@ fn render(view: &View, records: u64) -> String {
         out.line(&name, &[], view["stats"][key].as_f64());
     }
     out.family("audit_records", "gauge", "Number of the newest record in the audit log");
-    out.line("audit_records", &[], Some(records as f64));
+    out.line("audit_records", &[], view["records"].as_f64());
     out.family("alarms", "gauge", "Alarms that nobody has acknowledged");
     out.line("alarms", &[], view["alarms"].as_array().map(|a| a.len() as f64));
     let trial = &view["upgrade"]["candidate"];
@@ -139,9 +139,10 @@ mod tests {
     #[test]
     fn values_that_are_not_good_are_absent() {
         let sample = |quality: &str| json!({"value": 7.5, "unit": "degC", "quality": quality, "age_s": 3.0});
-        let view = json!({"site": "a\"b", "mode": "auto", "in_charge": true, "stats": {"decisions": 4},
+        let view = json!({"site": "a\"b", "mode": "auto", "in_charge": true, "records": 9,
+            "stats": {"decisions": 4},
             "frame": {"signals": {"chws": sample("good"), "chwr": sample("stale")}, "setpoints": {}}});
-        let text = render(&view, 9);
+        let text = render(&view);
         let has = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         has(r#"isotherm_value{site="a\"b",kind="signal",name="chws",unit="degC"} 7.5"#);
         has(r#"isotherm_mode{site="a\"b",mode="auto"} 1"#);

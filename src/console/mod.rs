@@ -10,6 +10,7 @@ mod live;
 mod metrics;
 mod openapi;
 mod power;
+mod probes;
 mod query;
 mod replay;
 mod report;
@@ -24,11 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use access::Access;
@@ -77,15 +78,15 @@ const NEXT_REQUEST: Duration = Duration::from_secs(75);
 /// Why there is no console.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    #[error("console.listen {address}: {source}")]
-    Listen { address: String, source: std::io::Error },
+    #[error("{key} {address}: {source}")]
+    Listen { key: &'static str, address: String, source: std::io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("the console has no random numbers: {0}")]
     Random(#[from] getrandom::Error),
 }
 
-/// Starts serving in the background; `console.listen = "off"` serves nothing. Returns the address.
+/// Starts serving in the background; `console.listen = "off"` serves no console. Returns its address.
 pub async fn serve(
     in_force: watch::Receiver<Arc<Setup>>,
     view: watch::Receiver<View>,
@@ -93,13 +94,12 @@ pub async fn serve(
 ) -> Result<Option<SocketAddr>, ConsoleError> {
     let setup = in_force.borrow().clone();
     let site = &setup.site;
+    probes::serve(site, view.clone()).await?;
     if site.console.listen == "off" {
         return Ok(None);
     }
     let tls = site.console.tls.as_ref().map(tls::load).transpose()?;
-    let taken = |source| ConsoleError::Listen { address: site.console.listen.clone(), source };
-    let listener = tokio::net::TcpListener::bind(&site.console.listen).await.map_err(taken)?;
-    let address = listener.local_addr().map_err(taken)?;
+    let (listener, address) = bound("console.listen", &site.console.listen).await?;
     let shared = Shared {
         followed: Arc::new(Followed::new(tape::Columns::new(site))),
         access: Arc::new(Access::new(site)?),
@@ -111,29 +111,43 @@ pub async fn serve(
         calls,
     };
     tokio::spawn(follow(shared.followed.clone(), shared.audit.clone(), view));
-    let mut server =
-        axum_server::Server::<SocketAddr>::from_listener(listener).first_request_timeout(FIRST_REQUEST);
-    server.http_builder().http1().header_read_timeout(NEXT_REQUEST);
-    server.http_builder().http2().keep_alive_interval(NEXT_REQUEST);
+    let server = patient(listener);
     let service = routes::router(shared).into_make_service_with_connect_info::<SocketAddr>();
     let scheme = if let (Some(config), Some(files)) = (tls, site.console.tls.clone()) {
         let config = RustlsConfig::from_config(config);
         tokio::spawn(tls::renew(files, config.clone()));
         let server = server.acceptor(RustlsAcceptor::new(config).acceptor(Room::new()));
-        tokio::spawn(async move { ended(server.serve(service).await) });
+        tokio::spawn(async move { ended("the console", server.serve(service).await) });
         "https"
     } else {
         let server = server.acceptor(Room::new());
-        tokio::spawn(async move { ended(server.serve(service).await) });
+        tokio::spawn(async move { ended("the console", server.serve(service).await) });
         "http"
     };
     tracing::info!("console on {scheme}://{address}/");
     Ok(Some(address))
 }
 
-fn ended(served: std::io::Result<()>) {
+/// What `key` in the site file tells to listen on, and where that is.
+async fn bound(key: &'static str, listen: &str) -> Result<(TcpListener, SocketAddr), ConsoleError> {
+    let taken = |source| ConsoleError::Listen { key, address: listen.to_owned(), source };
+    let listener = TcpListener::bind(listen).await.map_err(taken)?;
+    let address = listener.local_addr().map_err(taken)?;
+    Ok((listener, address))
+}
+
+/// Waits only so long for requests.
+fn patient(listener: TcpListener) -> axum_server::Server<SocketAddr> {
+    let mut server =
+        axum_server::Server::<SocketAddr>::from_listener(listener).first_request_timeout(FIRST_REQUEST);
+    server.http_builder().http1().header_read_timeout(NEXT_REQUEST);
+    server.http_builder().http2().keep_alive_interval(NEXT_REQUEST);
+    server
+}
+
+fn ended(what: &str, served: std::io::Result<()>) {
     if let Err(error) = served {
-        tracing::error!(%error, "the console ended");
+        tracing::error!(%error, "{what} ended");
     }
 }
 
@@ -168,17 +182,6 @@ async fn secured(mut response: Response) -> Response {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-/// Ready: frames arrive and the log can be written.
-async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    let view = shared.view.borrow();
-    let holds = |key: &str| view.get(key).and_then(View::as_bool).unwrap_or(false);
-    if holds("audit_ok") && holds("source_link") && view.get("frame").is_some_and(|f| !f.is_null()) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
 }
 
 /// A refusal that says why.

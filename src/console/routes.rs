@@ -12,7 +12,7 @@ use super::openapi::{Documented, Operation};
 use super::query::{self, Page, Window};
 use super::replay::{self, Played, WhatIf};
 use super::tape::Course;
-use super::{Shared, access, assets, live, metrics, ready, refused, report, secured};
+use super::{Shared, access, assets, live, metrics, probes, refused, report, secured};
 use crate::control::Answer;
 
 const VIEWS: [&str; 7] = ["/", "/trends", "/decisions", "/decisions/{seq}", "/act", "/replay", "/reports"];
@@ -32,7 +32,7 @@ pub(super) fn router(shared: Shared) -> Router {
 }
 
 fn api(shared: &Shared) -> Documented {
-    probes(replays(actions(records(Documented::new(), shared))))
+    watching(replays(actions(records(Documented::new(), shared))))
 }
 
 /// What is and was.
@@ -185,12 +185,12 @@ fn replays(mut api: Documented) -> Documented {
 }
 
 /// For machines that watch.
-fn probes(api: Documented) -> Documented {
+fn watching(api: Documented) -> Documented {
     let text = "text/plain";
-    api.get("/healthz", || async { "ok\n" }, Operation::plain("healthz", "The agent runs.", text).open())
+    api.get("/healthz", probes::health, Operation::plain("healthz", "The agent runs.", text).open())
         .get(
             "/readyz",
-            ready,
+            probes::ready,
             Operation::plain("readyz", "Frames arrive and the log can be written.", text).open().also(
                 503,
                 "Not ready.",

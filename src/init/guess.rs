@@ -72,6 +72,32 @@ const WORDS: [(&[&str], Unit); 16] = [
     (&["c"], Unit::DegC),
 ];
 
+/// Spellings of units that sources use, without blanks and dots, in lower case.
+const SPELLINGS: [(&[&str], Unit); 13] = [
+    (&["°c", "c", "celsius", "degreescelsius"], Unit::DegC),
+    (&["°f", "f", "fahrenheit", "degreesfahrenheit"], Unit::DegF),
+    (&["kpag", "kilopascal", "kilopascals"], Unit::KilopascalGauge),
+    (&["barg"], Unit::Bar),
+    (&["kilowatt", "kilowatts"], Unit::Kilowatt),
+    (&["watt", "watts"], Unit::Watt),
+    (&["kilowatthours"], Unit::KilowattHour),
+    (&["lpm", "litersperminute", "litresperminute"], Unit::LitrePerMinute),
+    (&["m³/h", "m3/hr", "m³/hr", "cmh"], Unit::CubicMetrePerHour),
+    (&["percent", "pct"], Unit::Percent),
+    (&["rh%", "percentrelativehumidity"], Unit::RelativeHumidity),
+    (&["hertz"], Unit::Hertz),
+    (&["rev/min", "1/min", "min-1"], Unit::Rpm),
+];
+
+/// The unit that somebody else's spelling means.
+pub(super) fn unit_of(spelling: &str) -> Option<Unit> {
+    let plain = |text: &str| text.to_lowercase().replace([' ', '.', '_'], "");
+    let wanted = plain(spelling);
+    let own = Unit::spellings().into_iter().find(|own| plain(own) == wanted);
+    let others = || SPELLINGS.iter().find(|(all, _)| all.contains(&wanted.as_str())).map(|(_, unit)| *unit);
+    own.and_then(|own| own.parse().ok()).or_else(others)
+}
+
 /// `stated`: the unit that the source itself gives.
 pub(super) fn guess(name: &str, stated: Option<Unit>, seen: Seen) -> Guess {
     let words = words(name);
@@ -82,8 +108,10 @@ pub(super) fn guess(name: &str, stated: Option<Unit>, seen: Seen) -> Guess {
     let in_unit = |v: f64| wire.convert(Finite::saturating(v), unit).map_or(v, Finite::get);
     let fastest = in_unit(seen.fastest) - in_unit(0.0);
     let seen = Seen { low: in_unit(seen.low), high: in_unit(seen.high), fastest };
-    let role =
-        terms::role_of(&words).filter(|(role, _)| role_units(*role).is_none_or(|all| all.contains(&unit)));
+    // Whether a pump runs is not how fast.
+    let measures =
+        |role: &Role| unit != Unit::Flag && role_units(*role).is_none_or(|all| all.contains(&unit));
+    let role = terms::role_of(&words).filter(|(role, _)| measures(role));
     let (range, slew_per_min) = bounds(unit, role.map(|(r, _)| r), seen);
     Guess { wire, unit, why, role, range, slew_per_min }
 }
@@ -208,6 +236,19 @@ mod tests {
             guess("inlet", Some(Unit::Percent), Seen { low: 1.0, high: 2.0, fastest: 0.0 }).role,
             None
         );
+    }
+
+    #[test]
+    fn units_are_spelled_in_many_ways() {
+        for (spelling, unit) in [
+            ("degC", Unit::DegC),
+            ("° C", Unit::DegC),
+            ("KW", Unit::Kilowatt),
+            ("l/min", Unit::LitrePerMinute),
+        ] {
+            assert_eq!(unit_of(spelling), Some(unit), "{spelling}");
+        }
+        assert_eq!((unit_of(""), unit_of("furlongs")), (None, None));
     }
 
     #[test]

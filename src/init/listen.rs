@@ -1,13 +1,16 @@
 //! What a broker carries: which numbers, how often, and between what bounds. No I/O: messages go in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::guess::Seen;
+use super::guess::{self, Seen};
 use crate::ingest::mqtt::Message;
 use crate::site::Name;
+use crate::sparkplug::NodeId;
+use crate::sparkplug::host::{self, Node};
 use crate::units::{Finite, Unit};
 
 /// More values than a person will look through.
@@ -25,7 +28,12 @@ pub(super) enum At {
     /// A signal of an Isotherm frame.
     Frame(Name),
     Pointer(String),
+    /// A metric of the Sparkplug node or device that stands in place of the topic.
+    Metric(String),
 }
+
+/// Metrics that are orders, not values.
+const ORDERS: [&str; 2] = ["Node Control/", "Device Control/"];
 
 /// One number of one topic.
 #[derive(Clone, PartialEq, Debug)]
@@ -63,8 +71,12 @@ impl Heard {
 }
 
 /// All that was heard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Broker {
+    began: Instant,
+    nodes: BTreeMap<NodeId, Node>,
+    /// Nodes that said what only a birth, which was not heard, explains.
+    pub(super) unborn: BTreeSet<NodeId>,
     pub(super) values: BTreeMap<(String, At), Heard>,
     /// Topics on which nothing was a number, and how many messages they had.
     pub(super) other: BTreeMap<String, u32>,
@@ -73,10 +85,25 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn hear(&mut self, message: Message<'_>) {
+    pub(super) fn new(began: Instant) -> Self {
+        Self {
+            began,
+            nodes: BTreeMap::new(),
+            unborn: BTreeSet::new(),
+            values: BTreeMap::new(),
+            other: BTreeMap::new(),
+            left_out: false,
+        }
+    }
+
+    /// Gives the node that would have to be asked for its births.
+    pub(super) fn hear(&mut self, message: Message<'_>) -> Option<NodeId> {
         // What agents say of themselves is no measurement.
         if message.topic.starts_with("isotherm/") {
-            return;
+            return None;
+        }
+        if let Some((id, topic)) = host::parse(message.topic) {
+            return self.hear_node(id, &topic, &message);
         }
         let mut numbers = Vec::new();
         if let Ok(json) = serde_json::from_slice::<Value>(message.payload) {
@@ -99,24 +126,64 @@ impl Broker {
             *self.other.entry(message.topic.to_owned()).or_default() += 1;
         }
         for (at, value, unit) in numbers {
-            let key = (message.topic.to_owned(), at);
-            if let Some(heard) = self.values.get_mut(&key) {
-                heard.unit = heard.unit.or(unit);
-                heard.next(value, &message);
-            } else if self.values.len() < MOST {
-                let heard = Heard {
-                    unit,
-                    seen: Seen { low: value, high: value, fastest: 0.0 },
-                    messages: 1,
-                    retained: u32::from(message.retained),
-                    first: message.at,
-                    last: message.at,
-                    value,
-                };
-                self.values.insert(key, heard);
-            } else {
-                self.left_out = true;
+            self.keep(message.topic.to_owned(), at, value, unit, &message);
+        }
+        None
+    }
+
+    /// A birth says what a node measures; what follows says it by number alone.
+    fn hear_node(&mut self, id: NodeId, topic: &host::Topic<'_>, message: &Message<'_>) -> Option<NodeId> {
+        if topic.kind.ends_with("CMD") {
+            return None;
+        }
+        let node = self.nodes.entry(id.clone()).or_default();
+        let heard = node.hear(topic, message.payload, self.began + message.at);
+        let mut found = Vec::new();
+        let mut asks = false;
+        for heard in heard {
+            match heard {
+                host::Heard::Value { metric, value } if !value.flagged => {
+                    let unit = node.unit(&metric).and_then(guess::unit_of);
+                    found.push((metric, value.value.get(), unit));
+                }
+                host::Heard::AskRebirth { .. } => asks = true,
+                host::Heard::Value { .. } | host::Heard::Dead { .. } | host::Heard::Gone { .. } => {}
             }
+        }
+        for (metric, value, unit) in found {
+            if ORDERS.iter().any(|order| metric.name.starts_with(order)) {
+                continue;
+            }
+            let device = metric.device.map(|device| format!("/{device}")).unwrap_or_default();
+            let address = format!("{}/{}{device}", id.group, id.node);
+            self.keep(address, At::Metric(metric.name), value, unit, message);
+        }
+        if asks {
+            self.unborn.insert(id.clone());
+        } else if topic.kind == "NBIRTH" {
+            self.unborn.remove(&id);
+        }
+        asks.then_some(id)
+    }
+
+    fn keep(&mut self, origin: String, at: At, value: f64, unit: Option<Unit>, message: &Message<'_>) {
+        let key = (origin, at);
+        if let Some(heard) = self.values.get_mut(&key) {
+            heard.unit = heard.unit.or(unit);
+            heard.next(value, message);
+        } else if self.values.len() < MOST {
+            let heard = Heard {
+                unit,
+                seen: Seen { low: value, high: value, fastest: 0.0 },
+                messages: 1,
+                retained: u32::from(message.retained),
+                first: message.at,
+                last: message.at,
+                value,
+            };
+            self.values.insert(key, heard);
+        } else {
+            self.left_out = true;
         }
     }
 }
@@ -124,7 +191,7 @@ impl Broker {
 /// A number, bare or as `{"value": …, "unit": …}`.
 fn number(value: &Value) -> Option<(f64, Option<Unit>)> {
     let bare = value.get("value").unwrap_or(value).as_f64().and_then(Finite::new)?;
-    let unit = value.get("unit").and_then(Value::as_str).and_then(|u| u.parse().ok());
+    let unit = value.get("unit").and_then(Value::as_str).and_then(guess::unit_of);
     Some((bare.get(), unit))
 }
 
@@ -164,9 +231,10 @@ fn escaped(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sparkplug::{Metric, Payload, Value as Number};
 
     fn hear(messages: &[(&str, &str, u64)]) -> Broker {
-        let mut broker = Broker::default();
+        let mut broker = Broker::new(Instant::now());
         for (topic, payload, s) in messages {
             let at = Duration::from_secs(*s);
             broker.hear(Message { topic, payload: payload.as_bytes(), retained: false, at });
@@ -197,6 +265,29 @@ mod tests {
         );
         assert_eq!(broker.values[&("b".to_owned(), pointer("/p"))].unit, Some(Unit::Kilowatt));
         assert_eq!(broker.other, BTreeMap::from([("d".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn edge_nodes_are_known_by_their_births() {
+        let mut broker = Broker::new(Instant::now());
+        let mut say = |kind: &str, seq, metrics: Vec<Metric>| {
+            let payload = Payload { timestamp: Some(1), metrics, seq: Some(seq) }.to_bytes();
+            let topic = format!("spBv1.0/dc/{kind}/edge");
+            broker.hear(Message { topic: &topic, payload: &payload, retained: false, at: Duration::ZERO })
+        };
+        let pump = Metric { alias: Some(7), ..Metric::named("Pump/Speed", Number::Double(40.0), 1) };
+        let later = Metric { name: None, ..Metric { value: Some(Number::Double(55.0)), ..pump.clone() } };
+        assert!(say("NDATA", 5, vec![later.clone()]).is_some(), "to be asked for its births");
+        let reboot = Metric::named("Node Control/Reboot", Number::Boolean(false), 1);
+        assert_eq!(say("NBIRTH", 0, vec![reboot, pump.with_unit("percent")]), None);
+        assert_eq!(say("NDATA", 1, vec![later]), None);
+        let [((address, at), heard)] = &broker.values.iter().collect::<Vec<_>>()[..] else {
+            panic!("{broker:?}")
+        };
+        assert_eq!((address.as_str(), at), ("dc/edge", &At::Metric("Pump/Speed".to_owned())));
+        assert_eq!(heard.unit, Some(Unit::Percent));
+        assert_eq!(heard.seen, Seen { low: 40.0, high: 55.0, fastest: 0.0 });
+        assert!(broker.unborn.is_empty() && broker.other.is_empty(), "{broker:?}");
     }
 
     #[test]

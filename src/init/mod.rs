@@ -1,13 +1,14 @@
 //! `isotherm init`: a first site file, by asking, by listening to a broker and by reading registers. Nothing
-//! is published and nothing is written but the file.
+//! is written but the file, and nothing is published but, with consent, what asks Sparkplug nodes for their births.
 
 mod ask;
+mod draft;
 mod guess;
 mod listen;
+mod registers;
 mod scan;
 mod write;
 
-use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -17,11 +18,13 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 
 use self::ask::Asker;
-use self::listen::{At, Broker};
+use self::draft::Drafted;
+use self::listen::Broker;
 use self::scan::Scan;
-use self::write::{Draft, Drafted, Scanned};
+use self::write::{Draft, Scanned};
+use crate::clock;
 use crate::ingest::modbus::Bus;
-use crate::ingest::mqtt::{self, SurveyError};
+use crate::ingest::mqtt::{self, Message, SurveyError};
 use crate::site::{self, Device, Mqtt, Name, PlantKind, Setpoint, Signal, SiteError};
 
 #[derive(Debug, ClapArgs)]
@@ -51,6 +54,10 @@ pub struct Args {
     /// How long to listen, in seconds.
     #[arg(long, default_value_t = 30)]
     listen: u64,
+    /// Ask Sparkplug nodes for their births, which say what their numbers mean and which the broker keeps none of:
+    /// publishes one command to each that is heard.
+    #[arg(long)]
+    rebirth: bool,
     /// Registers to read: twice, in small blocks, and never written.
     #[arg(long = "scan", value_name = "NAME=HOST[:PORT][/UNIT]:TABLE:FROM-TO")]
     scans: Vec<Scan>,
@@ -75,6 +82,8 @@ pub struct Made {
     pub registers: usize,
     /// Topics that carried no number.
     pub other_topics: Vec<String>,
+    /// Sparkplug nodes that were heard without the births that explain them.
+    pub unborn_nodes: Vec<String>,
     /// What the file lacks before it is accepted; also at its top.
     pub to_fill: Vec<String>,
 }
@@ -135,23 +144,33 @@ pub async fn run(args: &Args, input: impl BufRead, out: impl Write) -> Result<Ma
         scanned.push(Scanned { scan, first, second: scan::Found::default() });
     }
     let listened = Duration::from_secs(args.listen);
-    let mut heard = Broker::default();
+    let mut heard = Broker::new(clock::monotonic());
     if let Some(mqtt) = &mqtt {
         asker.say(&format!("Listening to {}:{} for {} s …", mqtt.host, mqtt.port, args.listen))?;
-        mqtt::survey(mqtt, &args.topics, listened, |message| heard.hear(message)).await?;
+        let hear = |message: Message<'_>| {
+            let unborn = heard.hear(message).filter(|_| args.rebirth)?;
+            Some(unborn.rebirth_request(u64::try_from(clock::now().as_millisecond()).ok()?))
+        };
+        mqtt::survey(mqtt, &args.topics, listened, hear).await?;
     }
     for s in &mut scanned {
         s.second = scan::read(&bus, &s.scan).await;
     }
     let registers = scanned.iter().map(|s| s.first.words.len()).sum();
     let other_topics = heard.other.keys().cloned().collect();
+    let unborn_nodes: Vec<String> =
+        heard.unborn.iter().map(|id| format!("{}/{}", id.group, id.node)).collect();
     let mut given_setpoints = given::<Setpoint>("--setpoint", &args.setpoints)?;
     let given_signals = given::<Signal>("--signal", &args.signals)?;
-    let taken = given_signals.iter().chain(&given_setpoints).filter_map(|t| t.get("name")?.as_str());
-    let signals = chosen(drafted(heard, taken.map(str::to_owned).collect()), &mut asker)?;
     if registers > 0 && args.setpoints.is_empty() {
         given_setpoints = ask_setpoints(&scanned, &mut asker)?;
     }
+    let given: Vec<&toml::Table> = given_signals.iter().chain(&given_setpoints).collect();
+    let names = given.iter().filter_map(|t| t.get("name")?.as_str());
+    let mut taken = names.map(str::to_owned).collect();
+    let mut found = draft::of_broker(heard, &mut taken);
+    found.extend(draft::of_registers(&scanned, listened, &given, &mut taken));
+    let signals = chosen(found, &mut asker)?;
     let draft = Draft {
         name,
         plant,
@@ -159,6 +178,7 @@ pub async fn run(args: &Args, input: impl BufRead, out: impl Write) -> Result<Ma
         listened,
         devices,
         signals,
+        unborn_nodes: unborn_nodes.clone(),
         given_signals,
         given_setpoints,
         scans: scanned,
@@ -166,7 +186,7 @@ pub async fn run(args: &Args, input: impl BufRead, out: impl Write) -> Result<Ma
     let signals = draft.signals.len() + draft.given_signals.len();
     let setpoints = draft.given_setpoints.len();
     let to_fill = save(&args.out, &draft.to_string())?;
-    Ok(Made { path: args.out.clone(), signals, setpoints, registers, other_topics, to_fill })
+    Ok(Made { path: args.out.clone(), signals, setpoints, registers, other_topics, unborn_nodes, to_fill })
 }
 
 fn broker<R: BufRead, W: Write>(args: &Args, asker: &mut Asker<R, W>) -> Result<Option<Mqtt>, InitError> {
@@ -226,51 +246,6 @@ fn devices(scans: &[Scan]) -> Result<Vec<Device>, InitError> {
     Ok(devices)
 }
 
-/// Signals for all that was heard, each with a name of its own.
-fn drafted(heard: Broker, mut taken: BTreeSet<String>) -> Vec<Drafted> {
-    let topics: BTreeSet<&str> = heard.values.keys().map(|(topic, _)| topic.as_str()).collect();
-    let common = common_levels(&topics);
-    let mut signals = Vec::new();
-    for ((topic, at), heard) in heard.values {
-        let wanted = match &at {
-            At::Frame(name) => name.to_string(),
-            At::Plain | At::Pointer(_) => {
-                let own: Vec<&str> = topic.split('/').skip(common).collect();
-                let pointer = if let At::Pointer(p) = &at { p.as_str() } else { "" };
-                guess::words(&format!("{}/{pointer}", own.join("/"))).join("_")
-            }
-        };
-        let Some(name) = free_name(&wanted, &mut taken) else { continue };
-        let guess = guess::guess(&wanted, heard.unit, heard.seen);
-        signals.push(Drafted { name, topic, at, heard, guess });
-    }
-    signals
-}
-
-/// Levels that all topics begin with, which tell them apart in nothing; the last level always tells.
-fn common_levels(topics: &BTreeSet<&str>) -> usize {
-    let mut levels = topics.iter().map(|t| t.split('/').collect::<Vec<_>>());
-    let Some(first) = levels.next() else { return 0 };
-    let most = first.len() - 1;
-    levels.fold(most, |most, other| {
-        first.iter().zip(&other).take(most.min(other.len() - 1)).take_while(|(a, b)| a == b).count()
-    })
-}
-
-fn free_name(wanted: &str, taken: &mut BTreeSet<String>) -> Option<Name> {
-    let letters: String = wanted.chars().filter(char::is_ascii).collect();
-    let base =
-        if letters.starts_with(|c: char| c.is_ascii_lowercase()) { letters } else { format!("s_{letters}") };
-    let base: String = base.chars().take(44).collect();
-    let base = base.trim_end_matches('_');
-    let name = std::iter::once(base.to_owned())
-        .chain((2..1000).map(|n| format!("{base}_{n}")))
-        .find(|name| !taken.contains(name))?;
-    let name = name.parse::<Name>().ok()?;
-    taken.insert(name.to_string());
-    Some(name)
-}
-
 fn chosen<R: BufRead, W: Write>(
     signals: Vec<Drafted>,
     asker: &mut Asker<R, W>,
@@ -279,15 +254,15 @@ fn chosen<R: BufRead, W: Write>(
         return Ok(signals);
     }
     for s in &signals {
-        let (low, high) = (s.heard.seen.low, s.heard.seen.high);
-        asker.say(&format!("  {:<32} {low:>10.2} {high:>10.2} {:<6} {}", s.name, s.guess.wire, s.topic))?;
+        let (from, was) = s.shown();
+        asker.say(&format!("  {:<32} {was} {:<6} {from}", s.name, s.guess.wire))?;
     }
     if asker.agrees(&format!("Take all {} values as signals", signals.len()))? {
         return Ok(signals);
     }
     let mut kept = Vec::new();
     for signal in signals {
-        if asker.agrees(&format!("{} from {}", signal.name, signal.topic))? {
+        if asker.agrees(&format!("{} from {}", signal.name, signal.shown().0))? {
             kept.push(signal);
         }
     }
@@ -364,21 +339,6 @@ fn host_and_port(peer: &str, usual: u16) -> Result<(String, u16), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_short_and_apart() {
-        let topics: BTreeSet<&str> = ["site/hall/a/temp", "site/hall/b/temp"].into();
-        assert_eq!(common_levels(&topics), 2);
-        assert_eq!(common_levels(&BTreeSet::from(["a"])), 0);
-        assert_eq!(common_levels(&BTreeSet::from(["a/b", "a"])), 0);
-        let mut taken = BTreeSet::new();
-        let mut name = |wanted: &str| free_name(wanted, &mut taken).unwrap().to_string();
-        assert_eq!(name("a_temp"), "a_temp");
-        assert_eq!(name("a_temp"), "a_temp_2");
-        assert_eq!(name("3"), "s_3");
-        assert_eq!(name("é"), "s");
-        assert_eq!(name(&"x".repeat(80)).len(), 44);
-    }
 
     #[test]
     fn what_somebody_gives_is_checked_and_kept() {

@@ -1,10 +1,12 @@
 //! The site file, with what is a guess marked as one.
 
-use std::fmt::{self, Write as _};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
-use super::guess::Guess;
+use super::draft::{Drafted, Origin};
 use super::listen::{At, Heard};
+use super::registers::Register;
 use super::scan::{Found, Scan};
 use crate::site::{Device, Mqtt, Name, PlantKind, Role, Table};
 
@@ -19,19 +21,11 @@ pub(super) struct Draft {
     pub(super) listened: Duration,
     pub(super) devices: Vec<Device>,
     pub(super) signals: Vec<Drafted>,
+    pub(super) unborn_nodes: Vec<String>,
     /// As somebody wrote them, in the words of the site file.
     pub(super) given_signals: Vec<toml::Table>,
     pub(super) given_setpoints: Vec<toml::Table>,
     pub(super) scans: Vec<Scanned>,
-}
-
-/// A signal that was heard.
-pub(super) struct Drafted {
-    pub(super) name: Name,
-    pub(super) topic: String,
-    pub(super) at: At,
-    pub(super) heard: Heard,
-    pub(super) guess: Guess,
 }
 
 /// What a range of registers held, before and after listening.
@@ -85,15 +79,20 @@ impl fmt::Display for Draft {
             writeln!(f, "port = {}\nunit = {}", d.port, d.unit)?;
         }
         writeln!(f, "\n# ---- what is measured ----")?;
-        for signal in &self.signals {
+        for node in &self.unborn_nodes {
+            writeln!(
+                f,
+                "\n# Sparkplug node {node} was heard, but not its births, which say what it measures:"
+            )?;
+            writeln!(f, "# `isotherm init --rebirth` asks for them.")?;
+        }
+        for signal in self.signals.iter().filter(|s| s.heard().is_some()) {
             signal.fmt(f)?;
         }
         for table in &self.given_signals {
             entry(f, "signal", table)?;
         }
-        for scanned in &self.scans {
-            scanned.fmt(f)?;
-        }
+        self.registers(f)?;
         writeln!(f, "\n# ---- what may be set ----")?;
         if self.given_setpoints.is_empty() {
             f.write_str(SETPOINT)?;
@@ -117,7 +116,9 @@ impl Draft {
         if let Some(variable) = &mqtt.password_env {
             writeln!(f, "password_env = {}", quoted(variable))?;
         }
-        let slowest = self.signals.iter().filter_map(|s| s.heard.every()).max().unwrap_or_default();
+        // Nodes say only what changes, and are not slow by that.
+        let topics = self.signals.iter().filter(|s| !s.is_metric());
+        let slowest = topics.filter_map(|s| s.heard()?.every()).max().unwrap_or_default();
         if slowest * 3 > Duration::from_mins(2) {
             writeln!(
                 f,
@@ -129,17 +130,89 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// Registers as signals, and what else the scans found.
+    fn registers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origins = self.signals.iter().map(|s| &s.origin);
+        let registers: Vec<&Register> = origins
+            .filter_map(|origin| match origin {
+                Origin::Register(register) => Some(register),
+                Origin::Broker { .. } => None,
+            })
+            .collect();
+        if !registers.is_empty() {
+            writeln!(
+                f,
+                "\n# Registers that could hold something measured. Only the device's manual knows: give each its name, unit\n# and role, or take it away. `isotherm check` shows what they hold now."
+            )?;
+        }
+        for signal in self.signals.iter().filter(|s| s.heard().is_none()) {
+            write!(f, "{signal}")?;
+        }
+        for scanned in &self.scans {
+            let of_scan =
+                registers.iter().filter(|r| r.device == scanned.scan.name && r.table == scanned.scan.table);
+            scanned.others(f, &of_scan.flat_map(|r| r.addresses()).collect())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drafted {
+    fn is_metric(&self) -> bool {
+        matches!(self.origin, Origin::Broker { at: At::Metric(_), .. })
+    }
+
+    /// What stands under `source`.
+    fn source(&self) -> String {
+        let source = match &self.origin {
+            Origin::Broker { topic, at, .. } => match at {
+                At::Plain | At::Frame(_) => format!("topic = {}", quoted(topic)),
+                At::Pointer(pointer) => format!("topic = {}, pointer = {}", quoted(topic), quoted(pointer)),
+                At::Metric(metric) => format!("sparkplug = {}, metric = {}", quoted(topic), quoted(metric)),
+            },
+            Origin::Register(r) => {
+                let place = format!("device = {}, table = {}", quoted(r.device.as_str()), word(r.table));
+                let scale = if r.in_tenths { ", scale = 0.1" } else { "" };
+                format!("{place}, address = {}, type = {}{scale}", r.address, word(r.word_type))
+            }
+        };
+        if self.guess.wire == self.guess.unit {
+            source
+        } else {
+            format!("{source}, unit = \"{}\"", self.guess.wire)
+        }
+    }
+
+    /// What was seen of it.
+    fn seen(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Register(r) => {
+                let [first, last] = &r.held;
+                let later = if first == last { String::new() } else { format!(", later {last}") };
+                writeln!(f, "\n# {} {} {} held {first}{later}", r.device, r.table.as_str(), r.address)
+            }
+            Origin::Broker { heard, .. } => {
+                let rate = match heard.every() {
+                    _ if self.is_metric() => "said when it changes".to_owned(),
+                    Some(every) => format!("every {:.1} s", every.as_secs_f64()),
+                    None => "too few to know how often".to_owned(),
+                };
+                let kept = if heard.retained > 0 { ", one of them kept by the broker" } else { "" };
+                let (low, high) = (short(heard.seen.low), short(heard.seen.high));
+                writeln!(f, "\n# heard: {} messages{kept}, {rate}, from {low} to {high}", heard.messages)
+            }
+        }
+    }
+}
+
 impl fmt::Display for Drafted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (heard, guess) = (&self.heard, &self.guess);
-        let rate = match heard.every() {
-            Some(every) => format!("every {:.1} s", every.as_secs_f64()),
-            None => "too few to know how often".to_owned(),
-        };
-        let kept = if heard.retained > 0 { ", one of them kept by the broker" } else { "" };
-        let (low, high) = (short(heard.seen.low), short(heard.seen.high));
-        writeln!(f, "\n# heard: {} messages{kept}, {rate}, from {low} to {high}", heard.messages)?;
-        writeln!(f, "[[signal]]\nname = {}", quoted(self.name.as_str()))?;
+        let guess = &self.guess;
+        self.seen(f)?;
+        let renamed =
+            if self.heard().is_some() { "" } else { "     # guess: what the manual calls it is better" };
+        writeln!(f, "[[signal]]\nname = {}{renamed}", quoted(self.name.as_str()))?;
         match &guess.why {
             Some(why) => writeln!(f, "unit = \"{}\"          # guess: {why}", guess.unit)?,
             None => writeln!(f, "unit = \"{}\"", guess.unit)?,
@@ -150,31 +223,28 @@ impl fmt::Display for Drafted {
                 writeln!(f, "required = true     # guess: nothing is decided without it")?;
             }
         }
-        let mut source = format!("topic = {}", quoted(&self.topic));
-        if let At::Pointer(pointer) = &self.at {
-            write!(source, ", pointer = {}", quoted(pointer))?;
-        }
-        if guess.wire != guess.unit {
-            write!(source, ", unit = \"{}\"", guess.wire)?;
-        }
-        writeln!(f, "source = {{ {source} }}")?;
+        let read = if self.heard().is_some() { "" } else { "     # guess: type and scale" };
+        writeln!(f, "source = {{ {} }}{read}", self.source())?;
         let [low, high] = guess.range;
-        writeln!(f, "range = [{low}, {high}]     # guess: what is plausible; it holds all that was heard")?;
+        writeln!(f, "range = [{low}, {high}]     # guess: what is plausible; it holds all that was seen")?;
         writeln!(f, "slew_per_min = {}     # guess: the fastest change that can be", guess.slew_per_min)?;
-        match heard.every().map(|e| e.as_secs_f64() * 3.0).filter(|s| *s > 45.0) {
+        // An unchanged metric is a live one for as long as its node lives.
+        let every = self.heard().and_then(Heard::every).filter(|_| !self.is_metric());
+        match every.map(|e| e.as_secs_f64() * 3.0).filter(|s| *s > 45.0) {
             Some(s) => writeln!(f, "stale_after = \"{}s\"     # guess: three messages missed", s.ceil()),
             None => Ok(()),
         }
     }
 }
 
-impl fmt::Display for Scanned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Scanned {
+    /// Registers that are not among the signals.
+    fn others(&self, f: &mut fmt::Formatter<'_>, signals: &BTreeSet<u16>) -> fmt::Result {
         let Scan { name, table, from, to, .. } = &self.scan;
-        let table = word(*table);
         writeln!(
             f,
-            "\n# Device {name}, {table} {from} to {to}, as on the wire; those that held 0 all the time are left out."
+            "\n# Device {name}, {} {from} to {to}, as on the wire; left out are those above, and those that held 0 all the time.",
+            table.as_str()
         )?;
         if let Some(trouble) = self.first.trouble.as_ref().or(self.second.trouble.as_ref()) {
             writeln!(f, "# Not all could be read: {trouble}")?;
@@ -184,7 +254,7 @@ impl fmt::Display for Scanned {
         for (i, (address, raw)) in words.iter().enumerate() {
             let later = self.second.words.iter().find(|(a, _)| a == address).map(|(_, w)| *w);
             let changed = later.filter(|w| w != raw);
-            if *raw == 0 && changed.is_none() {
+            if signals.contains(address) || (*raw == 0 && changed.is_none()) {
                 continue;
             }
             listed += 1;

@@ -9,8 +9,8 @@ use crate::audit::{self, Archived};
 use crate::clock;
 use crate::site::Audit;
 
-/// After the start, so that a new run is not slowed.
-const FIRST: Duration = Duration::from_mins(5);
+/// After the start, when the model is loaded.
+const FIRST: Duration = Duration::from_secs(20);
 const EVERY: Duration = Duration::from_hours(24);
 
 /// What was archived, as it is. `None` where the site archives nothing.

@@ -302,14 +302,13 @@ type Reply = (u64, Result<reason::Completion, reason::Failure>);
 
 /// Who runs what, for the first record.
 fn header(setup: &Setup, facts: &serde_json::Value, upgrades: Option<&Lineage>, now: Timestamp) -> RunHeader {
-    let site_config = serde_json::to_value(&setup.site).unwrap_or(serde_json::Value::Null);
     RunHeader {
         run: format!("{}-{}", setup.site.name, now.as_microsecond()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: reason::build_info(),
         site: setup.site.name.to_string(),
-        site_sha256: hex::sha256(site_config.to_string().as_bytes()),
-        site_config,
+        site_sha256: setup.site.sha256(),
+        site_config: setup.site.recorded(),
         prompt_template: setup.prompts.template().to_owned(),
         prompt_sha256: setup.prompts.sha256().to_owned(),
         prompt_files: setup.prompts.files().clone(),

@@ -117,6 +117,18 @@ impl Site {
         self.devices.iter().find(|d| d.name == *name)
     }
 
+    /// As runs record it: everything that was understood, defaults included.
+    #[must_use]
+    pub fn recorded(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// Of the site as it is recorded, lower-case hex.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        crate::hex::sha256(self.recorded().to_string().as_bytes())
+    }
+
     /// Whether a device has a register that the agent writes.
     #[must_use]
     pub fn is_written_to(&self, device: &Name) -> bool {

@@ -36,7 +36,7 @@ pub struct Difference {
 pub fn difference(running: &Site, read: &Site) -> Difference {
     let mut found = Difference::default();
     let as_json = |site: &Site| {
-        let mut json = serde_json::to_value(site).unwrap_or_default();
+        let mut json = site.recorded();
         if let Some(fields) = json.as_object_mut() {
             fields.remove("mode");
         }

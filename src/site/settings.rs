@@ -289,6 +289,9 @@ pub struct Telemetry {
     /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`:
     /// each decision becomes a trace. Nothing is sent when absent.
     pub otlp: Option<String>,
+    /// Address of its own for `/metrics`, `/healthz` and `/readyz`, such as `0.0.0.0:9455`, with the console or without:
+    /// plain HTTP, nothing else, and no login. When absent, they are the console's alone.
+    pub listen: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

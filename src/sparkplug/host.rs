@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::payload::{Metric, Payload};
 use super::{BD_SEQ, NAMESPACE, NodeId, REBIRTH};
-use crate::units::Finite;
+use crate::units::{Finite, Unit};
 
 /// A node is not asked again for its births sooner than this.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -69,6 +69,7 @@ struct Life {
     /// What births said of each number.
     aliases: BTreeMap<u64, MetricId>,
     datatypes: BTreeMap<MetricId, u32>,
+    units: BTreeMap<MetricId, String>,
     /// Those that live.
     devices: BTreeSet<String>,
     /// The last value of each metric that had one.
@@ -124,6 +125,11 @@ impl Node {
         self.life.iter().filter(move |_| alive).flat_map(|life| &life.values)
     }
 
+    /// The unit that a metric was born with, in its node's spelling; a boolean is a flag.
+    pub(crate) fn unit(&self, metric: &MetricId) -> Option<&str> {
+        self.life.as_ref()?.units.get(metric).map(String::as_str)
+    }
+
     /// The connection was lost: what happened meanwhile is not known.
     pub(crate) fn reconnected(&mut self, now: Instant) {
         self.life = None;
@@ -151,6 +157,7 @@ impl Node {
             seq: payload.seq.unwrap_or(0),
             aliases: BTreeMap::new(),
             datatypes: BTreeMap::new(),
+            units: BTreeMap::new(),
             devices: BTreeSet::new(),
             values: BTreeMap::new(),
         };
@@ -240,6 +247,7 @@ impl Life {
         let before = self.values.keys().filter(|id| !other(id)).cloned().collect();
         self.values.retain(|id, _| other(id));
         self.datatypes.retain(|id, _| other(id));
+        self.units.retain(|id, _| other(id));
         self.aliases.retain(|_, id| other(id));
         before
     }
@@ -250,6 +258,10 @@ impl Life {
             let id = MetricId { device: device.map(str::to_owned), name: name.clone() };
             if let Some(alias) = metric.alias {
                 self.aliases.insert(alias, id.clone());
+            }
+            let unit = if metric.is_boolean() { Some(Unit::Flag.as_str()) } else { metric.unit() };
+            if let Some(unit) = unit {
+                self.units.insert(id.clone(), unit.to_owned());
             }
             if let Some(datatype) = metric.datatype {
                 self.datatypes.insert(id, datatype);

@@ -88,8 +88,9 @@ mod datatype {
 /// The property in which a source says whether it believes a value, and the value that means yes.
 const QUALITY: &str = "Quality";
 const GOOD: u32 = 192;
-/// The property that holds a unit.
+/// The property that holds a unit, as this program and most gateways call it; others call it otherwise.
 const UNIT: &str = "engUnit";
+const UNITS: [&str; 4] = [UNIT, "unit", "units", "engineeringUnits"];
 
 impl Payload {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
@@ -167,8 +168,21 @@ impl Metric {
 
     /// Whether the source itself does not believe it.
     pub(super) fn is_flagged(&self) -> bool {
-        let properties = self.properties.iter().flat_map(|p| p.keys.iter().zip(&p.values));
-        properties.filter(|(key, _)| *key == QUALITY).any(|(_, value)| value.int != Some(GOOD))
+        self.properties().filter(|(key, _)| *key == QUALITY).any(|(_, value)| value.int != Some(GOOD))
+    }
+
+    /// The unit that the source gives, in its own spelling.
+    pub(super) fn unit(&self) -> Option<&str> {
+        let is_unit = |key: &str| UNITS.iter().any(|unit| unit.eq_ignore_ascii_case(key));
+        self.properties().find(|(key, _)| is_unit(key)).and_then(|(_, value)| value.text.as_deref())
+    }
+
+    pub(super) fn is_boolean(&self) -> bool {
+        self.datatype == Some(datatype::BOOLEAN)
+    }
+
+    fn properties(&self) -> impl Iterator<Item = (&str, &PropertyValue)> {
+        self.properties.iter().flat_map(|p| p.keys.iter().map(String::as_str).zip(&p.values))
     }
 }
 

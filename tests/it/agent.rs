@@ -239,11 +239,11 @@ impl Rig {
         std::fs::write(path, text.replacen(from, to, 1)).unwrap();
     }
 
-    /// What the agent's console answers.
+    /// What the agent answers on the address that it named last.
     pub(crate) async fn http(&self, path: &str) -> String {
         let log = self.log();
-        let base = log.rsplit("console on ").next().unwrap().split_whitespace().next().unwrap();
-        let url = format!("{}{path}", base.trim_end_matches('/'));
+        let peer = log.rsplit(" on http://").next().unwrap().split('/').next().unwrap();
+        let url = format!("http://{peer}{path}");
         rustls::crypto::ring::default_provider().install_default().ok();
         reqwest::Client::builder()
             .no_proxy()

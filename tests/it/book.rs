@@ -1,5 +1,6 @@
 //! The manual: its links lead somewhere, its book has every page, its tests exist, and its reference is what
-//! the code says. That its commands are ones is tested beside the command line (`src/cli/manual.rs`).
+//! the code says. That its commands are ones is tested beside the command line (`src/cli/manual.rs`), that
+//! they do what it says in `manual`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -151,21 +152,13 @@ fn the_reference_of_the_records_is_in_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_a_run_fit_the_published_schema() {
     let test = "records and their schema";
-    let python = std::env::var_os("ISOTHERM_TEST_PYTHON")
-        .map_or_else(|| root().join(".cache/venv/bin/python"), PathBuf::from);
     let checker = "import json, sys, jsonschema_rs
 schema, lines = json.load(open(sys.argv[1])), [json.loads(l) for l in open(sys.argv[2])]
 valid = jsonschema_rs.validator_for(schema)
 for line in lines:
     valid.validate(line)
 print(*sorted({line['kind'] for line in lines}))";
-    if !std::process::Command::new(&python)
-        .args(["-c", "import jsonschema_rs"])
-        .output()
-        .is_ok_and(|o| o.status.success())
-    {
-        return crate::peers::skip(test, "needs Python with jsonschema_rs: run scripts/setup test");
-    }
+    let Some(python) = crate::peers::python_with(test, "jsonschema_rs") else { return };
     let Some(mut rig) = crate::agent::Rig::start(test, |t| t).await else { return };
     rig.model.now_says(crate::agent::honest(7.5, "Raise"));
     rig.frames(8).await;

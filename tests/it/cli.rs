@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::agent::Rig;
-use crate::peers::skip;
+use crate::peers::lacks;
 
 fn isotherm(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_isotherm")).args(args).output().unwrap()
@@ -195,7 +195,7 @@ fn the_frontier_day_replays_in_shadow() {
         std::env::var_os("ISOTHERM_SHARED_DATA").map_or_else(|| root().join("../shared/data"), Into::into);
     let trace = data.join("frontier_cdu_power/input_04-07-24.csv");
     if !trace.exists() {
-        return skip("the_frontier_day", "needs the recorded day; name its folder in ISOTHERM_SHARED_DATA");
+        return lacks("the_frontier_day", "needs the recorded day; name its folder in ISOTHERM_SHARED_DATA");
     }
     let mapping = root().join("sites/frontier.mapping.toml");
     let args = [

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use isotherm::site::{self, Role, Source};
+use isotherm::site::{self, Role, Source, WordType};
 use isotherm::units::{Finite, Unit};
 use rumqttc::QoS;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::peers::{Broker, Plc, soon};
+use crate::sparkplug::Peer;
 
 fn isotherm(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_isotherm"));
@@ -47,6 +48,90 @@ const SETPOINT: &str = "name = \"chws_sp\", unit = \"degC\", role = \"chws\", \
     register = { device = \"plc\", address = 2, scale = 0.1 }, min = 6, max = 16, step = 0.5, \
     rate_per_min = 0.5, safe = 7, cools = \"down\"";
 
+/// A plant with a Sparkplug gateway that was there before: its births come when they are asked for, and only then.
+#[tokio::test]
+async fn edge_nodes_tell_what_they_measure() {
+    let test = "init sparkplug";
+    let Some(broker) = Broker::start(test, "allow_anonymous true").await else { return };
+    let Some(mut node) = Peer::start(test, &["node", &broker.port.to_string(), "dc", "edge"]).await else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let peer = format!("127.0.0.1:{}", broker.port);
+    let listen = |file: &'static str, more: &[&str]| {
+        let args = [
+            "init", "--yes", "--name", "dc", "--plant", "liquid", "--broker", &peer, "--listen", "6",
+            "--json",
+        ];
+        let output = isotherm(dir.path(), &[&args[..], &["--out", file], more].concat()).output();
+        let path = dir.path().join(file);
+        async move {
+            let output = soon("init ends", output).await.unwrap();
+            let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+            (output.status.code(), made, std::fs::read_to_string(path).unwrap())
+        }
+    };
+    let births = [
+        json!({ "nbirth": [["Pump/Speed", 1, "INT16", 40, "%"], ["Pump/On", 5, "BOOLEAN", true]], "seq": 0 }),
+        json!({ "dbirth": "cdu1", "seq": 1, "metrics":
+            [["Liquid Supply/Temp", 2, "FLOAT", 77.0, "°F"], ["Heat", 3, "DOUBLE", 612.0, "kW"], ["Model", 4, "STRING", "x"]] }),
+    ];
+    let Some(mut other) = Peer::start(test, &["host", &broker.port.to_string(), "dc"]).await else { return };
+    for birth in &births {
+        node.tell(birth.clone()).await;
+    }
+    other.until("births that only others have heard", |m| m["type"] == "DBIRTH").await;
+    let changes = async |node: &mut Peer, from: u64, count: u32| {
+        for i in 0..count {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            let temp = 78.0 + f64::from(i);
+            node.tell(
+                json!({ "ddata": "cdu1", "metrics": [[null, 2, "FLOAT", temp]], "seq": from + u64::from(i) }),
+            )
+            .await;
+        }
+    };
+
+    // Nobody asks: numbers without names are no signals, and the file says whose.
+    let (done, ()) = tokio::join!(listen("first.toml", &[]), changes(&mut node, 2, 3));
+    let (code, made, text) = done;
+    assert_eq!(
+        (code, &made["signals"], &made["unborn_nodes"]),
+        (Some(1), &0.into(), &json!(["dc/edge"])),
+        "{text}"
+    );
+    assert!(text.contains("# Sparkplug node dc/edge was heard, but not its births"), "{text}");
+
+    let asked = async {
+        changes(&mut node, 5, 1).await;
+        node.is_asked_for_births().await;
+        for birth in births {
+            node.tell(birth).await;
+        }
+        changes(&mut node, 2, 3).await;
+    };
+    let (done, ()) = tokio::join!(listen("second.toml", &["--rebirth"]), asked);
+    let (code, made, text) = done;
+    assert_eq!((code, &made["signals"], &made["unborn_nodes"]), (Some(0), &4.into(), &json!([])), "{text}");
+    let site = site::load(&dir.path().join("second.toml")).unwrap();
+    let signal = |name: &str| site.signal(&name.parse().unwrap()).unwrap_or_else(|| panic!("{name}: {text}"));
+    let supply = signal("edge_cdu1_liquid_supply_temp");
+    let Source::Sparkplug(source) = &supply.source else { panic!("{text}") };
+    assert_eq!((source.sparkplug.as_str(), source.metric.as_str()), ("dc/edge/cdu1", "Liquid Supply/Temp"));
+    assert_eq!(
+        (supply.unit, source.unit),
+        (Unit::DegC, Some(Unit::DegF)),
+        "what is too warm is told by its unit"
+    );
+    assert_eq!((signal("edge_pump_speed").unit, signal("edge_pump_on").unit), (Unit::Percent, Unit::Flag));
+    assert_eq!(signal("edge_cdu1_heat").unit, Unit::Kilowatt);
+    let block = text.split("\n\n").find(|b| b.contains("edge_cdu1_liquid_supply_temp")).unwrap();
+    assert!(
+        block.contains("said when it changes, from 77 to 80") && block.contains("unit = \"degC\"\n"),
+        "{block}"
+    );
+}
+
 /// By options alone: the file is accepted as it is, guesses are marked, and no register was written.
 #[tokio::test]
 async fn listens_scans_and_writes_a_file_that_is_accepted() {
@@ -54,6 +139,9 @@ async fn listens_scans_and_writes_a_file_that_is_accepted() {
     let Some(broker) = Broker::start(test, "allow_anonymous true").await else { return };
     let Some(mut plc) = Plc::start(test, "socket").await else { return };
     plc.set(2, &[70]).await;
+    let [a, b, c, d] = 31.5f32.to_be_bytes();
+    let [high, low] = [[a, b], [c, d]].map(u16::from_be_bytes);
+    plc.set(30, &[215, 0xFFFF, 9000, high, low]).await;
     plc.tell(json!({ "log": true })).await;
     let feed = gateways(&broker);
     let dir = tempfile::tempdir().unwrap();
@@ -77,13 +165,13 @@ async fn listens_scans_and_writes_a_file_that_is_accepted() {
         "--json",
     ];
     let output = soon("init ends", isotherm(dir.path(), &args).output()).await.unwrap();
-    feed.abort();
     let text = std::fs::read_to_string(dir.path().join("site.toml")).unwrap_or_default();
     assert_eq!(output.status.code(), Some(0), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (&made["signals"], &made["setpoints"], &made["registers"]),
-        (&4.into(), &1.into(), &110.into())
+        (&16.into(), &1.into(), &110.into()),
+        "four from the broker, and twelve registers"
     );
     assert_eq!(made["other_topics"], json!(["dc1/door"]));
 
@@ -107,7 +195,25 @@ async fn listens_scans_and_writes_a_file_that_is_accepted() {
     let stated = text.split("\n\n").find(|b| b.contains("power_it_load")).unwrap();
     assert!(stated.contains("unit = \"kW\"\n"), "the source said the unit: {stated}");
     assert!(text.contains("#       2: 70 (int16 70, tenths 7)"), "{text}");
-    assert!(text.contains("#     120: 7 "), "registers behind a hole are found: {text}");
+    let register = |name: &str| match &site.signal(&name.parse().unwrap()).unwrap().source {
+        Source::Modbus(point) => (point.address, point.word_type, point.scale.get().to_string()),
+        other @ (Source::Mqtt(_) | Source::Sparkplug(_)) => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(register("plc_holding_30"), (30, WordType::Int16, "0.1".to_owned()));
+    assert_eq!(register("plc_holding_33"), (33, WordType::Float32, "1".to_owned()));
+    assert_eq!(register("plc_holding_120").0, 120, "registers behind a hole are found");
+    let tenths = text.split("\n\n").find(|b| b.contains("plc_holding_30")).unwrap();
+    assert!(tenths.contains("holding 30 held 215\n") && tenths.matches("# guess").count() == 5, "{tenths}");
+    assert!(
+        text.contains("#      32: 9000 ") && !text.contains("#      30: 215"),
+        "what could be anything stays a remark"
+    );
+    // What they hold now is one command away.
+    let check =
+        soon("check ends", isotherm(dir.path(), &["check", "--site", "site.toml"]).output()).await.unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    feed.abort();
+    assert!(said.lines().any(|l| l.contains("plc_holding_33") && l.contains("31.5")), "{said}");
 
     let log = plc.tell(json!({ "log": true })).await;
     let functions: Vec<u64> = log["log"].as_array().unwrap().iter().map(|e| e[0].as_u64().unwrap()).collect();

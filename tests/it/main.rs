@@ -14,6 +14,7 @@ mod book;
 mod cli;
 mod console;
 mod init;
+mod manual;
 mod memory;
 mod modbus;
 mod mqtt;

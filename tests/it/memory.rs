@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::agent::Rig;
 use crate::outages::{DECISION, HEARTBEAT, verifies_by_replay};
-use crate::peers::skip;
+use crate::peers::{lacks, skip};
 
 const CADENCE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -190,7 +190,7 @@ async fn a_hog_beside_it_drives_the_ladder_down_and_up_again() {
     let test = "a_hog";
     let free = available_mb();
     if free < 4000 {
-        return skip(test, &format!("needs 4000 MB available memory to take a part of; there are {free}"));
+        return lacks(test, &format!("needs 4000 MB available memory to take a part of; there are {free}"));
     }
     let folder = tempfile::tempdir().unwrap();
     let Some(model) = small_model(test, folder.path()) else { return };

@@ -1,5 +1,8 @@
 //! What runs the agent as a service: reload, readiness, the service manager, metrics, traces, packages.
 
+#[cfg(feature = "parquet")]
+mod archive;
+
 use std::fmt::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -10,7 +13,7 @@ use opentelemetry_proto_free::spans;
 use serde_json::Value;
 
 use crate::agent::{Rig, honest};
-use crate::peers::{PATIENCE, on_path, skip};
+use crate::peers::{PATIENCE, lacks, on_path, skip};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -134,6 +137,33 @@ async fn the_dashboard_asks_for_metrics_that_exist() {
     rig.stop().await;
 }
 
+/// Machines that watch have a door of their own, with the console or without; nothing else is behind it.
+#[tokio::test]
+async fn metrics_need_no_console() {
+    let alone = |t: String| {
+        let off = t.replace("listen = \"127.0.0.1:0\"", "listen = \"off\"");
+        format!("{off}\n[telemetry]\nlisten = \"127.0.0.1:0\"\n")
+    };
+    let Some(mut rig) = Rig::start("metrics alone", alone).await else { return };
+    rig.frames(6).await;
+    assert!(!rig.log().contains("console on"), "{}", rig.log());
+    let metrics = rig.http("/metrics").await;
+    let has = |line: &str| metrics.lines().any(|l| l.starts_with(line));
+    for line in
+        ["isotherm_in_charge{site=\"test\"} 1", "isotherm_value{site=\"test\",kind=\"signal\",name=\"inlet\""]
+    {
+        assert!(has(line), "{line}: {metrics}");
+    }
+    let newest = rig.records().last().unwrap().seq;
+    assert!(has(&format!("isotherm_audit_records{{site=\"test\"}} {newest}")), "{newest}: {metrics}");
+    assert_eq!(rig.http("/readyz").await.trim(), "ready");
+    assert_eq!(rig.http("/healthz").await.trim(), "ok");
+    for page in ["/", "/api/state", "/api/session"] {
+        assert!(rig.http(page).await.contains("here are /metrics"), "{page}");
+    }
+    rig.stop().await;
+}
+
 /// A collector hears of each decision: its own span, the model's, and that of the write.
 #[tokio::test]
 async fn decisions_are_traced() {
@@ -185,7 +215,7 @@ fn the_unit_is_sound() {
         assert!(text.lines().any(|l| l == line), "{line}");
     }
     if on_path("systemd-analyze").is_none() {
-        return skip(test, "needs systemd-analyze");
+        return lacks(test, "needs systemd-analyze");
     }
     let analyze = |args: &[&str]| {
         let output = Command::new("systemd-analyze").args(args).arg(&unit).output().unwrap();

@@ -21,16 +21,42 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     value
 }
 
-/// Says that a test did not run, past the test harness's capture. With `ISOTHERM_TEST_REQUIRE` set a
-/// missing peer is a failure.
+/// Says that a test did not run for want of a part. With `ISOTHERM_TEST_REQUIRE` set, as `./check` has it after
+/// setting all parts up, that is a failure.
 pub(crate) fn skip(test: &str, missing: &str) {
     assert!(std::env::var_os("ISOTHERM_TEST_REQUIRE").is_none(), "{test}: {missing}");
+    lacks(test, missing);
+}
+
+/// The same of what nobody can set up everywhere: recorded data of others, rights, memory, an init system. Said past the
+/// test harness's capture.
+pub(crate) fn lacks(test: &str, missing: &str) {
     let line = format!("\n*** SKIPPED {test}: {missing}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 pub(crate) fn site(text: &str) -> Site {
     isotherm::site::parse(text, Path::new("test.toml")).unwrap()
+}
+
+/// The Python that has what `tests/peers` needs.
+fn python() -> PathBuf {
+    std::env::var_os("ISOTHERM_TEST_PYTHON")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python"), PathBuf::from)
+}
+
+/// The same, where it has this module; else `None`, loudly.
+pub(crate) fn python_with(test: &str, module: &str) -> Option<PathBuf> {
+    let python = python();
+    let tried = std::process::Command::new(&python).args(["-c", &format!("import {module}")]).output();
+    if tried.is_ok_and(|o| o.status.success()) {
+        return Some(python);
+    }
+    let what = format!(
+        "needs Python with {module}: run scripts/setup test, or name its python in ISOTHERM_TEST_PYTHON"
+    );
+    skip(test, &what);
+    None
 }
 
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
@@ -126,20 +152,8 @@ pub(crate) struct Plc {
 impl Plc {
     /// `None`, loudly, when there is no Python with pymodbus.
     pub(crate) async fn start(test: &str, framer: &str) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = std::env::var_os("ISOTHERM_TEST_PYTHON")
-            .map_or_else(|| root.join(".cache/venv/bin/python"), PathBuf::from);
-        let pymodbus = Command::new(&python).args(["-c", "import pymodbus.simulator"]).output().await;
-        if !pymodbus.is_ok_and(|o| o.status.success()) {
-            skip(
-                test,
-                "needs Python with pymodbus: python3 -m venv .cache/venv && .cache/venv/bin/pip install \
-                 'pymodbus>=3.13,<4', or name its python in ISOTHERM_TEST_PYTHON",
-            );
-            return None;
-        }
-        let mut child = Command::new(python)
-            .arg(root.join("tests/peers/modbus_server.py"))
+        let mut child = Command::new(python_with(test, "pymodbus.simulator")?)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/modbus_server.py"))
             .args(["--framer", framer])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

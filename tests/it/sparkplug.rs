@@ -1,6 +1,6 @@
 //! Sparkplug B against a peer that nobody here wrote: an edge node that is read, and a host that reads us.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use isotherm::ingest::Reading;
@@ -11,27 +11,19 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::agent::{Rig, honest};
-use crate::peers::{Broker, site, skip, soon};
+use crate::peers::{Broker, python_with, site, soon};
 
 /// The peer of `tests/peers/sparkplug_peer.py`.
-struct Peer {
+pub(crate) struct Peer {
     child: Child,
     orders: ChildStdin,
     said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Peer {
-    async fn start(test: &str, args: &[&str]) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = std::env::var_os("ISOTHERM_TEST_PYTHON")
-            .map_or_else(|| root.join(".cache/venv/bin/python"), PathBuf::from);
-        let there = Command::new(&python).args(["-c", "import pysparkplug"]).output().await;
-        if !there.is_ok_and(|o| o.status.success()) {
-            skip(test, "needs Python with pysparkplug: run scripts/setup test");
-            return None;
-        }
-        let mut child = Command::new(python)
-            .arg(root.join("tests/peers/sparkplug_peer.py"))
+    pub(crate) async fn start(test: &str, args: &[&str]) -> Option<Self> {
+        let mut child = Command::new(python_with(test, "pysparkplug")?)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/sparkplug_peer.py"))
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -46,7 +38,7 @@ impl Peer {
     }
 
     /// The next thing it says that is looked for.
-    async fn until(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         soon(what, async {
             loop {
                 let line = self.said.next_line().await.unwrap().unwrap();
@@ -59,11 +51,11 @@ impl Peer {
         .await
     }
 
-    async fn tell(&mut self, order: Value) {
+    pub(crate) async fn tell(&mut self, order: Value) {
         self.orders.write_all(format!("{order}\n").as_bytes()).await.unwrap();
     }
 
-    async fn is_asked_for_births(&mut self) {
+    pub(crate) async fn is_asked_for_births(&mut self) {
         self.until("the node is asked for its births", |m| m["command"] == "rebirth").await;
     }
 }

@@ -19,14 +19,14 @@ const IMMERSION: &str = include_str!("../../sites/immersion.toml");
 /// Where the plant shows the setpoint in force.
 const ACTIVE: [(&str, u16); 2] = [("chws_sp", 3), ("crah_supply_sp", 4)];
 
-struct Plant {
-    dir: tempfile::TempDir,
-    _plant: serve::Running,
+pub(crate) struct Plant {
+    pub(crate) dir: tempfile::TempDir,
+    plant: serve::Running,
 }
 
 impl Plant {
     /// The quiet air plant. `lockstep`: as fast as the test goes; else so many times real time.
-    async fn start(speed: Option<f64>, edit: impl Fn(String) -> String) -> Self {
+    pub(crate) async fn start(speed: Option<f64>, edit: impl Fn(String) -> String) -> Self {
         Self::of("air", AIR, speed, edit).await
     }
 
@@ -50,7 +50,12 @@ impl Plant {
             text = text.replacen(&line, &active, 1);
         }
         std::fs::write(dir.path().join("site.toml"), edit(text)).unwrap();
-        Self { dir, _plant: plant }
+        Self { dir, plant }
+    }
+
+    /// Of its broker and its Modbus server.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        (self.plant.mqtt_port, self.plant.modbus_port)
     }
 
     fn spawn(&self, args: &[&str]) -> Child {

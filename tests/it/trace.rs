@@ -8,7 +8,7 @@ use isotherm::site::Site;
 use isotherm::units::Unit;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::peers::{site, skip};
+use crate::peers::{lacks, site};
 
 fn plant() -> Site {
     let signal = |name: &str, unit: &str, more: &str| {
@@ -203,7 +203,7 @@ fn a_recorded_day() {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
     let csv = shared.join("frontier_cdu_power/input_04-07-24.csv");
     if !csv.is_file() {
-        skip("a_recorded_day", "needs frontier_cdu_power/ in the folder that ISOTHERM_SHARED_DATA names");
+        lacks("a_recorded_day", "needs frontier_cdu_power/ in the folder that ISOTHERM_SHARED_DATA names");
         return;
     }
     let dir = Folder::new();

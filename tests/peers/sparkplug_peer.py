@@ -4,7 +4,7 @@
   sparkplug_peer.py host PORT GROUP        a host application; prints every message of the group, decoded
 
 Commands to a node, one JSON object a line:
-  {"nbirth": [METRIC, ...], "seq": N}              METRIC: [NAME or null, ALIAS or null, TYPE, VALUE]
+  {"nbirth": [METRIC, ...], "seq": N}              METRIC: [NAME or null, ALIAS or null, TYPE, VALUE, UNIT?]
   {"dbirth": "DEVICE", "metrics": [...], "seq": N}, {"ddata": ...}, {"ddeath": "DEVICE", "seq": N}
   {"ndeath": BDSEQ}                                a death with this number, as a broker might say late
 Its bdSeq is 7. Killed, the broker says its death. Commands to a host: {"rebirth": "NODE"}.
@@ -25,10 +25,25 @@ def say(what):
         print(json.dumps(what), flush=True)
 
 
+class Metric(psp.Metric):
+    """Its library knows no properties, but its protobuf does."""
+
+    def to_pb(self, include_dtype):
+        metric = super().to_pb(include_dtype)
+        if unit := units.get(self.name):
+            metric.properties.keys.append("engUnit")
+            metric.properties.values.add(type=psp.DataType.STRING, string_value=unit)
+        return metric
+
+
+units = {}
+
+
 def metrics(rows):
     now = psp.get_current_timestamp()
+    units.update({row[0]: row[4] for row in rows if len(row) > 4})
     return tuple(
-        psp.Metric(timestamp=now, name=n, alias=a, datatype=getattr(psp.DataType, t), value=v) for n, a, t, v in rows
+        Metric(timestamp=now, name=n, alias=a, datatype=getattr(psp.DataType, t), value=v) for n, a, t, v, *_ in rows
     )
 
 

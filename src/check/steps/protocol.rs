@@ -10,7 +10,6 @@ use super::core::{Core, End};
 use super::fit::{Answer, Seen};
 use super::score::Errors;
 use crate::check::protocol::{Step, StepResult, signatures, write_steps};
-use crate::hex;
 use crate::site::{Name, Response, Site};
 use crate::units::{Finite, Unit};
 
@@ -86,12 +85,11 @@ impl StepProtocol {
         let doubts = doubts(site, &core.moved, &answers, &errors);
         let written = steps.iter().map(|s| s.result).fold(StepResult::Passed, StepResult::max);
         let result = if stopped.is_some() || !doubts.is_empty() { StepResult::Failed } else { written };
-        let config = serde_json::to_value(site).unwrap_or_default();
         Self {
             site: site.name.clone(),
             who: who.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            site_sha256: hex::sha256(config.to_string().as_bytes()),
+            site_sha256: site.sha256(),
             recording,
             stopped,
             steps,

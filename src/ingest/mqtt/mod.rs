@@ -22,7 +22,7 @@ pub use self::config::ConfigError;
 pub(crate) use self::config::client as client_options;
 pub use self::queue::Events;
 use self::session::Session;
-pub use self::survey::{Message, SurveyError, survey};
+pub use self::survey::{Message, Request, SurveyError, survey};
 use crate::ingest::Reading;
 use crate::ingest::payload::Malformed;
 use crate::site::Site;

@@ -1,4 +1,4 @@
-//! Listens to whatever a broker has, for a first look at a site. Subscribes and publishes nothing.
+//! Listens to whatever a broker has, for a first look at a site. Publishes nothing but what whoever listens wants asked.
 
 use std::time::Duration;
 
@@ -7,6 +7,9 @@ use rumqttc::{AsyncClient, ConnectionError, Event, Packet, QoS, SubscribeReasonC
 use super::config::{self, ConfigError};
 use crate::clock;
 use crate::site::Mqtt;
+
+/// Requests that wait to be sent, at most.
+const REQUESTS: usize = 100;
 
 /// One message as it came.
 #[derive(Clone, Copy, Debug)]
@@ -30,16 +33,20 @@ pub enum SurveyError {
     Denied { peer: String, filter: String },
 }
 
-/// Hands over every message on these topic filters for so long.
+/// What is published: topic and payload.
+pub type Request = (String, Vec<u8>);
+
+/// Hands over every message on these topic filters for so long. What `hear` gives back is asked of the broker's
+/// other clients.
 pub async fn survey(
     mqtt: &Mqtt,
     filters: &[String],
     span: Duration,
-    mut hear: impl FnMut(Message<'_>),
+    mut hear: impl FnMut(Message<'_>) -> Option<Request>,
 ) -> Result<(), SurveyError> {
     let peer = format!("{}:{}", mqtt.host, mqtt.port);
     let id = mqtt.client_id.clone().unwrap_or_else(|| format!("isotherm-init-{}", std::process::id()));
-    let (client, mut connection) = AsyncClient::new(config::client(mqtt, id)?, filters.len() + 1);
+    let (client, mut connection) = AsyncClient::new(config::client(mqtt, id)?, filters.len() + REQUESTS);
     let began = clock::monotonic();
     let end = tokio::time::sleep(span);
     tokio::pin!(end);
@@ -61,12 +68,18 @@ pub async fn survey(
             {
                 return Err(SurveyError::Denied { peer, filter: filters.join(", ") });
             }
-            Ok(Event::Incoming(Packet::Publish(message))) => hear(Message {
-                topic: &message.topic,
-                payload: &message.payload,
-                retained: message.retain,
-                at: clock::monotonic() - began,
-            }),
+            Ok(Event::Incoming(Packet::Publish(message))) => {
+                let request = hear(Message {
+                    topic: &message.topic,
+                    payload: &message.payload,
+                    retained: message.retain,
+                    at: clock::monotonic() - began,
+                });
+                // One that finds no room is made again, should it still be wanted.
+                if let Some((topic, payload)) = request {
+                    client.try_publish(topic, QoS::AtMostOnce, false, payload).ok();
+                }
+            }
             Ok(_) => {}
             Err(source) => return Err(SurveyError::Unreachable { peer, source: Box::new(source) }),
         }

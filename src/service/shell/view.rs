@@ -15,6 +15,7 @@ impl Shell {
             "plant_link": self.plant_up,
             "source_link": self.source_up,
             "audit_ok": self.audit_lost.is_none(),
+            "records": self.store.next_seq().map(|next| next - 1),
             "memory_rung": self.controller.rung(),
             "next_decision": self.controller.next_decision(),
             "decide_every_s": self.controller.pace().decide.as_secs_f64(),

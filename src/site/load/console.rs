@@ -56,7 +56,7 @@ impl Checker {
 }
 
 /// `HOST:PORT`, an IPv6 address in brackets.
-fn is_address(listen: &str) -> bool {
+pub(super) fn is_address(listen: &str) -> bool {
     let Some((host, port)) = listen.rsplit_once(':') else { return false };
     let bare_v6 = host.contains(':') && !host.starts_with('[');
     is_host(host) && !bare_v6 && port.parse::<u16>().is_ok()

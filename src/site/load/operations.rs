@@ -3,6 +3,7 @@
 use std::path::{Component, Path};
 
 use super::check::Checker;
+use super::console::is_address;
 use super::paths::paths;
 use crate::site::Site;
 
@@ -30,6 +31,17 @@ impl Checker {
         }
         if site.telemetry.otlp.as_ref().is_some_and(|url| !is_http(url)) {
             self.top("telemetry.otlp", "expected a URL such as \"http://127.0.0.1:4318\"");
+        }
+        if let Some(listen) = &site.telemetry.listen {
+            if !is_address(listen) {
+                let why = "expected an address and a port such as \"127.0.0.1:9455\"";
+                self.top("telemetry.listen", format!("{why}, got {listen:?}"));
+            } else if *listen == site.console.listen && !listen.ends_with(":0") {
+                self.top(
+                    "telemetry.listen",
+                    "is console.listen too, where these pages are anyway: expected an address of its own",
+                );
+            }
         }
     }
     /// Paths that are there, and a log that is a file of its own.

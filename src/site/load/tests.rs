@@ -59,6 +59,8 @@ FALLBACK
 AUDIT
 [console]
 CONSOLE
+[telemetry]
+TELEMETRY
 [model]
 backend = "none"
 MODEL
@@ -133,6 +135,9 @@ fn what_nobody_can_have_meant_is_refused_where_it_stands() {
         ("CONSOLE", "listen = \"nonsense\""),
         ("CONSOLE", "listen = \"127.0.0.1:99999\""),
         ("CONSOLE", "listen = \"::1:8455\""),
+        ("TELEMETRY", "otlp = \"localhost:4318\""),
+        ("TELEMETRY", "listen = \"off\""),
+        ("TELEMETRY", "listen = \"127.0.0.1:8455\""),
     ];
     for (table, line) in cases {
         let text = with(table, line);
@@ -154,6 +159,7 @@ fn sound_values_pass() {
         ("CONSOLE", "listen = \"off\""),
         ("CONSOLE", "listen = \"localhost:8455\""),
         ("CONSOLE", "listen = \"[::1]:0\""),
+        ("TELEMETRY", "listen = \"0.0.0.0:9455\""),
         ("AUDIT", "path = \"log/audit.db\""),
     ] {
         assert_eq!(problems(&with(table, line)), [], "{line}");

@@ -55,6 +55,18 @@ async fn a_number_means_what_the_birth_said() {
 }
 
 #[tokio::test]
+async fn units_are_those_of_the_birth() {
+    let now = Instant::now();
+    let mut node = Node::default();
+    let on = Metric::named("on", Value::Boolean(true), 1000);
+    let supply = metric(Some("supply"), Some(2), 7.0).with_unit("°C");
+    say(&mut node, now, "NBIRTH", None, Some(0), vec![bd_seq(3), on, supply, metric(Some("x"), None, 1.0)]);
+    say(&mut node, now, "NDATA", None, Some(1), vec![metric(None, Some(2), 7.5)]);
+    let unit = |name: &str| node.unit(&MetricId { device: None, name: name.to_owned() });
+    assert_eq!((unit("on"), unit("supply"), unit("x")), (Some("flag"), Some("°C"), None));
+}
+
+#[tokio::test]
 async fn what_was_missed_is_asked_for_and_not_too_often() {
     let now = Instant::now();
     let mut node = Node::default();

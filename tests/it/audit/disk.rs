@@ -7,7 +7,7 @@ use std::process::Command;
 use isotherm::audit::{AuditError, Options, Store, verify};
 
 use super::{assert_verifies, at, closed_log, config, frame, put, records};
-use crate::peers::skip;
+use crate::peers::lacks;
 
 /// A file system of its own, gone when dropped.
 struct Mount(PathBuf);
@@ -20,11 +20,11 @@ impl Mount {
         match tried {
             Ok(output) if output.status.success() => Some(Self(dir.to_owned())),
             Ok(output) => {
-                skip(test, &format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim()));
+                lacks(test, &format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim()));
                 None
             }
             Err(e) => {
-                skip(test, &format!("mount: {e}"));
+                lacks(test, &format!("mount: {e}"));
                 None
             }
         }

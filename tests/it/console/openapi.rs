@@ -1,29 +1,19 @@
 //! The API against its own description: schemathesis, which nobody here wrote, reads the description from a
 //! running console and sends what it allows and what it forbids.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use isotherm::console::users::{Role, Users};
 use serde_json::Value;
 
 use super::{Client, address, answer, with_users};
 use crate::agent::{Rig, honest};
-use crate::peers::skip;
-
-fn schemathesis() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("ISOTHERM_TEST_PYTHON")
-        .map_or_else(|| root.join(".cache/venv/bin/python"), PathBuf::from);
-    Some(python.with_file_name("schemathesis")).filter(|p| p.is_file())
-}
+use crate::peers::python_with;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_is_as_it_is_described() {
     let test = "console openapi";
-    let Some(program) = schemathesis() else {
-        skip(test, "needs schemathesis: run scripts/setup test");
-        return;
-    };
+    let Some(python) = python_with(test, "schemathesis") else { return };
     let Some(mut rig) = Rig::start(test, |t| with_users(&t)).await else { return };
     rig.model.now_says(honest(7.5, "Raise"));
     rig.frames(8).await;
@@ -40,7 +30,7 @@ async fn the_api_is_as_it_is_described() {
     assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
     assert_eq!(client.json("/api/openapi.json").await.0, 401, "it names what the site measures");
 
-    let output = tokio::process::Command::new(program)
+    let output = tokio::process::Command::new(python.with_file_name("schemathesis"))
         .current_dir(rig.dir.path())
         .arg("--config-file")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/schemathesis.toml"))

@@ -24,7 +24,7 @@ async fn full_disk(site: impl Fn(String) -> String) {
     let mounted =
         std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=600k", "tmpfs", &path]).status();
     if !mounted.is_ok_and(|s| s.success()) {
-        return crate::peers::skip("what_cannot_be_recorded", "needs the right to mount a small tmpfs");
+        return crate::peers::lacks("what_cannot_be_recorded", "needs the right to mount a small tmpfs");
     }
     let _unmount = Unmount(path.clone());
     let edit = |t: String| site(t).replace("path = \"audit.db\"", &format!("path = \"{path}/audit.db\""));

@@ -1,7 +1,7 @@
 //! A server of the OpenAI kind in place of the process.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use isotherm::reason::{Failure, Server};
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{cores, decision, is_multiple, object, request};
-use crate::peers::skip;
+use crate::peers::python_with;
 
 /// A server of the OpenAI kind: llama.cpp's own, from the PyPI package `xllamacpp`.
 struct PythonServer {
@@ -19,17 +19,8 @@ struct PythonServer {
 
 impl PythonServer {
     fn start(model: &Path) -> Option<Self> {
-        let python = std::env::var_os("ISOTHERM_TEST_PYTHON").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python"),
-            PathBuf::from,
-        );
+        let python = python_with("reason::server", "xllamacpp")?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/openai_server.py");
-        let has = |code: &str| Command::new(&python).args(["-c", code]).status().is_ok_and(|s| s.success());
-        if !has("import xllamacpp") {
-            let missing = format!("{} with the package xllamacpp, or ISOTHERM_TEST_PYTHON", python.display());
-            skip("reason::server", &missing);
-            return None;
-        }
         let mut child = Command::new(&python)
             .arg(script)
             .arg(model)
