@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::alarm::{coldest_supply, no_warming};
 use super::guard::{Case, Predicted};
+use super::limit::Limit;
 use super::memory::Slot;
 use super::seen::{Dew, dew, flow_low, freeze, short_cycle};
 use super::verdict::{Rule, Touch};
@@ -180,6 +181,11 @@ impl<'a> Facts<'a> {
                 rule(window, Rule::Directive, current, current, why);
                 continue;
             }
+            if !self.trial && Self::gathers(s, current, limit, [rate.min(pace.down), rate.min(pace.up)]) {
+                let why = "on its way to where an operator wants it, in strides that are worth a write";
+                rule(window, Rule::Pace, current, current, why);
+                continue;
+            }
             // One after the other, so that a floor over its own ceiling makes no inverted window.
             rule(window, Rule::Directive, limit.floor.unwrap_or(all_low), all_high, why);
             rule(window, Rule::Directive, all_low, limit.ceiling.unwrap_or(all_high), why);
@@ -202,6 +208,14 @@ impl<'a> Facts<'a> {
             );
         }
         true
+    }
+
+    /// Whether a setpoint that an operator wants elsewhere may not yet go as far as is worth a write. `reach`: down, up.
+    fn gathers(s: &Setpoint, current: Finite, limit: &Limit, [down, up]: [f64; 2]) -> bool {
+        let below = limit.floor.map_or(0.0, |floor| floor.get() - current.get());
+        let above = limit.ceiling.map_or(0.0, |ceiling| current.get() - ceiling.get());
+        let (way, reach) = if below > 0.0 { (below, up) } else { (above, down) };
+        reach < way.min(s.least_move().get()) - 1e-9
     }
 
     /// How much colder a setpoint has to become now because of a warm inlet. Whoever decides has a cadence

@@ -8,7 +8,7 @@ pub(super) mod standing;
 mod upgrade;
 mod view;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -81,6 +81,8 @@ pub(super) struct Shell {
     frame_time: Option<Timestamp>,
     last_frame: Stopwatch,
     source_up: bool,
+    /// Topics that decisions need and on which nothing comes.
+    silent: BTreeSet<String>,
     plant_up: bool,
     failed_polls: u32,
     last_decision: serde_json::Value,
@@ -121,6 +123,7 @@ impl Shell {
             frame_time: None,
             last_frame: Stopwatch::start(),
             source_up: true,
+            silent: BTreeSet::new(),
             plant_up: true,
             failed_polls: 0,
             last_decision: serde_json::Value::Null,

@@ -160,7 +160,9 @@ impl Twin {
 
     /// Learns from a frame. Without a good load and good setpoints it is blind: it learns and says nothing.
     pub fn update(&mut self, frame: &Frame) {
+        let longest = GAP_S.max(5 * self.sample_s / 2);
         let since = self.heard.map(|t| frame.time.as_second() - t.as_second());
+        let gap = since.filter(|s| (0..=longest).contains(s));
         self.heard = Some(frame.time);
         let Some(mut inputs) = self.layout.read(frame) else {
             self.present = None;
@@ -168,7 +170,7 @@ impl Twin {
             self.past.clear();
             return;
         };
-        if since.is_some_and(|s| s < 0 || s > GAP_S.max(5 * self.sample_s / 2)) || self.present.is_none() {
+        if since.is_some() && gap.is_none() || self.present.is_none() {
             self.resume(&inputs);
         }
         if let Some(before) = &self.present {
@@ -184,8 +186,11 @@ impl Twin {
                 }
             }
         }
+        let before = gap.unwrap_or(self.sample_s);
+        let before = frame.time.checked_sub(SignedDuration::from_secs(before)).unwrap_or(frame.time);
         let minute = self.minute.get_or_insert_with(|| Minute {
-            began: frame.time,
+            // From the frame before on, however long ago: samples come more or less often.
+            began: before,
             mean: inputs.clone(),
             count: 0,
             readings: vec![(0.0, 0, 0.0); values.len()],
@@ -198,7 +203,7 @@ impl Twin {
             }
         }
         self.present = Some(inputs);
-        let seconds = frame.time.as_second() - minute.began.as_second() + self.sample_s;
+        let seconds = frame.time.as_second() - minute.began.as_second();
         if seconds >= LEARN_S
             && let Some(minute) = self.minute.take()
         {

@@ -51,8 +51,13 @@ fn read(path: &Path, running: &Site, kept: &Kept) -> Result<(String, Site), Stri
     if !found.others.is_empty() {
         return Err(format!("needs a restart: {}", found.others.join("; ")));
     }
+    let mode = (read.mode != running.mode).then(|| {
+        format!("mode: {} in the file is for the next start; now an operator changes it", read.mode.as_str())
+    });
     if found.limits.is_empty() {
-        return Err("the limits are as they were".to_owned());
+        let same = "the limits are as they were".to_owned();
+        return Err([same].into_iter().chain(mode).collect::<Vec<_>>().join("; "));
     }
-    Ok((found.limits.join("; "), Site { mode: running.mode, ..read }))
+    let told = found.limits.into_iter().chain(mode).collect::<Vec<_>>();
+    Ok((told.join("; "), Site { mode: running.mode, ..read }))
 }

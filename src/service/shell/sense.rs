@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::Shell;
 use crate::clock::{self, Stopwatch};
 use crate::control::{Input, Link, RELEASE_AGAIN};
+use crate::ingest::Reading;
 use crate::ingest::mqtt::SourceEvent;
 use crate::site::{Clock, Signal, Site};
 
@@ -18,6 +19,7 @@ impl Shell {
     pub(in crate::service) async fn on_source(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Readings { time, readings } => {
+                self.heard(&readings);
                 for mut reading in readings {
                     reading.received = self.not_before_the_last_frame(reading.received);
                     self.assembler.push(&reading);
@@ -25,7 +27,8 @@ impl Shell {
                 match (self.setup.site.clock, time) {
                     (Clock::Frames, Some(time)) => self.on_frame_of(time).await,
                     (Clock::Frames, None) => {}
-                    (Clock::Wall, _) => self.source_is_up().await,
+                    (Clock::Wall, _) if self.silent.is_empty() => self.source_is_up().await,
+                    (Clock::Wall, _) => {}
                 }
             }
             SourceEvent::Announced(message) => self.on_announced(&message),
@@ -37,12 +40,14 @@ impl Shell {
             SourceEvent::Silent { topic } => {
                 tracing::warn!(%topic, "connected, but the topic is silent");
                 if self.is_vital(&topic) {
+                    self.silent.insert(topic.clone());
                     self.source_is_down(format!("topic {topic} is silent")).await;
                 }
             }
             SourceEvent::Denied { topic } => {
                 tracing::warn!(%topic, "the broker does not allow the subscription");
                 if self.is_vital(&topic) {
+                    self.silent.insert(topic.clone());
                     self.source_is_down(format!("topic {topic} is denied by the broker")).await;
                 }
             }
@@ -51,6 +56,19 @@ impl Shell {
             }
             SourceEvent::Overrun { messages } => {
                 tracing::warn!(messages, "fell behind; the oldest were forgotten");
+            }
+        }
+    }
+
+    /// What comes on a topic ends its own silence, not another's.
+    fn heard(&mut self, readings: &[Reading]) {
+        if self.silent.is_empty() {
+            return;
+        }
+        let site = &self.setup.site;
+        for reading in readings.iter().filter(|r| !r.origin.retained) {
+            if let Some(topic) = site.signal(&reading.name).and_then(|s| s.source.topic()) {
+                self.silent.remove(&topic);
             }
         }
     }
