@@ -243,7 +243,7 @@ impl<'a> Facts<'a> {
 
     /// How far it is walked by now, at a share of its range in 5 min.
     fn pace(&self, case: &Case<'_>, s: &Setpoint) -> Pace {
-        let span = s.max.get() - s.min.get();
+        let span = s.span();
         let walked = |percent: Finite| self.gathered(case, s, span * percent.get() / 100.0 / 5.0);
         let e = &self.site.envelope;
         let (warmer, colder) = (walked(e.warming_pct_5min), walked(e.cooling_pct_5min));

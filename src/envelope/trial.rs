@@ -268,7 +268,7 @@ mod tests {
             let site = site();
             let mut f = frame(&site, part);
             for s in &site.setpoints {
-                let held = s.min.get() + (s.max.get() - s.min.get()) * at;
+                let held = s.min.get() + s.span() * at;
                 f.setpoints.insert(s.name.clone(), good((held * 10.0).round() / 10.0, s.unit));
             }
             for s in &site.setpoints {

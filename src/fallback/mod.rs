@@ -196,7 +196,7 @@ impl Fallback {
     fn reset_of(&self, frame: &Frame) -> f64 {
         let share = |s: &Setpoint| {
             let current = frame.setpoints.get(&s.name)?.good()?;
-            let span = s.max.get() - s.min.get();
+            let span = s.span();
             let up = ((current.get() - s.min.get()) / span).clamp(0.0, 1.0);
             Some(if s.cools == Cools::Down { 1.0 - up } else { up })
         };

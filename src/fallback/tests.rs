@@ -118,7 +118,7 @@ fn never_outside_the_limits() {
             let mut f = Fallback::new(&site);
             let mut frame = frame(0, &[], &[]);
             for s in &site.setpoints {
-                let v = s.min.get() + share * (s.max.get() - s.min.get());
+                let v = s.min.get() + share * s.span();
                 frame.setpoints.insert(s.name.clone(), sample(v));
             }
             for s in &site.signals {

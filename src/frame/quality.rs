@@ -100,7 +100,7 @@ impl Track {
     /// The plant's own controller may be anywhere: only what is far from any limit is left out.
     pub(super) fn of_active(setpoint: &Setpoint, sample: SignedDuration) -> Self {
         let mut track = Self::of_setpoint(setpoint, sample);
-        let span = setpoint.max.get() - setpoint.min.get();
+        let span = setpoint.span();
         track.limits.low = setpoint.min.plus(-10.0 * span);
         track.limits.high = setpoint.max.plus(10.0 * span);
         track

@@ -102,7 +102,7 @@ impl Axis {
             Cools::Up if warm => (floor.max(now), ceiling.max(now)),
             Cools::Down | Cools::Up => (floor, ceiling),
         };
-        let span = s.max.get() - s.min.get();
+        let span = s.span();
         let e = &seen.site.envelope;
         let pace = |pct: Finite| (span * pct.get() / 100.0).min(s.rate_per_min.get() * ROW_MIN);
         let (warmer, colder) = (pace(e.warming_pct_5min), pace(e.cooling_pct_5min));

@@ -172,7 +172,7 @@ impl Pid {
     fn track(&mut self, seen: &Seen<'_>) {
         for s in &seen.site.setpoints {
             let Some(now) = seen.frame.good(&s.name) else { continue };
-            let (now, reach) = (share(s, now.get()), s.least_move().get() / span(s));
+            let (now, reach) = (share(s, now.get()), s.least_move().get() / s.span());
             let wish = self.wishes.entry(s.name.clone()).or_insert(now);
             *wish = wish.clamp(now - reach, now + reach);
         }
@@ -198,7 +198,7 @@ impl Pid {
             for s in members {
                 let Some(wish) = self.wishes.get_mut(&s.name) else { continue };
                 // A pump's whole range stands for ten kelvins.
-                let scale = if of == Part::Pump { 10.0 } else { span(s) };
+                let scale = if of == Part::Pump { 10.0 } else { s.span() };
                 let from = *wish;
                 let to = from + left / scale;
                 *wish = if left > 0.0 { to.min(high).max(from) } else { to.max(low).min(from) };
@@ -213,7 +213,7 @@ impl Pid {
 
     /// Where no valve says what the water has to give, it first goes where the supply goes.
     fn follow(&mut self, site: &Site, before: &BTreeMap<Name, f64>) {
-        let change = |s: &Setpoint| Some((self.wishes.get(&s.name)? - before.get(&s.name)?) * span(s));
+        let change = |s: &Setpoint| Some((self.wishes.get(&s.name)? - before.get(&s.name)?) * s.span());
         let colder = site.setpoints.iter().filter(|s| part(s) == Part::Supply).find_map(change);
         self.spend(site, colder.unwrap_or(0.0), &[Part::Water]);
     }
@@ -270,22 +270,18 @@ impl Policy for Pid {
     }
 }
 
-fn span(s: &Setpoint) -> f64 {
-    s.max.get() - s.min.get()
-}
-
 /// The share of the way from warmest to coldest that a value is.
 fn share(s: &Setpoint, value: f64) -> f64 {
     match s.cools {
-        Cools::Up => (value - s.min.get()) / span(s),
-        Cools::Down => (s.max.get() - value) / span(s),
+        Cools::Up => (value - s.min.get()) / s.span(),
+        Cools::Down => (s.max.get() - value) / s.span(),
     }
 }
 
 fn at(s: &Setpoint, share: f64) -> f64 {
     let share = share.clamp(0.0, 1.0);
     match s.cools {
-        Cools::Up => s.min.get() + share * span(s),
-        Cools::Down => s.max.get() - share * span(s),
+        Cools::Up => s.min.get() + share * s.span(),
+        Cools::Down => s.max.get() - share * s.span(),
     }
 }

@@ -1,5 +1,6 @@
 //! Whether a model fits, before it is loaded: finding out afterwards costs the machine.
 
+use crate::memory::kernel::Kernel;
 use crate::model::inspect::Inspection;
 
 use super::protocol::CacheType;
@@ -77,32 +78,14 @@ fn mb(bytes: u64) -> u64 {
 }
 
 /// The limits that hold here: memory the kernel can still hand out, and what this control group may still
-/// take. One that cannot be read is left out.
+/// take. One that is not there, or cannot be read, is left out.
 #[must_use]
 pub fn limits() -> Vec<(&'static str, u64)> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let machine = read("/proc/meminfo").and_then(|text| available(&text));
-    let group = read("/proc/self/cgroup").and_then(|text| {
-        let folder = format!("/sys/fs/cgroup{}", text.lines().find_map(|l| l.strip_prefix("0::"))?);
-        let number = |file: &str| read(&format!("{folder}/{file}"))?.trim().parse().ok();
-        let max: u64 = number("memory.max")?;
-        let used: u64 = number("memory.current")?;
-        let reclaimable = read(&format!("{folder}/memory.stat"))
-            .and_then(|s| s.lines().find_map(|l| l.strip_prefix("inactive_file ")?.parse().ok()))
-            .unwrap_or(0);
-        Some(max.saturating_sub(used.saturating_sub(reclaimable)))
-    });
-    machine
-        .map(|bytes| ("available memory (MemAvailable)", bytes))
-        .into_iter()
-        .chain(group.map(|bytes| ("the control group's memory.max", bytes)))
-        .collect()
-}
-
-/// `MemAvailable` of `/proc/meminfo`, in bytes.
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    let reading = Kernel::here().sample().unwrap_or_default();
+    let group = reading.group.and_then(|g| Some(g.limit?.saturating_sub(g.used)));
+    let machine = reading.available.map(|bytes| ("available memory (MemAvailable)", bytes));
+    let group = group.map(|bytes| ("the control group's memory.high or memory.max", bytes));
+    machine.into_iter().chain(group).collect()
 }
 
 #[cfg(test)]
@@ -118,12 +101,5 @@ mod tests {
         for part in ["175 MB", "100 weights", "50 cache", "25 computation", "b allows 170 MB"] {
             assert!(refusal.contains(part), "{part:?} in {refusal:?}");
         }
-    }
-
-    #[test]
-    fn reads_meminfo() {
-        let text = "MemTotal:       24631812 kB\nMemFree:        1 kB\nMemAvailable:   24117248 kB\n";
-        assert_eq!(available(text), Some(24_117_248 * 1024));
-        assert_eq!(available("MemTotal: 5 kB\n"), None);
     }
 }

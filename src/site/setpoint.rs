@@ -72,6 +72,12 @@ impl Setpoint {
         }
     }
 
+    /// From the one end of the range to the other, in its unit.
+    #[must_use]
+    pub fn span(&self) -> f64 {
+        self.max.get() - self.min.get()
+    }
+
     /// How many steps a value is above the minimum; a whole number on a step.
     #[must_use]
     pub(crate) fn steps_to(&self, value: Finite) -> f64 {

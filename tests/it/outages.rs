@@ -307,6 +307,23 @@ async fn a_change_at_the_panel_is_not_fought() {
     assert_eq!(rig.register(2).await, 120, "left alone");
 }
 
+/// Somebody at the plant takes the agent out: not one write more, and no heartbeat.
+#[tokio::test]
+async fn switched_off_at_the_panel_is_not_fought() {
+    let Some(mut rig) = Rig::start("switched-off", |t| t).await else { return };
+    rig.model.now_says(honest(7.5, "Raise"));
+    rig.frames(3).await;
+    assert_eq!(rig.register(0).await, 1);
+    rig.plc.set(0, &[0]).await;
+    rig.written().await;
+    rig.frames(2 * DECISION).await;
+    assert!(rig.events().contains(&"switched_off".to_owned()), "{:?}", rig.events());
+    assert_eq!(rig.written().await, Vec::<u64>::new());
+    assert_eq!(rig.register(0).await, 0, "left alone");
+    rig.stop().await;
+    verifies_by_replay(&rig).await;
+}
+
 /// In `shadow` and, without approvals, in `advise` not one write reaches the wire.
 #[tokio::test]
 async fn shadow_and_advise_write_nothing() {

@@ -221,7 +221,7 @@ fn stamp(path: &std::path::Path) -> String {
 
 /// The value so far up a setpoint's range, 0 to 1.
 fn at_share(s: &Setpoint, share: f64) -> Finite {
-    Finite::saturating(s.min.get() + share * (s.max.get() - s.min.get()))
+    Finite::saturating(s.min.get() + share * s.span())
 }
 
 /// How many runs to make at a time.

@@ -55,7 +55,7 @@ impl Drive {
                 let each = goals.iter_mut().zip(&site.setpoints);
                 let goal = |((goal, left), s): (&mut (f64, u32), &Setpoint)| {
                     if *left == 0 {
-                        *goal = s.min.get() + random.share() * (s.max.get() - s.min.get());
+                        *goal = s.min.get() + random.share() * s.span();
                         *left = 4 + (random.share() * 14.0) as u32;
                     }
                     *left -= 1;

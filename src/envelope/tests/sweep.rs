@@ -17,7 +17,7 @@ fn every_point_of_a_coarse_grid() {
         };
         let others = if other == "flow" { [499.9, 500.0, 3000.0] } else { [5.0, 19.0, 38.5] };
         for s in &site.setpoints {
-            let (min, span) = (s.min.get(), s.max.get() - s.min.get());
+            let (min, span) = (s.min.get(), s.span());
             let values: Vec<f64> = (-1..=4).map(|i| min + span * f64::from(i) / 3.0).collect();
             for present in values.clone() {
                 let mut first = calm(&site, &[]);

@@ -148,7 +148,7 @@ fn wishes_stay_inside_limits() {
         for s in &site.setpoints {
             let to = wishes[&s.name];
             assert!(s.min <= to && to <= s.max, "{}: {to}", s.name.as_str());
-            let share = (to.get() - s.safe.get()).abs() / (s.max.get() - s.min.get());
+            let share = (to.get() - s.safe.get()).abs() / s.span();
             assert!(share < 0.3, "{} goes {share} of its range at once", s.name.as_str());
         }
     }

@@ -177,7 +177,7 @@ impl Checker {
         if s.safe < s.min || s.safe > s.max {
             self.say(of.at("safe"), format!("expected a value from {} to {}, got {}", s.min, s.max, s.safe));
         }
-        let span = s.max.get() - s.min.get();
+        let span = s.span();
         if s.step <= Finite::ZERO || s.step.get() > span {
             self.say(of.at("step"), format!("expected more than 0 and at most max - min ({span})"));
         } else if span / s.step.get() > 2000.0 {

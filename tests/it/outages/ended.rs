@@ -95,3 +95,23 @@ async fn a_panic_ends_in_release() {
     let standing = std::fs::read_to_string(rig.dir.path().join("audit.standing.json")).unwrap();
     assert!(standing.contains("made to panic by the test"), "an alarm for the next run: {standing}");
 }
+
+/// Whether somebody had taken the plant by hand is not known: it is not taken without a person.
+#[tokio::test]
+async fn standing_that_cannot_be_read_only_advises() {
+    let Some(mut rig) = Rig::start("unreadable", |t| t).await else { return };
+    rig.frames(2).await;
+    rig.end(Signal::KILL).await;
+    let kept = rig.audit_path().with_extension("standing.json");
+    std::fs::write(&kept, "{ half a").unwrap();
+    rig.plc.set(0, &[0]).await;
+    rig.restart().await;
+    rig.frames(3).await;
+    assert!(rig.events().contains(&"standing_lost".to_owned()), "{:?}", rig.events());
+    assert_eq!(rig.register(0).await, 0, "not taken");
+    assert_eq!(std::fs::read_to_string(kept.with_extension("json.unreadable")).unwrap(), "{ half a");
+    rig.stop().await;
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+    assert_eq!(kept["mode"], "advise");
+    verifies_by_replay(&rig).await;
+}
