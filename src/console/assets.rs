@@ -19,10 +19,13 @@ const ASSETS: &[(&str, &str, &str)] = assets! {
     "app.css" STYLE;
     "app.js" SCRIPT;
     "act.js" SCRIPT;
+    "chartlimits.js" SCRIPT;
     "charts.js" SCRIPT;
     "decision.js" SCRIPT;
     "decisions.js" SCRIPT;
     "dom.js" SCRIPT;
+    "held.js" SCRIPT;
+    "limits.js" SCRIPT;
     "now.js" SCRIPT;
     "plant.js" SCRIPT;
     "replay.js" SCRIPT;

@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use super::tape::{Columns, Row, Tape};
+use super::columns::{Columns, Row};
+use super::tape::Tape;
 use crate::audit::{AuditError, Kind, Log, Record};
 use crate::control::record::Event;
 

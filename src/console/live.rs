@@ -177,7 +177,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::super::access::tests::{access, logged_in};
-    use super::super::tape::Columns;
+    use super::super::columns::Columns;
     use super::*;
 
     #[tokio::test]

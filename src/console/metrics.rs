@@ -34,8 +34,8 @@ const FLAGS: [(&str, &str); 5] = [
     ("audit_ok", "The audit log can be written"),
 ];
 
-pub(super) async fn metrics(State(view): State<Probed>) -> Response {
-    let text = render(&view.borrow());
+pub(super) async fn metrics(State(probed): State<Probed>) -> Response {
+    let text = render(&probed.view.borrow());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

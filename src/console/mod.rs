@@ -4,14 +4,17 @@
 mod access;
 mod acts;
 mod assets;
+mod columns;
 mod extract;
 mod feed;
+mod limits;
 mod live;
 mod metrics;
 mod openapi;
 mod power;
 mod probes;
 mod query;
+mod raw;
 mod replay;
 mod report;
 mod room;
@@ -41,8 +44,8 @@ pub use tls::TlsError;
 
 use crate::audit::Log;
 use crate::control::Setup;
-use crate::service::View;
 use crate::service::socket::Call;
+use crate::service::{Beat, View};
 
 /// The page needs nothing but what this server sends, and nobody may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -55,6 +58,7 @@ struct Shared {
     /// Site and prompts in force.
     setup: watch::Receiver<Arc<Setup>>,
     view: watch::Receiver<View>,
+    pulse: watch::Receiver<Beat>,
     audit: PathBuf,
     followed: Arc<Followed>,
     access: Arc<Access>,
@@ -90,24 +94,26 @@ pub enum ConsoleError {
 pub async fn serve(
     in_force: watch::Receiver<Arc<Setup>>,
     view: watch::Receiver<View>,
+    pulse: watch::Receiver<Beat>,
     calls: mpsc::Sender<Call>,
 ) -> Result<Option<SocketAddr>, ConsoleError> {
     let setup = in_force.borrow().clone();
     let site = &setup.site;
-    probes::serve(site, view.clone()).await?;
+    probes::serve(site, probes::Probed { view: view.clone(), pulse: pulse.clone() }).await?;
     if site.console.listen == "off" {
         return Ok(None);
     }
     let tls = site.console.tls.as_ref().map(tls::load).transpose()?;
     let (listener, address) = bound("console.listen", &site.console.listen).await?;
     let shared = Shared {
-        followed: Arc::new(Followed::new(tape::Columns::new(site))),
+        followed: Arc::new(Followed::new(columns::Columns::new(site))),
         access: Arc::new(Access::new(site)?),
         replays: Arc::default(),
         reading: Arc::new(Semaphore::new(1)),
         audit: site.audit.path.clone(),
         setup: in_force,
         view: view.clone(),
+        pulse,
         calls,
     };
     tokio::spawn(follow(shared.followed.clone(), shared.audit.clone(), view));

@@ -2,6 +2,7 @@
 //! connection that can only read.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use axum::Json;
 use axum::extract::State;
@@ -14,11 +15,11 @@ use serde_json::{Value, json};
 
 use super::extract::{Path, Query};
 use super::tape::Course;
-use super::{Shared, feed, refused};
+use super::{Shared, feed, limits, raw, refused};
 use crate::audit::{AuditError, Kind, Log, Record, named};
 use crate::control::RunHeader;
 use crate::directive;
-use crate::envelope::{ProposedBy, Rule};
+use crate::envelope::{LEAST_DEW_MARGIN, ProposedBy, Rule};
 use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::hex;
@@ -75,13 +76,14 @@ pub(super) async fn site(State(shared): State<Shared>) -> Json<Value> {
         "cadence_s": site.cadence.as_secs_f64(),
         "signals": site.signals.iter().map(|s| json!({
             "name": s.name, "unit": s.unit, "role": s.role, "range": s.range, "band": s.band,
-            "required": s.required,
+            "limits": limits::of(site, s), "required": s.required,
         })).collect::<Vec<_>>(),
         "setpoints": site.setpoints.iter().map(|s| json!({
             "name": s.name, "unit": s.unit, "role": s.role, "min": s.min, "max": s.max, "step": s.step,
             "safe": s.safe, "cools": s.cools, "rate_per_min": s.rate_per_min,
         })).collect::<Vec<_>>(),
         "envelope": site.envelope,
+        "dew_margin": site.envelope.dew_margin.get().max(LEAST_DEW_MARGIN),
         "model": { "backend": site.model.backend, "context": site.model.context,
             "history_tokens": site.model.history_tokens, "name": site.model.name,
             "file": site.model.path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy()) },
@@ -136,13 +138,19 @@ pub(super) async fn series(State(shared): State<Shared>, Query(window): Query<Wi
             }
         }
     }
-    let tape = shared.followed.tape.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (oldest, newest) = tape.span().unwrap_or((0, 0));
+    let sample_s = shared.setup().site.sample.as_secs();
+    let tape = || shared.followed.tape.read().unwrap_or_else(PoisonError::into_inner);
+    let (oldest, newest) = tape().span().unwrap_or((0, 0));
     let to = window.to.map_or(newest, Timestamp::as_second);
-    let from = window.from.map_or(oldest, Timestamp::as_second).max(oldest.min(to));
+    let wanted = window.from.map_or(oldest, Timestamp::as_second);
+    let from = wanted.max(oldest.min(to));
     let points = window.points.unwrap_or(600).clamp(2, 5000) as usize;
-    let course = tape.course(&chosen, from, to, points, shared.setup().site.sample.as_secs());
-    drop(tape);
+    let finer = raw::is_wanted(&tape(), &(wanted..to), points, sample_s);
+    let from_log = if finer { raw::tape(&shared, wanted..to).await } else { None };
+    let course = match from_log {
+        Some(raw) => raw.course(&chosen, wanted, to, points, sample_s),
+        None => tape().course(&chosen, from, to, points, sample_s),
+    };
     if window.format == Some(Format::Csv) {
         let disposition = format!("attachment; filename=\"{}-{from}-{to}.csv\"", shared.setup().site.name);
         let headers = [
@@ -247,14 +255,19 @@ pub(super) async fn decisions(State(shared): State<Shared>, Query(page): Query<P
     from_log(&shared, move |log| {
         let limit = page.limit.unwrap_or(50).clamp(1, if page.brief { 2000 } else { 100 }) as usize;
         let mut before = page.before;
-        if let Some(until) = page.until {
-            let end = log.seq_at(until)?;
+        if let Some(until) = page.until
+            && let Some(end) = first_frame(log, log.seq_at(until)?)?
+        {
             before = Some(before.map_or(end, |b| b.min(end)));
         }
         let (mut items, mut intents, mut looked, mut next) = (Vec::new(), Vec::new(), 0, None);
         log.back(&kinds, before, |record| {
             if page.since.is_some_and(|t| record.time < t) {
                 return false;
+            }
+            // What came after the last frame before the end.
+            if page.until.is_some_and(|t| record.time >= t) {
+                return true;
             }
             if items.len() == limit || looked == LOOKED_AT {
                 next = Some(record.seq + 1);
@@ -280,6 +293,17 @@ pub(super) async fn decisions(State(shared): State<Shared>, Query(page): Query<P
         Ok(json!({ "items": items, "next": next }))
     })
     .await
+}
+
+/// The first frame from a record on; `None` where none has come since.
+fn first_frame(log: &Log, seq: u64) -> Result<Option<u64>, AuditError> {
+    for record in log.records(seq.saturating_sub(1)) {
+        let record = record?;
+        if record.kind == Kind::Frame {
+            return Ok(Some(record.seq));
+        }
+    }
+    Ok(None)
 }
 
 fn brief(item: &Value) -> Value {

@@ -187,18 +187,19 @@ fn replays(mut api: Documented) -> Documented {
 /// For machines that watch.
 fn watching(api: Documented) -> Documented {
     let text = "text/plain";
-    api.get("/healthz", probes::health, Operation::plain("healthz", "The agent runs.", text).open())
-        .get(
-            "/readyz",
-            probes::ready,
-            Operation::plain("readyz", "Frames arrive and the log can be written.", text).open().also(
-                503,
-                "Not ready.",
-                text,
-                &json!({ "type": "string" }),
-            ),
-        )
-        .get("/metrics", metrics::metrics, Operation::plain("metrics", "Prometheus.", text).open())
+    let said = json!({ "type": "string" });
+    let probe = |id, summary, why| Operation::plain(id, summary, text).open().also(503, why, text, &said);
+    api.get(
+        "/healthz",
+        probes::health,
+        probe("healthz", "The control loop turns.", "It hangs: the text says since when."),
+    )
+    .get(
+        "/readyz",
+        probes::ready,
+        probe("readyz", "Frames arrive and the log can be written.", "Not ready: the text says why."),
+    )
+    .get("/metrics", metrics::metrics, Operation::plain("metrics", "Prometheus.", text).open())
 }
 
 /// An object that has these fields.

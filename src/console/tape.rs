@@ -2,126 +2,18 @@
 //! from. It is made from the audit log alone, so it can be made again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::power::Power;
-use crate::frame::{Frame, Quality};
-use crate::site::{Role, Site};
+use super::columns::Row;
 
 /// In seconds.
 pub(super) const HOUR: i64 = 3600;
 /// Width of a bucket in seconds, finest first, and how many are kept: 12 h, 3 days, 30 days, a year. For 60
 /// values that is 21 MB. Reports take their baseline from the hours.
 const TIERS: [(i64, usize); 4] = [(10, 4320), (60, 4320), (600, 4320), (HOUR, 8760)];
-
-/// The columns of the tape: signals and setpoints by name, and what follows from them.
-#[derive(Clone, Debug)]
-pub(super) struct Columns {
-    pub(super) names: Vec<String>,
-    pub(super) it: Option<Power>,
-    pub(super) cooling: Option<Power>,
-    pub(super) facility: Option<Power>,
-}
-
-/// Facility power over IT power.
-const PUE: &str = "pue";
-/// 1 while the agent has the plant.
-const IN_CHARGE: &str = "in_charge";
-
-#[derive(Deserialize)]
-struct FrameBody {
-    frame: Values,
-    heartbeat: Option<u16>,
-}
-
-#[derive(Deserialize)]
-struct Values {
-    time: Timestamp,
-    signals: BTreeMap<String, Value>,
-    setpoints: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Value {
-    value: Option<f32>,
-    quality: Quality,
-}
-
-/// The good values of one frame, in the order of the columns.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub(super) struct Row {
-    /// Seconds since 1970.
-    pub(super) t: f64,
-    pub(super) v: Vec<Option<f32>>,
-}
-
-impl Columns {
-    pub(super) fn new(site: &Site) -> Self {
-        let signals = site.signals.iter().map(|s| s.name.to_string());
-        let setpoints = site.setpoints.iter().map(|s| s.name.to_string());
-        let mut names: Vec<String> = signals.chain(setpoints).collect();
-        let power = |role| Power::of(site, role);
-        let (it, facility) = (power(Role::ItLoad), power(Role::FacilityPower));
-        if facility.is_some() && it.is_some() {
-            names.push(PUE.to_owned());
-        }
-        names.push(IN_CHARGE.to_owned());
-        Self { names, it, cooling: power(Role::CoolingPower), facility }
-    }
-
-    pub(super) fn place(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|n| n == name)
-    }
-
-    pub(super) fn in_charge(&self) -> usize {
-        self.names.len() - 1
-    }
-
-    /// What a frame's record says; `None` when it is not one.
-    pub(super) fn read(&self, body: &str) -> Option<Row> {
-        let body: FrameBody = serde_json::from_str(body).ok()?;
-        let good = |name: &String| {
-            let sample = body.frame.signals.get(name).or_else(|| body.frame.setpoints.get(name))?;
-            sample.value.filter(|_| sample.quality == Quality::Good)
-        };
-        let in_charge = if body.heartbeat.is_some() { 1.0 } else { 0.0 };
-        Some(self.row(body.frame.time, Some(in_charge), good))
-    }
-
-    /// A frame that was recorded by somebody else: nobody knows who had the plant.
-    pub(super) fn of(&self, frame: &Frame) -> Row {
-        let good = |name: &String| Some(frame.good(&name.parse().ok()?)?.get() as f32);
-        self.row(frame.time, None, good)
-    }
-
-    fn row(&self, time: Timestamp, in_charge: Option<f32>, good: impl Fn(&String) -> Option<f32>) -> Row {
-        let v = self.names.iter().map(good).collect();
-        let mut row = Row { t: time.as_millisecond() as f64 / 1e3, v };
-        let kw = |power: &Option<Power>| power.as_ref().and_then(|p| row.kw(p));
-        let pue = kw(&self.facility).zip(kw(&self.it)).and_then(|(f, it)| (it > 0.0).then_some(f / it));
-        let last = self.in_charge();
-        if let (Some(pue), Some(cell)) = (pue, last.checked_sub(1).and_then(|i| row.v.get_mut(i))) {
-            *cell = Some(pue as f32);
-        }
-        if let Some(cell) = row.v.get_mut(last) {
-            *cell = in_charge;
-        }
-        row
-    }
-}
-
-impl Row {
-    pub(super) fn at(&self, place: usize) -> Option<f64> {
-        self.v.get(place).copied().flatten().map(f64::from)
-    }
-
-    pub(super) fn kw(&self, power: &Power) -> Option<f64> {
-        power.kw(|place| self.at(place))
-    }
-}
 
 /// What a value was over one bucket of time.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -227,6 +119,32 @@ impl Tape {
         Self { tiers: TIERS.map(tier).into() }
     }
 
+    /// Of hours alone.
+    pub(super) fn of_hours() -> Self {
+        Self::of_tier(HOUR)
+    }
+
+    /// Of single seconds: every frame of a site that has at most one in each.
+    pub(super) fn raw() -> Self {
+        Self::of_tier(1)
+    }
+
+    fn of_tier(width: i64) -> Self {
+        Self { tiers: vec![Tier { width, keep: usize::MAX, buckets: VecDeque::new(), dropped: false }] }
+    }
+
+    /// Width in seconds of the finest buckets that reach back so far.
+    pub(super) fn finest(&self, from: i64) -> Option<i64> {
+        self.tiers.iter().find(|t| t.reaches(from)).map(|t| t.width)
+    }
+
+    /// Beginning and width of the first bucket of a window.
+    pub(super) fn first(&self, window: &Range<i64>) -> Option<(i64, i64)> {
+        let tier = self.tiers.iter().find(|t| t.reaches(window.start)).or(self.tiers.last())?;
+        let first = tier.buckets.iter().find(|b| b.start + tier.width > window.start)?;
+        (first.start < window.end).then_some((first.start, tier.width))
+    }
+
     pub(super) fn push(&mut self, row: &Row) {
         for tier in &mut self.tiers {
             tier.push(row.t as i64, &row.v);
@@ -259,15 +177,18 @@ impl Tape {
         let Some(tier) = self.tiers.iter().find(|t| t.reaches(from)).or(self.tiers.last()) else {
             return Course { bucket_s: 1, t: Vec::new(), series: BTreeMap::new() };
         };
+        let within = |b: &&Bucket| b.start + tier.width > from && b.start <= to;
         let buckets = ((to - from) / tier.width).max(1);
-        let merged = (buckets + points as i64 - 1) / (points.max(1) as i64);
+        // Where there is room for each that there is, none has to be merged with another.
+        let all_fit = tier.buckets.iter().filter(within).count() <= points;
+        let merged = if all_fit { 1 } else { (buckets + points as i64 - 1) / (points.max(1) as i64) };
         let width = tier.width * merged.max(1);
         let mut t = Vec::new();
         let mut lines = vec![Lines::default(); columns.len()];
         let mut cells = vec![Cell::NONE; columns.len()];
         let mut open: Option<i64> = None;
         let gap = (3 * sample_s).max(2 * width);
-        for bucket in tier.buckets.iter().filter(|b| b.start + tier.width > from && b.start <= to) {
+        for bucket in tier.buckets.iter().filter(within) {
             let start = bucket.start - bucket.start.rem_euclid(width);
             if open != Some(start) {
                 if let Some(begun) = open {
@@ -345,58 +266,5 @@ mod tests {
         let mean = &c.series["a"].mean;
         assert_eq!(c.t, [0, 10, 30, 40, 600, 610]);
         assert_eq!(*mean, [Some(0.0), Some(15.0), Some(30.0), None, Some(600.0), Some(615.0)]);
-    }
-
-    #[test]
-    fn doubtful_values_are_no_values() {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-        let site = crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap();
-        let columns = Columns::new(&site);
-        let body = r#"{"frame":{"time":"2026-01-01T00:00:00Z","signals":{
-            "it_load":{"value":100.0,"unit":"kW","quality":"good"},
-            "chws":{"value":7.0,"unit":"degC","quality":"suspect"},
-            "facility_power":{"value":150.0,"unit":"kW","quality":"good"}},
-            "setpoints":{"chws_sp":{"value":8.0,"unit":"degC","quality":"good"}}},"heartbeat":4}"#;
-        let row = columns.read(body).unwrap();
-        let at = |name| row.v[columns.place(name).unwrap()];
-        assert_eq!((at("it_load"), at("chws"), at("chws_sp")), (Some(100.0), None, Some(8.0)));
-        assert_eq!((at("pue"), at("in_charge")), (Some(1.5), Some(1.0)));
-        assert_eq!(columns.read("{}"), None);
-    }
-
-    /// Frontier measures its load in 25 loops: the sum of 24 is not known to be the load.
-    #[test]
-    fn power_is_that_of_all_signals_of_its_role_or_unknown() {
-        let text =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/frontier.toml")).unwrap();
-        let site = crate::site::parse(&text, std::path::Path::new("frontier.toml")).unwrap();
-        let columns = Columns::new(&site);
-        let it = columns.it.as_ref().unwrap();
-        let loops: Vec<usize> = it.places().collect();
-        assert_eq!(loops.len(), 25);
-        let mut row = Row { t: 0.0, v: vec![None; columns.names.len()] };
-        for place in &loops {
-            row.v[*place] = Some(100.0);
-        }
-        assert_eq!(row.kw(it), Some(2500.0));
-        row.v[loops[24]] = None;
-        assert_eq!(row.kw(it), None);
-    }
-
-    #[test]
-    fn pue_is_over_the_load_of_all_loops() {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-        let mut site = crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap();
-        let mut second = site.with_role(Role::ItLoad).next().unwrap().clone();
-        second.name = "it_load_b".parse().unwrap();
-        site.signals.push(second);
-        let columns = Columns::new(&site);
-        let good = |name: &String| match name.as_str() {
-            "it_load" | "it_load_b" => Some(100.0),
-            "facility_power" => Some(300.0),
-            _ => None,
-        };
-        let row = columns.row(Timestamp::UNIX_EPOCH, None, good);
-        assert_eq!(row.at(columns.place("pue").unwrap()), Some(1.5));
     }
 }

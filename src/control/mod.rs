@@ -106,10 +106,21 @@ struct Advice {
 }
 
 /// Where an operator wants a setpoint.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Override {
     value: Finite,
     until: Option<Timestamp>,
+    /// Files and logs of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<Given>,
+}
+
+/// Who wanted something, when and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Given {
+    pub who: String,
+    pub why: String,
+    pub from: Timestamp,
 }
 
 #[derive(Debug)]

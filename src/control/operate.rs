@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::act::{Act, What};
 use super::record::{Body, Cause, Event, OperatorRecord};
-use super::{Advice, Answer, Charge, Controller, Effect, Effects, Override};
+use super::{Advice, Answer, Charge, Controller, Effect, Effects, Given, Override};
 use crate::directive::{self, Directive};
 use crate::envelope::{Proposal, ProposedBy};
 use crate::site::{Mode, Name};
@@ -173,7 +173,8 @@ impl Controller {
             }
             What::Reject { .. } => self.advice = None,
             What::Override { setpoint, value, until } => {
-                self.overrides.insert(setpoint.clone(), Override { value, until });
+                let given = Some(Given { who: act.who, why: act.why, from: now });
+                self.overrides.insert(setpoint.clone(), Override { value, until, given });
                 let proposal = Proposal {
                     by: ProposedBy::Operator,
                     setpoints: std::iter::once((setpoint, value)).collect(),

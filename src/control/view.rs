@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::Controller;
 use super::charge::Charge;
+use super::{Controller, Given};
 use crate::directive::Directive;
-use crate::envelope::SafeAction;
+use crate::envelope::{Floor, SafeAction, floors};
 use crate::frame::Frame;
 use crate::memory::Rung;
 use crate::resolution::Pace;
@@ -66,9 +66,23 @@ impl Controller {
         &self.directives
     }
 
-    /// Setpoints that operators hold: at what value, and until when.
-    pub fn overrides(&self) -> impl Iterator<Item = (&Name, Finite, Option<Timestamp>)> {
-        self.overrides.iter().map(|(name, o)| (name, o.value, o.until))
+    /// Setpoints that operators hold: at what value, until when, and who wanted it.
+    pub fn overrides(&self) -> impl Iterator<Item = (&Name, Finite, Option<Timestamp>, Option<&Given>)> {
+        self.overrides.iter().map(|(name, o)| (name, o.value, o.until, o.given.as_ref()))
+    }
+
+    /// Setpoints that were changed at the plant itself: since when and until when they are left alone.
+    pub fn manual_holds(&self) -> impl Iterator<Item = (&Name, Timestamp, Timestamp)> {
+        let hold = self.setup.site.envelope.manual_hold;
+        self.memory
+            .manual_holds()
+            .map(move |(name, until)| (name, until.checked_sub(hold).unwrap_or(until), until))
+    }
+
+    /// Limits that move, by the latest frame.
+    #[must_use]
+    pub fn floors(&self) -> Vec<Floor> {
+        self.frame.as_ref().map(|frame| floors(&self.setup.site, frame)).unwrap_or_default()
     }
 
     #[must_use]

@@ -229,6 +229,11 @@ impl Memory {
         self.switched_off
     }
 
+    /// Setpoints that somebody changed at the plant itself, and until when they are left alone.
+    pub fn manual_holds(&self) -> impl Iterator<Item = (&Name, Timestamp)> {
+        self.slots.iter().filter_map(|(name, slot)| Some((name, slot.manual_until?)))
+    }
+
     /// When a setpoint was last written.
     #[must_use]
     pub fn changed_at(&self, setpoint: &Name) -> Option<Timestamp> {

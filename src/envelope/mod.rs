@@ -32,6 +32,7 @@
 
 mod action;
 mod alarm;
+mod floor;
 mod guard;
 mod limit;
 mod margin;
@@ -48,9 +49,11 @@ mod window;
 
 pub use action::{SafeAction, SafeWrite, Target, Words};
 pub use alarm::{coldest_supply, no_warming};
+pub use floor::{Floor, floors};
 pub use guard::{Case, Foresight, Guard, Predicted};
 pub use limit::Limit;
 pub use margin::Margin;
 pub use memory::Memory;
+pub(crate) use seen::LEAST_DEW_MARGIN;
 pub use trial::{Consent, Trial, TrialRefused};
 pub use verdict::{Proposal, ProposedBy, Rule, Touch, Verdict, WhatIf};

@@ -9,7 +9,7 @@ use crate::site::{Role, Site};
 use crate::units::{DegC, Finite, Kelvin, RelHumidity, dew_point};
 
 /// The condensation margin that no site can lower, K.
-const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
+pub(crate) const LEAST_DEW_MARGIN: Finite = Finite::constant(2.0);
 
 /// One entry for each signal of a role; `None` where the frame has nothing of it.
 fn samples<'a>(site: &'a Site, frame: &'a Frame, role: Role) -> impl Iterator<Item = Option<&'a Sample>> {

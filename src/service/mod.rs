@@ -7,6 +7,7 @@ mod broken;
 mod engines;
 mod memory;
 mod notify;
+mod pulse;
 mod shell;
 pub mod socket;
 mod stats;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 pub use memory::protect;
+pub use pulse::Beat;
 pub use stats::Stats;
 
 use crate::audit;
@@ -36,6 +38,7 @@ use crate::site::Site;
 use crate::upgrade::{Kept, Lineage};
 use crate::{decision, hex, sparkplug};
 use engines::Engines;
+use pulse::Pulse;
 use shell::{Parts, Shell};
 
 /// What a console or an operator's query sees: the live state as JSON.
@@ -123,7 +126,8 @@ async fn operate(
     socket::listen(&socket_path, calls_tx.clone(), view.clone())
         .map_err(|source| ServiceError::Socket { path: socket_path.clone(), source })?;
     let (in_force, followed) = watch::channel(setup.clone());
-    crate::console::serve(followed, view.clone(), calls_tx).await?;
+    let pulse = Pulse::starting(options.wait_for_model);
+    crate::console::serve(followed, view.clone(), pulse.listen(), calls_tx).await?;
 
     let program = std::env::current_exe().map_err(ServiceError::Program)?;
     // Before the groups are split: what is watched is the one that bounds the whole agent.
@@ -172,6 +176,7 @@ async fn operate(
     let mut watchdog = notify::Watchdog::start();
 
     let mut tick = ticker(shell.tick_period());
+    pulse.beat(shell.tick_period());
     tokio::pin!(stop);
     let why = loop {
         tokio::select! {
@@ -186,6 +191,7 @@ async fn operate(
             () = watchdog.beat() => {}
             _ = tick.tick() => shell.on_tick().await,
         }
+        pulse.beat(shell.tick_period());
         if tick.period() != shell.tick_period() {
             tick = ticker(shell.tick_period());
             // The next one after a period, not now.

@@ -7,6 +7,7 @@ mod load;
 mod name;
 mod pair;
 pub mod reload;
+mod report;
 mod role;
 mod setpoint;
 mod settings;
@@ -24,6 +25,7 @@ pub use console::{Console, ConsoleTls, Network, Proxy};
 pub use limits::{ChillerLimits, Envelope, Unverified};
 pub use load::{SiteError, load, parse, schema};
 pub use name::{BadName, Name};
+pub use report::{Baseline, Report};
 pub use role::Role;
 pub use setpoint::{Cools, Setpoint};
 pub use settings::{
@@ -97,6 +99,8 @@ pub struct Site {
     pub audit: Audit,
     #[serde(default)]
     pub console: Console,
+    #[serde(default)]
+    pub report: Report,
     #[serde(default)]
     pub telemetry: Telemetry,
 }

@@ -2,8 +2,9 @@
 
 import { h, show } from "/assets/dom.js";
 import { full, link, setpointOf } from "/assets/decision.js";
+import { changed, told } from "/assets/held.js";
 import { api, begin, login, may, now as controlTime, onChange, store } from "/assets/store.js";
-import { clock, countdown, figure, stamp, unit, value, words } from "/assets/text.js";
+import { clock, countdown, figure, unit, value, words } from "/assets/text.js";
 
 /** Tells everyone, screen readers too. */
 export function say(text) {
@@ -108,8 +109,9 @@ function overrides() {
       h("p", { class: "hint" }, `Now ${value(present, s.unit)}; from ${figure(s.min, s.unit)} to ${value(s.max, s.unit)}. Moved at the guard's pace, and held. The guard's limits stay in force.`),
       h("label", { class: "field" }, "Why", h("input", { name: "why", required: true, maxlength: 500 })),
       h("p", { class: "error", role: "alert" }), h("button", { class: "primary", disabled: !may("operator") || st.mode !== "auto" }, "Override")),
-    h("ul", { class: "plainlist", "aria-label": "Overrides in force" }, (st.overrides ?? []).map(o => h("li", {}, h("div", {}, h("strong", {}, words(o.setpoint)), ` held at ${value(o.value, setpointOf(o.setpoint)?.unit)}, ${o.until ? `until ${stamp(o.until)}` : "until cleared"}`),
-      h("button", { class: "small", disabled: !may("operator"), onclick: () => ask(`Give ${words(o.setpoint)} back`, "The agent may move it again.", { act: "clear_override", setpoint: o.setpoint }, "Give back") }, "Give back")))));
+    h("ul", { class: "plainlist", "aria-label": "Overrides in force" }, (st.overrides ?? []).map(o => h("li", {}, h("div", {}, told(o)),
+      h("button", { class: "small", disabled: !may("operator"), onclick: () => ask(`Give ${words(o.setpoint)} back`, "The agent may move it again.", { act: "clear_override", setpoint: o.setpoint }, "Give back") }, "Give back")))),
+    (st.manual_holds ?? []).length > 0 && h("ul", { class: "plainlist", "aria-label": "Changed at the plant itself" }, st.manual_holds.map(m => h("li", {}, h("div", {}, changed(m))))));
 }
 
 const draft = { text: "", heard: null, error: "", token: 0 };

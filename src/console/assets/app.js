@@ -58,6 +58,7 @@ function header() {
       shown && down.map(([name, ok, what]) => h("span", { class: `chip ${ok ? "" : "bad"}` }, ok ? `${name} ok` : `${name}: ${what}`)),
       st.advice && h("a", { class: "chip warn", href: "/act", "data-link": true }, "approval waits"),
       (st.overrides?.length ?? 0) > 0 && h("a", { class: "chip warn", href: "/act", "data-link": true }, `${st.overrides.length} override${st.overrides.length > 1 ? "s" : ""}`),
+      (st.manual_holds?.length ?? 0) > 0 && h("a", { class: "chip warn", href: "/", "data-link": true }, `${st.manual_holds.length} held at the plant`),
       alarms > 0 && h("a", { class: "chip bad", href: "/act", "data-link": true }, `${alarms} alarm${alarms > 1 ? "s" : ""}`)),
     h("span", { class: "grow" }),
     shown && h("div", { class: "time" }, h("b", {}, clock(controlTime())), h("small", {}, `${day(controlTime())} ${zoneName()}${site?.clock === "frames" ? ", frame time" : ""}`)),

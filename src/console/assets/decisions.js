@@ -3,17 +3,22 @@
 import { h, show } from "/assets/dom.js";
 import { chip, full, line, link } from "/assets/decision.js";
 import { api, onChange, store } from "/assets/store.js";
-import { BY, stamp, short, words } from "/assets/text.js";
+import { BY, fromLocal, local, stamp, short, words, zoneName } from "/assets/text.js";
 
 const WHAT = { decision: "decisions", "decision,operator,event,start,stop": "everything", operator: "operators' acts", event: "events", candidate: "candidates' decisions" };
 
 export function feed(place, query) {
   let items = [], next = null, error = "", loading = false, token = 0, left = false;
   const kinds = () => query.get("what") ?? "decision";
+  /** One end of the time asked for, in milliseconds; null for no end. */
+  const bound = name => Number(query.get(name)) * 1000 || null;
   const address = extra => {
     const q = new URLSearchParams({ kinds: kinds(), limit: "40", ...extra });
     for (const f of ["rule", "by"]) if (query.get(f)) q.set(f, query.get(f));
     for (const f of ["unverified", "intervened", "replaced"]) if (query.get(f)) q.set(f, "true");
+    if (bound("from")) q.set("since", new Date(bound("from")).toISOString());
+    // Up to and with that second.
+    if (bound("to")) q.set("until", new Date(bound("to") + 1000).toISOString());
     return `/api/decisions?${q}`;
   };
   async function load(more) {
@@ -35,7 +40,8 @@ export function feed(place, query) {
   }
   const fits = r => {
     const t = r.verdict?.touched ?? [];
-    return kinds().split(",").includes(r.kind)
+    const at = Date.parse(r.time);
+    return kinds().split(",").includes(r.kind) && at >= (bound("from") ?? -Infinity) && at < (bound("to") ?? Infinity) + 1000
       && (!query.get("rule") || t.some(x => x.rule === query.get("rule"))) && (!query.get("by") || r.verdict?.by === query.get("by"))
       && (!query.get("unverified") || r.claims?.verified === false) && (!query.get("intervened") || r.verdict?.intervened) && (!query.get("replaced") || r.replaced);
   };
@@ -43,10 +49,11 @@ export function feed(place, query) {
     const select = (name, label, options) => h("label", {}, label,
       h("select", { name, onchange: e => change(name, e.target.value) }, Object.entries(options).map(([v, t]) => h("option", { value: v, selected: (query.get(name) ?? (name === "what" ? "decision" : "")) === v }, t))));
     const check = (name, label) => h("label", { class: "check" }, h("input", { type: "checkbox", name, checked: !!query.get(name), onchange: e => change(name, e.target.checked ? "1" : "") }), label);
+    const time = (name, label) => h("label", {}, label, h("input", { name, type: "datetime-local", step: 1, value: bound(name) ? local(bound(name)) : "", onchange: e => change(name, e.target.value ? String(fromLocal(e.target.value) / 1000) : "") }));
     const rules = Object.fromEntries([["", "any"], ...(store.site?.rules ?? []).map(r => [r.name, words(r.name)])]);
     show(place, h("h1", { class: "sr" }, "Decisions"),
       h("form", { class: "filters", role: "search", "aria-label": "Filter decisions", onsubmit: e => e.preventDefault() },
-        select("what", "Show", WHAT), select("rule", "Touched by rule", rules), select("by", "Proposed by", { "": "anyone", ...BY }),
+        select("what", "Show", WHAT), select("rule", "Touched by rule", rules), select("by", "Proposed by", { "": "anyone", ...BY }), time("from", `From, ${zoneName()}`), time("to", "To"),
         check("unverified", "unverified"), check("intervened", "changed by the guard"), check("replaced", "model replaced")),
       error && h("p", { class: "notice bad", role: "alert" }, error),
       items.length ? h("ul", { class: "feed" }, items.map(line)) : h("p", { class: "card muted" }, loading ? "Reading the log …" : next ? "Nothing among the newest 2\u2009000 records; older ones may have some." : "Nothing that fits."),

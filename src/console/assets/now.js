@@ -2,6 +2,8 @@
 
 import { h, scroll } from "/assets/dom.js";
 import { full, link, line } from "/assets/decision.js";
+import { held } from "/assets/held.js";
+import { limitsOf, marginsOf } from "/assets/limits.js";
 import { plant } from "/assets/plant.js";
 import { now as controlTime, store } from "/assets/store.js";
 import { clock, countdown, deltaUnit, figure, num, short, span, unit, value, words } from "/assets/text.js";
@@ -29,36 +31,29 @@ const power = (role, name) => {
   return kpi(name, [figure(total(role), all[0].unit), h("small", {}, ` ${unit(all[0].unit)}`)], doubtful.length ? doubt : of, doubtful.length ? "attention" : "");
 };
 
-/** Everything with a limit: how far it is, and where it stands between its limits. */
+/** Everything with a limit: how far each is, and where it stands between the tightest of them. */
 function margins() {
-  const e = store.site.envelope, rows = [];
-  for (const s of store.site.signals) {
-    const hard = s.role === "it_inlet" ? e.inlet_allowable : s.role === "chip_temp" && e.chip_allowable ? [null, e.chip_allowable]
-      : (s.role === "liquid_supply" || s.role === "bath") && e.liquid_allowable ? [null, e.liquid_allowable] : [null, null];
-    const floor = e.min_flow?.[s.name] ?? e.min_diff_pressure?.[s.name];
-    const band = s.band ?? (floor !== undefined ? [floor, null] : hard[1] !== null ? [null, hard[1]] : null);
-    if (!band) continue;
-    rows.push({ ...s, sample: sample(s.name), low: band[0], high: band[1], hard });
-  }
-  return rows.map(r => {
-    const v = r.sample?.value, up = r.high === null ? null : r.high - v, down = r.low === null ? null : v - r.low;
-    const nearest = v === null || v === undefined ? null : Math.min(up ?? Infinity, down ?? Infinity);
-    return { ...r, v, nearest, limit: nearest === null ? null : nearest === up ? r.high : r.low };
+  return store.site.signals.filter(s => limitsOf(s).length).map(s => {
+    const found = sample(s.name), v = found?.value, list = marginsOf(s, v), all = limitsOf(s).filter(l => l.value !== null);
+    const edge = (name, best) => { const of = all.filter(l => l.edge === name), soft = of.filter(l => l.what !== "allowable"); return of.length ? best(...(soft.length ? soft : of).map(l => l.value)) : null; };
+    return { ...s, sample: found, v, list, low: edge("low", Math.max), high: edge("high", Math.min), hard: all.filter(l => l.what === "allowable").map(l => l.value), nearest: list[0].left, limit: list[0].value, what: list[0].what };
   });
 }
 
 /** What a margin is a share of: the band, or what the signal may be where that has one edge. */
 const breadth = m => m.high !== null && m.low !== null ? m.high - m.low : m.range[1] - m.range[0];
+/** What is left to a limit, in words. */
+const left = (l, u) => l.value === null ? `${l.what}: not known` : l.left === null ? `${l.what} ${figure(l.value, u)}: unknown` : `${num(l.left, 1)} ${deltaUnit(u)} to ${figure(l.value, u)} ${l.what}`;
 const level = m => m.nearest === null || m.sample?.quality === "missing" ? "alarm" : m.nearest < 0 ? "alarm" : m.nearest < breadth(m) * .06 || m.sample.quality !== "good" ? "attention" : "";
 
 function bar(m) {
   const [lo, hi] = [m.low ?? m.high - (m.range[1] - m.range[0]) * .5, m.high ?? m.low + (m.range[1] - m.range[0]) * .5];
-  const pad = (hi - lo) * .25, a = Math.min(lo - pad, m.hard[0] ?? Infinity), b = Math.max(hi + pad, m.hard[1] !== null ? m.hard[1] + pad * .3 : -Infinity);
+  const pad = (hi - lo) * .25, a = Math.min(lo - pad, ...m.hard), b = Math.max(hi + pad, ...m.hard.map(v => v + pad * .3));
   const at = v => `${Math.min(100, Math.max(0, (v - a) / (b - a) * 100)).toFixed(2)}%`;
   const w = m.sample?.worst;
   return h("div", { class: `bar ${level(m)}`, role: "img", "aria-label": `${words(m.name)} ${value(m.v, m.unit)}, limits ${value(m.low, m.unit)} to ${value(m.high, m.unit)}` },
     h("i", { class: "zone", vars: { "--a": at(lo), "--w": `${(Math.min(hi, b) - lo) / (b - a) * 100}%` } }),
-    m.hard.filter(v => v !== null).map(v => h("i", { class: "limit", vars: { "--a": at(v) } })),
+    m.hard.map(v => h("i", { class: "limit", vars: { "--a": at(v) } })),
     w && m.sample.quality !== "good" && h("i", { class: "worst", vars: { "--a": at(w.low), "--w": `calc(${at(w.high)} - ${at(w.low)})` } }),
     m.v !== null && m.v !== undefined && h("i", { class: "mark", vars: { "--a": at(m.v) } }));
 }
@@ -67,6 +62,7 @@ function setpointBar(s) {
   const v = sample(s.name)?.value, at = x => `${((x - s.min) / (s.max - s.min) * 100).toFixed(2)}%`;
   return h("div", { class: "bar", role: "img", "aria-label": `${words(s.name)} ${value(v, s.unit)}, from ${value(s.min, s.unit)} to ${value(s.max, s.unit)}` },
     h("i", { class: "safe", vars: { "--a": at(s.safe) } }),
+    limitsOf(s).filter(l => l.value !== null && l.value > s.min && l.value < s.max).map(l => h("i", { class: "limit", vars: { "--a": at(l.value) } })),
     v !== null && v !== undefined && h("i", { class: "mark", vars: { "--a": at(v) } }));
 }
 
@@ -78,13 +74,13 @@ function marginTable() {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Signal"), h("th", { scope: "col", class: "n" }, "Now"), h("th", { scope: "col" }, "Between its limits"), h("th", { scope: "col", class: "n" }, "Margin"))),
       h("tbody", {}, list.map(m => h("tr", {},
         h("td", {}, words(m.name)), h("td", { class: "n" }, value(m.v, m.unit)), h("td", { class: "barcell" }, bar(m)),
-        h("td", { class: `n ${level(m) === "alarm" ? "bad" : level(m) ? "warn" : ""}` }, m.nearest === null ? "unknown" : `${num(m.nearest, 1)} ${deltaUnit(m.unit)} to ${figure(m.limit, m.unit)}`))),
+        h("td", { class: "n" }, h("span", { class: level(m) === "alarm" ? "bad" : level(m) ? "warn" : "" }, left(m.list[0], m.unit)), m.list.slice(1).map(l => h("small", { class: l.value === null ? "warn" : l.left < 0 ? "bad" : "muted" }, left(l, m.unit)))))),
       store.site.setpoints.map(s => {
-        const held = store.state.overrides?.find(o => o.setpoint === s.name), v = sample(s.name);
-        return h("tr", {}, h("td", {}, "▸ ", words(s.name), held && h("span", { class: "warn" }, " held")), h("td", { class: "n" }, value(v?.value, s.unit)), h("td", { class: "barcell" }, setpointBar(s)),
-          h("td", { class: "n muted" }, `${figure(s.min, s.unit)} to ${value(s.max, s.unit)}`));
+        const inHand = [...store.state.overrides ?? [], ...store.state.manual_holds ?? []].some(o => o.setpoint === s.name), v = sample(s.name);
+        return h("tr", {}, h("td", {}, "▸ ", words(s.name), inHand && h("span", { class: "warn" }, " held")), h("td", { class: "n" }, value(v?.value, s.unit)), h("td", { class: "barcell" }, setpointBar(s)),
+          h("td", { class: "n muted" }, `${figure(s.min, s.unit)} to ${value(s.max, s.unit)}`, marginsOf(s, v?.value).map(l => h("small", { class: l.value === null ? "warn" : "" }, left(l, s.unit)))));
       })))),
-    h("p", { class: "legend" }, "Shaded: operating band. Red line: emergency. ▸ setpoint as read back, over its range; dotted: where the plant is known to be safe."));
+    h("p", { class: "legend" }, "Shaded: between the tightest limits. Red line: allowable at most; beyond the upper one full cooling is in force. Dew point and approach: how cold liquid may be by now. ▸ setpoint as read back, over its range; dotted: where the plant is known to be safe."));
 }
 
 function signals() {
@@ -137,7 +133,7 @@ export function view() {
     h("h1", { class: "sr" }, `${site.site}: now`),
     h("div", { class: "now" },
       h("section", { class: "kpis wide", "aria-label": "Key figures" },
-        worst && kpi(`Tightest: ${words(worst.name)}`, [figure(worst.v, worst.unit), h("small", {}, ` ${unit(worst.unit)}`)], worst.nearest === null ? "unknown" : `${num(worst.nearest, 1)} ${deltaUnit(worst.unit)} to its limit of ${value(worst.limit, worst.unit)}`, level(worst)),
+        worst && kpi(`Tightest: ${words(worst.name)}`, [figure(worst.v, worst.unit), h("small", {}, ` ${unit(worst.unit)}`)], worst.nearest === null ? "unknown" : `${num(worst.nearest, 1)} ${deltaUnit(worst.unit)} to its limit of ${value(worst.limit, worst.unit)} (${worst.what})`, level(worst)),
         ofRole("facility_power").length > 0 && kpi("PUE", a > 0 && b !== null ? num(b / a, 3) : "–", "facility over IT power"),
         power("cooling_power", "Cooling"), power("it_load", "IT load"), power("facility_power", "Facility"),
         kpi("Next decision", st.thinking ? "deciding" : Number.isNaN(left) ? "–" : [countdown(left), h("small", {}, " min:s")], st.thinking ? "the model is being asked" : st.next_decision ? `at ${clock(st.next_decision)}` : "none planned")),
@@ -150,6 +146,7 @@ export function view() {
       h("div", { class: "stack" },
         st.emergency && h("p", { class: "notice bad" }, h("strong", {}, "EMERGENCY: "), "full cooling is in force; the model is not asked."),
         st.advice && h("p", { class: "notice warn" }, h("strong", {}, "An action waits: "), "decision ", link(st.advice.decision), `, until ${clock(st.advice.expires)}. `, h("a", { href: "/act", "data-link": true }, "Approve or reject")),
+        held(),
         h("section", { class: "card", "aria-labelledby": "h-last" },
           h("header", {}, h("h2", { id: "h-last" }, "Last decision"), d && h("span", { class: "muted" }, clock(d.time), " ", link(d.seq))),
           d ? full(d) : h("p", { class: "muted" }, "None yet.")),

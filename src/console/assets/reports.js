@@ -3,7 +3,7 @@
 import { h, scroll, show } from "/assets/dom.js";
 import { line } from "/assets/decision.js";
 import { api, store } from "/assets/store.js";
-import { BY, REPLACED, day, deltaUnit, figure, num, stamp, unit, value, words } from "/assets/text.js";
+import { BY, REPLACED, day, deltaUnit, figure, num, span, stamp, unit, value, words } from "/assets/text.js";
 
 const rows = list => h("dl", { class: "facts" }, list.filter(Boolean).flatMap(([k, v]) => [h("dt", {}, k), h("dd", {}, v)]));
 const percent = (part, whole) => whole > 0 ? `${num(100 * part / whole, 1)}\u00a0%` : "–";
@@ -27,12 +27,15 @@ function paper(r) {
         h("section", {}, h("h2", {}, "Energy"), rows([
           ["IT", kwh("it_kwh")], ["Cooling", kwh("cooling_kwh")], ["Facility", kwh("facility_kwh")],
           d.pue && ["PUE", num(d.pue.ratio, 3) + of(d.pue)],
-          ["Saving", s.stated ? h("span", {}, h("strong", {}, `${num(s.kwh, 0)} ± ${num(s.plus_minus_kwh, 0)}\u00a0kWh`), ` cooling (${num(s.percent, 1)}\u00a0% of what the baseline takes), ${num(s.hours, 1)} h with the agent, ${s.baseline_hours} h of baseline`) : `not stated: ${s.why}`],
+          ["Saving", s.stated ? h("span", {}, h("strong", {}, `${num(s.kwh, 0)} ± ${num(s.plus_minus_kwh, 0)}\u00a0kWh`), ` cooling (${num(s.percent, 1)}\u00a0% of what the baseline takes), 95\u00a0% interval, ${num(s.hours, 1)} h with the agent`) : `not stated: ${s.why}`],
+          s.baseline && ["Baseline", `${s.baseline.told}: ${num(s.baseline.without_agent, 0)} of ${num(s.baseline.hours, 0)} h without the agent and with good values`],
         ])),
         h("section", {}, h("h2", {}, "Availability"), rows([
           ["Data", `${num(d.covered_h, 2)} h of ${num(r.hours, 0)} h, ${percent(d.covered_h, r.hours)}; ${num(d.frames, 0)} frames`],
           ["Agent in charge", `${num(d.in_charge_h, 2)} h, ${percent(d.in_charge_h, d.covered_h)} of the time with data`],
           ["Starts of the agent", String(d.starts)], ["Alarms", String(d.alarms.count)],
+          ["Overrides", d.overrides.count || d.overrides.hours ? `${num(d.overrides.count, 0)}, in force for ${span(d.overrides.hours * 3600)} (${d.overrides.setpoints.map(o => `${words(o.setpoint)}: ${num(o.count, 0)}, ${span(o.hours * 3600)}`).join("; ")})` : "none"],
+          ["Changed at the plant itself", d.overrides.changed_at_the_plant ? num(d.overrides.changed_at_the_plant, 0) : "never"],
           ["Registers", `${num(d.writes.applied, 0)} written and confirmed, ${num(d.writes.not_confirmed, 0)} not confirmed`],
         ]))),
       r.period === "month" && days(r),

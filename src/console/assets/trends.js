@@ -1,6 +1,7 @@
 // Every value over time, with its limits, and what was decided when. Zoom by dragging over a chart.
 
 import { h, show } from "/assets/dom.js";
+import { drawLimits, extremes, inWords } from "/assets/chartlimits.js";
 import { COLOURS, axes, css, groups } from "/assets/charts.js";
 import { line } from "/assets/decision.js";
 import { go } from "/assets/app.js";
@@ -10,11 +11,14 @@ import { day, hourMinute, span, stamp, unit, value, words, zoneName } from "/ass
 const RANGES = [["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 days", 604800], ["30 days", 2592000], ["1 year", 31536000]];
 /** So many decisions, acts and events are marked at most: two weeks of a decision every five minutes. */
 const MOST_MARKS = 4000;
+/** And so many are listed at a time. */
+const LISTED = 12;
 
 export function trends(place, query) {
   const site = store.site;
   let live = Number(query.get("span")) || 3600, window_ = query.get("from") ? [Number(query.get("from")), Number(query.get("to"))] : null;
   let course = null, marks = [], older = false, bounds = [0, 0], error = "", charts = [], dirty = false, token = 0;
+  let listed = [], more = null, inSight = true;
   const hidden = new Set();
 
   const head = h("div", { class: "ranges", role: "group", "aria-label": "Time range" }), list = h("div", { class: "charts" }), events = h("section", { class: "card" });
@@ -42,8 +46,18 @@ export function trends(place, query) {
         next = page.next;
       } while (next && found.length < MOST_MARKS);
       [marks, older] = [found, Boolean(next)];
-    } catch (e) { error = e.message; }
-    draw();
+      await list_(mine);
+    } catch (e) { if (mine === token) error = e.message; }
+    if (mine === token) draw();
+  }
+
+  /** The records of the window, newest first: those of the past come from the log. */
+  async function list_(mine, further) {
+    const [from, to] = range();
+    const page = await api(`/api/decisions?kinds=decision,operator,event&since=${iso(from)}&until=${iso(to + 1)}&limit=${LISTED}${further ? `&before=${further}` : ""}`);
+    if (mine !== token) return;
+    listed = further ? [...listed, ...page.items] : page.items;
+    more = page.next;
   }
 
   function set(from, to, span_) {
@@ -63,6 +77,7 @@ export function trends(place, query) {
       RANGES.map(([label, s]) => h("button", { "aria-pressed": String(!window_ && live === s), onclick: () => set(null, null, s) }, label)),
       h("button", { onclick: () => shift(-.5), "aria-label": "Earlier" }, "←"), h("button", { onclick: () => shift(.5), disabled: !window_, "aria-label": "Later" }, "→"),
       h("button", { onclick: zoomIn }, "Zoom in"), h("button", { onclick: zoomOut }, "Zoom out"),
+      h("button", { "aria-pressed": String(inSight), title: "The scales reach to every limit, or only to what was measured", onclick: () => { inSight = !inSight; draw(); } }, "Limits in sight"),
       h("span", { class: "muted" }, `${stamp(from * 1000)} to ${day(from * 1000) === day(to * 1000) ? "" : day(to * 1000) + " "}${hourMinute(to * 1000)} ${zoneName()}`, course && `, one point ${course.bucket_s <= site.sample_s ? "a sample" : `is ${span(course.bucket_s)} with its extremes`}`, !window_ && ", live"),
       h("span", { class: "grow" }),
       h("a", { class: "button", href: `/api/series?format=csv&from=${iso(from)}&to=${iso(to)}&points=5000`, download: "" }, "Export CSV"),
@@ -74,19 +89,7 @@ export function trends(place, query) {
   function hooks(group, keys) {
     return {
       drawClear: [u => {
-        // Bands and limits of what is shown, under the lines.
-        const { ctx, bbox } = u;
-        ctx.save(); ctx.lineWidth = devicePixelRatio; ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-        group.cols.forEach((s, i) => {
-          if (hidden.has(s.name)) return;
-          for (const limit of s.setpoint ? [s.min, s.max] : s.band ?? []) {
-            const y = u.valToPos(limit, "y", true);
-            if (y < bbox.top || y > bbox.top + bbox.height) continue;
-            ctx.strokeStyle = s.colour; ctx.globalAlpha = s.setpoint ? .7 : .8; ctx.setLineDash(s.setpoint ? [2, 5] : [8, 5]);
-            ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
-          }
-        });
-        ctx.restore();
+        if (course) drawLimits(u, group, limited(), course, hidden);
       }],
       draw: [u => {
         const { ctx, bbox } = u, px = devicePixelRatio;
@@ -114,11 +117,13 @@ export function trends(place, query) {
     };
   }
 
-  /** A scale that shows how near both edges of each band are. */
+  /** A scale that shows how near all limits are, if that is wanted. */
   function withLimits(group, lo, hi) {
-    const near = group.cols.filter(s => s.band && !hidden.has(s.name)).flatMap(s => s.band);
-    return [Math.min(lo, ...near), Math.max(hi, ...near)];
+    if (!inSight) return [lo, hi];
+    const [a, b] = extremes(group, limited(), course, hidden);
+    return [Math.min(lo, a), Math.max(hi, b)];
   }
+  const limited = () => ({ ...site, floors: store.state.floors ?? [] });
 
   function table(group) {
     const lines = group.cols.map(s => course.series[s.name] ?? { mean: [], min: [], max: [] });
@@ -129,7 +134,7 @@ export function trends(place, query) {
     charts.forEach(c => c.u.destroy());
     charts = []; list.replaceChildren();
     for (const group of groups(site)) {
-      const keys = [], box = h("div"), width = () => Math.max(200, box.clientWidth);
+      const keys = [], box = h("div"), limits = h("p", { class: "legend" }), width = () => Math.max(200, box.clientWidth);
       const buttons = group.cols.map((s, i) => {
         s.colour = COLOURS[i % COLOURS.length];
         const at = h("span", { class: "muted" });
@@ -138,9 +143,10 @@ export function trends(place, query) {
           if (hidden.has(s.name)) hidden.delete(s.name); else hidden.add(s.name);
           e.currentTarget.setAttribute("aria-pressed", String(!hidden.has(s.name)));
           [1, 2, 3].forEach(k => u.setSeries(i * 3 + k, { show: !hidden.has(s.name) }));
+          draw();
         } }, h("span", { class: `swatch ${s.setpoint ? "step" : ""}`, vars: { "--c": s.colour } }), words(s.name), at));
       });
-      list.append(h("section", { class: "card chart", "aria-label": `${group.title} over time` }, h("h2", {}, group.title, h("span", { class: "muted" }, unit(group.unit) ? ` ${unit(group.unit)}` : "")), h("ul", { class: "keys" }, buttons), box));
+      list.append(h("section", { class: "card chart", "aria-label": `${group.title} over time` }, h("h2", {}, group.title, h("span", { class: "muted" }, unit(group.unit) ? ` ${unit(group.unit)}` : "")), h("ul", { class: "keys" }, buttons), box, limits));
       const stepped = uPlot.paths.stepped({ align: 1 }), linear = uPlot.paths.linear();
       const series = group.cols.flatMap(s => {
         const shown = !hidden.has(s.name), paths = s.setpoint ? stepped : linear;
@@ -156,24 +162,30 @@ export function trends(place, query) {
         series: [{}, ...series], bands: group.cols.map((s, i) => ({ series: [2 + 3 * i, 3 + 3 * i], fill: s.colour + "38" })),
         hooks: hooks(group, keys),
       }, table(group), box);
-      charts.push({ u, group, box, width });
+      charts.push({ u, group, box, width, limits });
     }
+    charts.forEach(tell);
   }
+  const tell = c => show(c.limits, inWords(c.group, limited(), course, hidden));
 
   function draw() {
     controls();
     if (!course) return;
     if (!charts.length) build();
     else charts.forEach(c => c.u.setData(table(c.group)));
-    list_();
+    charts.forEach(tell);
+    inWindow();
   }
-  function list_() {
-    const [from, to] = range();
-    const known = store.records.filter(r => r.kind !== "outcome" && Date.parse(r.time) / 1000 >= from && Date.parse(r.time) / 1000 <= to).slice(-8).reverse();
-    const n = kind => drawn().filter(m => m.kind === kind).length;
-    show(events, h("header", {}, h("h2", {}, "In this window"), h("span", { class: "muted" }, `${n("decision")} decisions, ${drawn().filter(m => m.intervened).length} changed by the guard, ${n("operator")} operators' acts, ${n("event")} events${older ? ` (the newest ${marks.length})` : ""}`)),
-      h("p", { class: "legend" }, "Ticks at the foot of each chart: decisions; taller and amber: changed by the guard or unverified. Full height: operators' acts, and alarms in red. A click opens the record. Dashed: operating bands; dotted: setpoint ranges."),
-      h("ul", { class: "feed" }, known.map(line)));
+  function inWindow() {
+    const [from, to] = range(), all = drawn();
+    // What has come since the log was asked.
+    const fresh = store.records.filter(r => ["decision", "operator", "event"].includes(r.kind) && Date.parse(r.time) / 1000 >= from && Date.parse(r.time) / 1000 <= to && r.seq > (listed[0]?.seq ?? 0) && !window_).reverse();
+    const n = kind => all.filter(m => m.kind === kind).length, within = `from=${Math.floor(from)}&to=${Math.ceil(to)}`;
+    const part = (count, one, many, q) => count > 0 ? h("a", { href: `/decisions?${q}&${within}`, "data-link": true }, `${count} ${count === 1 ? one : many}`) : `no ${many}`;
+    show(events, h("header", {}, h("h2", {}, "In this window"), h("span", { class: "muted" }, part(n("decision"), "decision", "decisions", "what=decision"), ", ", part(all.filter(m => m.intervened).length, "changed by the guard", "changed by the guard", "intervened=1"), ", ", part(n("operator"), "operator's act", "operators' acts", "what=operator"), ", ", part(n("event"), "event", "events", "what=event"), older && ` (the newest ${marks.length})`)),
+      h("p", { class: "legend" }, "Ticks at the foot of each chart: decisions; taller and amber: changed by the guard or unverified. Full height: operators' acts, and alarms in red. A click opens the record. Red: allowable at most, and what dew point and facility water allow; dashed: recommended and operating bands, minima; dotted: setpoint limits."),
+      fresh.length + listed.length > 0 ? h("ul", { class: "feed" }, [...fresh, ...listed].map(line)) : h("p", { class: "muted" }, "Nothing was decided or done."),
+      more && h("p", {}, h("button", { onclick: () => list_(token, more).then(draw, e => { error = e.message; draw(); }) }, "Show older")));
   }
 
   const off = [

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::{OWN, mapping, no_source, source};
 use crate::audit::{Kind, Log};
+use crate::console::columns::{Columns, Row};
 use crate::console::extract::Query;
-use crate::console::tape::{Columns, Row, Tape};
+use crate::console::tape::Tape;
 use crate::console::{Shared, feed, refused};
 use crate::replay::{Period, Recording, frames_of, is_log};
 use crate::site::Site;

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use super::super::tape::{Columns, Row};
+use super::super::columns::{Columns, Row};
 use super::sums::Sums;
 use crate::audit::Record;
 use crate::site::Site;

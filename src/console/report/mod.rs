@@ -2,7 +2,11 @@
 
 mod baseline;
 mod days;
+mod fit;
+mod overrides;
 mod sums;
+
+use std::sync::PoisonError;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,10 +20,13 @@ use serde_json::{Value, json};
 
 use super::extract::Query;
 use super::query::from_log;
+use super::tape::Tape;
 use super::{Shared, refused};
 use crate::audit::{AuditError, Kind, Log, Record};
 use crate::site::Site;
+use baseline::Periods;
 use days::{Days, midnight};
+use overrides::Overrides;
 use sums::Sums;
 
 #[derive(Deserialize, JsonSchema)]
@@ -84,12 +91,18 @@ pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Ask
         let mut whole = Sums::new(site, columns, from, to);
         let mut days = is_month.then(|| Days::new(site, columns));
         let mut last = None;
+        let first = log.seq_at(from)?;
+        let mut overrides = Overrides::new(from..to);
+        overrides.begin(log, first)?;
         // From the last frame before the period on: the step from it is partly within.
-        for record in log.records(log.seq_at(from)?.saturating_sub(2)) {
+        for record in log.records(first.saturating_sub(2)) {
             let record: Record = record?;
             // A run's first record may be of the wall's clock, where frames have their own.
             let is_over = record.time >= to && record.kind == Kind::Frame;
             let is_within = (from..to).contains(&record.time);
+            if record.time < to {
+                overrides.record(&record);
+            }
             if is_within {
                 last = Some(record.time);
                 if let Some(days) = &mut days {
@@ -114,12 +127,54 @@ pub(super) async fn report(State(shared): State<Shared>, Query(asked): Query<Ask
             }
         }
         let days = days.map(Days::done).unwrap_or_default();
-        let tape = copy.followed.tape.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let saving = baseline::saving(site, columns, &tape, from.as_second(), to.as_second());
-        drop(tape);
-        Ok::<_, AuditError>(shown(site, &span, newest, last, &whole.done(), &days, &saving))
+        let saving = saving(&copy, site, log, &Periods::new(site, from, to))?;
+        let mut sums = whole.done();
+        sums["overrides"] = overrides.done();
+        Ok::<_, AuditError>(shown(site, &span, newest, last, &sums, &days, &saving))
     })
     .await
+}
+
+/// From what is known already, if that reaches back as far as the log or as far as it takes.
+fn saving(shared: &Shared, site: &Site, log: &Log, periods: &Periods) -> Result<Value, AuditError> {
+    let columns = &shared.followed.columns;
+    let begins = begins(log)?;
+    let spans = periods.spans();
+    let wanted = spans.first().map_or(0, |s| s.start);
+    let tape = shared.followed.tape.read().unwrap_or_else(PoisonError::into_inner);
+    let reaches = |oldest: i64| oldest <= wanted || begins.is_some_and(|t| oldest <= t.as_second());
+    // After a start it is read first.
+    let all_read = *shared.followed.tail.borrow() > 0;
+    if all_read && tape.span().is_some_and(|(oldest, _)| reaches(oldest)) {
+        return Ok(baseline::saving(site, columns, &tape, periods, begins));
+    }
+    drop(tape);
+    let mut tape = Tape::of_hours();
+    for span in spans {
+        let Ok(from) = Timestamp::from_second(span.start) else { continue };
+        for record in log.records(log.seq_at(from)?.saturating_sub(1)) {
+            let record: Record = record?;
+            if record.kind != Kind::Frame {
+                continue;
+            }
+            if record.time.as_second() >= span.end {
+                break;
+            }
+            columns.read(&record.body).iter().for_each(|row| tape.push(row));
+        }
+    }
+    Ok(baseline::saving(site, columns, &tape, periods, begins))
+}
+
+/// Time of the oldest frame.
+fn begins(log: &Log) -> Result<Option<Timestamp>, AuditError> {
+    for record in log.records(0) {
+        let record = record?;
+        if record.kind == Kind::Frame {
+            return Ok(Some(record.time));
+        }
+    }
+    Ok(None)
 }
 
 fn shown(

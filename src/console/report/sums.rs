@@ -6,9 +6,9 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::super::columns::{Columns, Row};
 use super::super::feed;
 use super::super::power::Power;
-use super::super::tape::{Columns, Row};
 use crate::audit::{self, Kind, Record};
 use crate::site::Site;
 use crate::units::Unit;

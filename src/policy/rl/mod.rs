@@ -92,7 +92,7 @@ impl Policy for Rl {
         let moves = network.forward(&features);
         let target = |(s, moved): (&network::Setpoint, f64)| {
             let share = if moved < 0.0 { moved * s.warmer.get() } else { moved * s.colder.get() };
-            let by = share * s.span() * if s.cools == Cools::Down { -1.0 } else { 1.0 };
+            let by = share * (s.max.get() - s.min.get()) * if s.cools == Cools::Down { -1.0 } else { 1.0 };
             let to = seen.frame.good(&s.name)?.plus(by).max(s.min).min(s.max);
             Some((s.name.clone(), to.rounded(3)))
         };

@@ -22,9 +22,14 @@ impl Shell {
             "sample_every_s": self.controller.pace().sample.as_secs_f64(),
             "advice": self.controller.advice().map(|(decision, expires)| serde_json::json!({ "decision": decision, "expires": expires })),
             "thinking": self.controller.is_thinking(),
-            "overrides": self.controller.overrides().map(|(setpoint, value, until)| {
-                serde_json::json!({ "setpoint": setpoint, "value": value, "until": until })
+            "overrides": self.controller.overrides().map(|(setpoint, value, until, given)| {
+                serde_json::json!({ "setpoint": setpoint, "value": value, "until": until,
+                    "who": given.map(|g| &g.who), "why": given.map(|g| &g.why), "from": given.map(|g| g.from) })
             }).collect::<Vec<_>>(),
+            "manual_holds": self.controller.manual_holds().map(|(setpoint, from, until)| {
+                serde_json::json!({ "setpoint": setpoint, "from": from, "until": until })
+            }).collect::<Vec<_>>(),
+            "floors": self.controller.floors(),
             "directives": self.controller.directives().iter().map(|d| {
                 serde_json::json!({ "text": d.text, "who": d.who, "from": d.from, "until": d.until,
                     "enforced": !d.limits.is_empty(), "meaning": d.meaning() })

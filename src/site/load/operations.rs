@@ -9,10 +9,14 @@ use crate::site::Site;
 
 /// The console's reports and its baseline look back so far.
 const LEAST_KEPT_DAYS: u32 = 35;
+/// A baseline takes 48 hours without the agent.
+const LEAST_BASELINE_DAYS: u32 = 2;
+const MOST_BASELINE_DAYS: u32 = 366;
 
 impl Checker {
     pub(super) fn operations(&mut self, site: &Site) {
         self.paths(site);
+        self.baseline(site);
         let audit = &site.audit;
         if audit.archive.is_some() != audit.keep_days.is_some() {
             self.top(
@@ -44,6 +48,36 @@ impl Checker {
             }
         }
     }
+    fn baseline(&mut self, site: &Site) {
+        let baseline = &site.report.baseline;
+        if !(LEAST_BASELINE_DAYS..=MOST_BASELINE_DAYS).contains(&baseline.days) {
+            self.top(
+                "report.baseline.days",
+                format!("expected {LEAST_BASELINE_DAYS} to {MOST_BASELINE_DAYS}, got {}", baseline.days),
+            );
+        }
+        match (baseline.from, baseline.to) {
+            (None, None) => {}
+            (Some(from), Some(to)) if from <= to => {
+                let days = from.duration_until(to).as_hours() / 24 + 1;
+                if !(i64::from(LEAST_BASELINE_DAYS)..=i64::from(MOST_BASELINE_DAYS)).contains(&days) {
+                    self.top(
+                        "report.baseline.to",
+                        format!(
+                            "expected {LEAST_BASELINE_DAYS} to {MOST_BASELINE_DAYS} days from {from}, got {days}"
+                        ),
+                    );
+                }
+            }
+            (Some(from), Some(to)) => {
+                self.top("report.baseline.to", format!("{to} is before {from}"));
+            }
+            _ => {
+                self.top("report.baseline.from", "expected from and to together: the first day and the last");
+            }
+        }
+    }
+
     /// Paths that are there, and a log that is a file of its own.
     fn paths(&mut self, site: &Site) {
         for (key, path) in paths(&mut site.clone()) {

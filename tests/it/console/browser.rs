@@ -79,11 +79,11 @@ impl Browser {
             ),
             (
                 "Emulation.setEmulatedMedia",
-                json!({ "features": [{ "name": "prefers-color-scheme", "value": theme },
+                json!({ "media": "", "features": [{ "name": "prefers-color-scheme", "value": theme },
                     { "name": "prefers-reduced-motion", "value": "reduce" }] }),
             ),
         ] {
-            self.ask("goog/cdp/execute", Some(json!({ "cmd": cmd, "params": params }))).await.unwrap();
+            self.tell(cmd, &params).await;
         }
     }
 
@@ -155,6 +155,24 @@ impl Browser {
         let log = self.ask("se/log", Some(json!({ "type": "browser" }))).await.unwrap();
         let severe = log.as_array().unwrap().iter().filter(|l| l["level"] == "SEVERE");
         severe.map(|l| l["message"].to_string()).collect()
+    }
+
+    async fn tell(&self, cmd: &str, params: &Value) -> Value {
+        self.ask("goog/cdp/execute", Some(json!({ "cmd": cmd, "params": params }))).await.unwrap()
+    }
+
+    /// What the page is on A4, as a PDF.
+    pub(super) async fn print(&self) -> Vec<u8> {
+        let paper = json!({ "paperWidth": 8.27, "paperHeight": 11.69, "printBackground": false });
+        decode(self.tell("Page.printToPDF", &paper).await["data"].as_str().unwrap())
+    }
+
+    /// Shows the page as it is printed: as wide as A4 within its margins, by the style of paper.
+    pub(super) async fn as_paper(&self, theme: &str) {
+        self.look(theme, 718, 1000).await;
+        let media =
+            json!({ "media": "print", "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+        self.tell("Emulation.setEmulatedMedia", &media).await;
     }
 
     pub(super) async fn screenshot(&self, path: &Path) {

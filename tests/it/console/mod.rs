@@ -2,13 +2,18 @@
 
 mod access;
 mod browser;
+mod filters;
+mod health;
 mod http;
+mod limits;
 mod live;
 mod openapi;
 mod pages;
+mod past;
 #[cfg(feature = "demo")]
 mod pictures;
 mod replay;
+mod reports;
 mod smooth;
 
 use isotherm::console::users::{Role, Users};
