@@ -26,9 +26,8 @@ impl Shell {
                 }
                 match (self.setup.site.clock, time) {
                     (Clock::Frames, Some(time)) => self.on_frame_of(time).await,
-                    (Clock::Frames, None) => {}
                     (Clock::Wall, _) if self.silent.is_empty() => self.source_is_up().await,
-                    (Clock::Wall, _) => {}
+                    (Clock::Frames, None) | (Clock::Wall, _) => {}
                 }
             }
             SourceEvent::Announced(message) => self.on_announced(&message),

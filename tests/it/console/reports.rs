@@ -115,7 +115,7 @@ async fn a_saving_is_measured_against_the_baseline_of_the_site_file() {
                 "a baseline takes 48 hours without the agent, and there are 0 in the 30 days before: of 720 hours 720 without frames"
             ),
             96 if told.ends_with("before") => {
-                assert!(why.contains("of 96 hours 96 without frames"), "{why}")
+                assert!(why.contains("of 96 hours 96 without frames"), "{why}");
             }
             _ => assert!(
                 why.starts_with("of the 24 hours reported on, the agent had the plant in none"),
