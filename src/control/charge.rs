@@ -84,6 +84,8 @@ impl Controller {
         last: Option<Timestamp>,
     ) -> Option<(Event, String, Option<Timestamp>)> {
         let (link, wait) = (&self.setup.site.link, self.setup.site.envelope.manual_hold);
+        // One frame that is late is no gap, however short the watchdog.
+        let watchdog = link.watchdog.max(self.setup.site.sample.saturating_mul(2));
         let gap = last.map_or(SignedDuration::ZERO, |last| now.duration_since(last));
         if !self.in_charge() {
             None
@@ -92,7 +94,7 @@ impl Controller {
                 "the plant's enable register shows that it is not the agent's any more: left alone for {wait:#}"
             );
             Some((Event::SwitchedOff, why, Some(now + wait)))
-        } else if link.heartbeat.is_some() && gap > link.watchdog {
+        } else if link.heartbeat.is_some() && gap > watchdog {
             let why = format!("no heartbeat for {gap:#}: the plant's watchdog has handed it back");
             Some((Event::Release, why, None))
         } else {
