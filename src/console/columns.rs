@@ -177,8 +177,7 @@ mod tests {
 
     #[test]
     fn doubtful_values_are_no_values() {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-        let site = crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap();
+        let site = crate::site::shipped("air");
         let columns = Columns::new(&site);
         let body = r#"{"frame":{"time":"2026-01-01T00:00:00Z","signals":{
             "it_load":{"value":100.0,"unit":"kW","quality":"good"},
@@ -195,9 +194,7 @@ mod tests {
     /// Frontier measures its load in 25 loops: the sum of 24 is not known to be the load.
     #[test]
     fn power_is_that_of_all_signals_of_its_role_or_unknown() {
-        let text =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/frontier.toml")).unwrap();
-        let site = crate::site::parse(&text, std::path::Path::new("frontier.toml")).unwrap();
+        let site = crate::site::shipped("frontier");
         let columns = Columns::new(&site);
         let it = columns.it.as_ref().unwrap();
         let loops: Vec<usize> = it.places().collect();
@@ -213,8 +210,7 @@ mod tests {
 
     #[test]
     fn pue_is_over_the_load_of_all_loops() {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-        let mut site = crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap();
+        let mut site = crate::site::shipped("air");
         let mut second = site.with_role(Role::ItLoad).next().unwrap().clone();
         second.name = "it_load_b".parse().unwrap();
         site.signals.push(second);

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::envelope::watched;
 use crate::site::{Role, Signal, Site};
 use crate::units::Finite;
 
@@ -42,12 +43,11 @@ pub(super) fn of(site: &Site, s: &Signal) -> Vec<Limit> {
     let (low, high) = both(s.band);
     add("band", Edge::Low, low, false);
     add("band", Edge::High, high, false);
-    let (low, high) = both(is(Role::ItInlet).then_some(e.inlet_allowable));
+    let (low, _) = both(is(Role::ItInlet).then_some(e.inlet_allowable));
     add("allowable", Edge::Low, low, false);
-    add("allowable", Edge::High, high, true);
-    let liquid = is(Role::LiquidSupply) || is(Role::Bath);
-    add("allowable", Edge::High, e.liquid_allowable.filter(|_| liquid), true);
-    add("allowable", Edge::High, e.chip_allowable.filter(|_| is(Role::ChipTemp)), true);
+    for watched in watched(e).into_iter().filter(|w| is(w.role)) {
+        add("allowable", Edge::High, Some(watched.limit), true);
+    }
     add("minimum", Edge::Low, e.min_flow.get(&s.name).copied(), false);
     add("minimum", Edge::Low, e.min_diff_pressure.get(&s.name).copied(), false);
     list
@@ -55,14 +55,10 @@ pub(super) fn of(site: &Site, s: &Signal) -> Vec<Limit> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn told(site: &str, signal: &str) -> Vec<String> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sites");
-        let text = std::fs::read_to_string(root.join(site)).unwrap();
-        let site = crate::site::parse(&text, Path::new(site)).unwrap();
+        let site = crate::site::shipped(site);
         let signal = site.signal(&signal.parse().unwrap()).unwrap();
         let line = |l: Limit| {
             format!("{} {:?} {}{}", l.what, l.edge, l.value, if l.emergency { " emergency" } else { "" })
@@ -73,11 +69,11 @@ mod tests {
     #[test]
     fn every_limit_of_a_signal_is_told_once() {
         assert_eq!(
-            told("air.toml", "hall_a_inlet_max"),
+            told("air", "hall_a_inlet_max"),
             ["recommended Low 18", "recommended High 27", "allowable Low 15", "allowable High 32 emergency"],
         );
         let liquid = ["band Low 20", "band High 40", "allowable High 45 emergency"];
-        assert_eq!(told("liquid.toml", "cdu_supply"), liquid);
-        assert_eq!(told("liquid.toml", "gpu_temp_max"), ["allowable High 90 emergency"]);
+        assert_eq!(told("liquid", "cdu_supply"), liquid);
+        assert_eq!(told("liquid", "gpu_temp_max"), ["allowable High 90 emergency"]);
     }
 }

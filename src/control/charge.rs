@@ -69,7 +69,7 @@ impl Controller {
         self.lost_beats = 0;
     }
 
-    /// Somebody else has ended it: nothing is written, because the plant is already theirs.
+    /// The plant is not the agent's from here on, whoever has ended it. Writes nothing.
     pub(super) fn let_go(&mut self, retake: Option<Timestamp>) {
         self.charge = Charge::Released { retake };
         self.memory = self.memory.handed(None);

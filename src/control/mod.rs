@@ -33,7 +33,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 pub use act::{Act, What};
 pub use alarm::Alarm;
@@ -44,7 +43,8 @@ pub(crate) use judge::foresee;
 pub use messages::{Answer, Effect, Input, Link};
 pub use record::{Body, RunHeader};
 use record::{Cause, Event, EventRecord, FrameRecord, StopRecord};
-pub use standing::Standing;
+use standing::Override;
+pub use standing::{Given, Standing};
 
 use crate::directive::Directive;
 use crate::envelope::{Guard, Memory, Proposal, ProposedBy, Rule};
@@ -103,24 +103,6 @@ struct Advice {
     /// Where the setpoints that it moves were.
     from: BTreeMap<Name, Finite>,
     expires: Timestamp,
-}
-
-/// Where an operator wants a setpoint.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Override {
-    value: Finite,
-    until: Option<Timestamp>,
-    /// Files and logs of earlier versions have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    given: Option<Given>,
-}
-
-/// Who wanted something, when and why.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Given {
-    pub who: String,
-    pub why: String,
-    pub from: Timestamp,
 }
 
 #[derive(Debug)]

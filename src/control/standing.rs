@@ -9,10 +9,29 @@ use serde::{Deserialize, Serialize};
 use super::alarm::{Alarm, keep_newest};
 use super::charge::{Charge, Unheard};
 use super::record::{Body, Event, EventRecord};
-use super::{Controller, Effects, Override};
+use super::{Controller, Effects};
 use crate::directive::Directive;
 use crate::envelope::Memory;
 use crate::site::{Mode, Name};
+use crate::units::Finite;
+
+/// Where an operator wants a setpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Override {
+    pub(super) value: Finite,
+    pub(super) until: Option<Timestamp>,
+    /// Files and logs of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) given: Option<Given>,
+}
+
+/// Who wanted something, when and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Given {
+    pub who: String,
+    pub why: String,
+    pub from: Timestamp,
+}
 
 /// See the module.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

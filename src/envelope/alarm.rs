@@ -13,13 +13,13 @@ const BLIND_AFTER: SignedDuration = SignedDuration::from_mins(3);
 const HAND_BACK_K: f64 = 5.0;
 
 /// One kind of IT temperature: its limit, and where an emergency ends.
-pub(super) struct Watched {
-    pub(super) role: Role,
-    pub(super) limit: Finite,
+pub(crate) struct Watched {
+    pub(crate) role: Role,
+    pub(crate) limit: Finite,
     hand_back: Finite,
 }
 
-pub(super) fn watched(e: &Envelope) -> Vec<Watched> {
+pub(crate) fn watched(e: &Envelope) -> Vec<Watched> {
     let [_, recommended] = e.inlet_recommended;
     let [_, allowable] = e.inlet_allowable;
     let mut list = vec![Watched { role: Role::ItInlet, limit: allowable, hand_back: recommended }];

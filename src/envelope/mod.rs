@@ -48,6 +48,7 @@ mod verdict;
 mod window;
 
 pub use action::{SafeAction, SafeWrite, Target, Words};
+pub(crate) use alarm::watched;
 pub use alarm::{coldest_supply, no_warming};
 pub use floor::{Floor, floors};
 pub use guard::{Case, Foresight, Guard, Predicted};

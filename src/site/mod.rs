@@ -285,6 +285,13 @@ impl Default for Link {
     }
 }
 
+/// One of `sites/`, by its file's stem, for tests.
+#[cfg(test)]
+pub(crate) fn shipped(stem: &str) -> Site {
+    load(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sites").join(stem).with_extension("toml"))
+        .unwrap()
+}
+
 mod defaults {
     use jiff::SignedDuration;
 

@@ -193,8 +193,7 @@ mod tests {
     /// Ten days without the agent and a day with it, which takes a tenth less, in a zone where midnight is at so
     /// many minutes past an hour of UTC. `hours`: so much of the last day has data.
     fn day_of(minutes: i64, hours: f64, edit: impl Fn(&mut Site)) -> Value {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-        let mut site = crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap();
+        let mut site = crate::site::shipped("air");
         site.sample = jiff::SignedDuration::from_mins(5);
         edit(&mut site);
         let columns = Columns::new(&site);

@@ -87,8 +87,7 @@ mod tests {
     /// From the evening before a month until after its third day, in steps that go over every midnight.
     #[test]
     fn the_days_sum_to_the_month() {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-        let mut site = crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap();
+        let mut site = crate::site::shipped("air");
         site.time_zone = "Europe/Berlin".to_owned();
         let columns = Columns::new(&site);
         let time = |text: &str| text.parse::<Timestamp>().unwrap();

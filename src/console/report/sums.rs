@@ -309,8 +309,7 @@ mod tests {
     use super::*;
 
     fn site() -> Site {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/sites/air.toml")).unwrap();
-        crate::site::parse(&text, std::path::Path::new("air.toml")).unwrap()
+        crate::site::shipped("air")
     }
 
     /// An hour at 100 kW, a gap of an hour, and an hour at 200 kW, half of it a kelvin too warm.
