@@ -38,6 +38,33 @@ pub(super) struct Unheard {
     pub(super) tried: Timestamp,
 }
 
+/// Heartbeats, of which only those that do not arrive are heard of again.
+#[derive(Default, Debug)]
+pub(super) struct Beats {
+    counter: u16,
+    /// The last one did not arrive.
+    last_lost: bool,
+    /// How many in a row did not.
+    lost: u32,
+}
+
+impl Beats {
+    /// Counts the last one, of which nothing more has been heard, as arrived.
+    pub(super) fn next(&mut self) -> u16 {
+        if !self.last_lost {
+            self.lost = 0;
+        }
+        self.last_lost = false;
+        self.counter = self.counter.wrapping_add(1);
+        self.counter
+    }
+
+    fn lose(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+        self.last_lost = true;
+    }
+}
+
 impl Controller {
     pub(super) fn maybe_take(&mut self, now: Timestamp, fx: &mut Effects<'_>) {
         let Charge::Released { retake } = self.charge else { return };
@@ -66,7 +93,7 @@ impl Controller {
     fn hold(&mut self, now: Timestamp) {
         self.charge = Charge::Held;
         self.memory = self.memory.handed(Some(now));
-        self.lost_beats = 0;
+        self.beats.lost = 0;
     }
 
     /// The plant is not the agent's from here on, whoever has ended it. Writes nothing.
@@ -104,22 +131,11 @@ impl Controller {
 
     /// A heartbeat that did not arrive. One is no matter; of several in a row the plant's watchdog makes an end.
     fn on_lost_beat(&mut self, now: Timestamp, why: &str, fx: &mut Effects<'_>) {
-        self.lost_beats = self.lost_beats.saturating_add(1);
-        self.beat_arrived = false;
-        if self.in_charge() && self.lost_beats >= LOST_BEATS_TO_RELEASE {
+        self.beats.lose();
+        if self.in_charge() && self.beats.lost >= LOST_BEATS_TO_RELEASE {
             fx.event(Event::WriteFailed, why);
             self.release("the heartbeat does not arrive", Some(now + RETAKE_AFTER), fx);
         }
-    }
-
-    /// Counts the last heartbeat, of which nothing more has been heard, as arrived; returns the next one.
-    pub(super) fn next_beat(&mut self) -> u16 {
-        if self.beat_arrived {
-            self.lost_beats = 0;
-        }
-        self.beat_arrived = true;
-        self.heartbeat = self.heartbeat.wrapping_add(1);
-        self.heartbeat
     }
 
     /// Control is taken only with eyes open: every required signal and every setpoint good.

@@ -37,7 +37,7 @@ use jiff::Timestamp;
 pub use act::{Act, What};
 pub use alarm::Alarm;
 pub(crate) use charge::RELEASE_AGAIN;
-use charge::{Charge, Unheard};
+use charge::{Beats, Charge, Unheard};
 use effects::Effects;
 pub(crate) use judge::foresee;
 pub use messages::{Answer, Effect, Input, Link};
@@ -116,6 +116,8 @@ pub struct Controller {
     /// `None` where the language model decides.
     policy: Option<Box<dyn Policy>>,
     mode: Mode,
+    /// Who wanted it; the site file, where nobody did.
+    mode_given: Option<Given>,
     charge: Charge,
     /// The plant has not confirmed the last release.
     unheard: Option<Unheard>,
@@ -136,10 +138,7 @@ pub struct Controller {
     /// How much memory the reasoner may have.
     rung: Rung,
     misses: u32,
-    heartbeat: u16,
-    /// Nothing has been heard of the last one being lost, nor of so many before it.
-    beat_arrived: bool,
-    lost_beats: u32,
+    beats: Beats,
     asks: u64,
     /// The sequence number the next record will have in the log.
     next_seq: u64,
@@ -165,6 +164,7 @@ impl Controller {
             fallback: Fallback::new(site),
             policy,
             mode: site.mode,
+            mode_given: None,
             charge: Charge::Released { retake: None },
             unheard: None,
             plant_up: true,
@@ -181,9 +181,7 @@ impl Controller {
             emergency: false,
             rung: Rung::Full,
             misses: 0,
-            heartbeat: 0,
-            beat_arrived: true,
-            lost_beats: 0,
+            beats: Beats::default(),
             asks: 0,
             next_seq: first_seq,
             setup,
@@ -261,7 +259,7 @@ impl Controller {
 
         let last = self.frame.as_ref().map(|f| f.time);
         let lapse = self.lapse(now, last);
-        let heartbeat = (self.in_charge() && lapse.is_none()).then(|| self.next_beat());
+        let heartbeat = (self.in_charge() && lapse.is_none()).then(|| self.beats.next());
         let intent = fx.record(Body::Frame(Box::new(FrameRecord { frame: frame.clone(), heartbeat })));
         if let Some((event, why, retake)) = lapse {
             fx.event(event, why);

@@ -151,6 +151,7 @@ impl Controller {
         match act.what {
             What::Mode { mode } => {
                 self.mode = mode;
+                self.mode_given = Some(Given { who: act.who, why: act.why, from: now });
                 self.drop_advice("the mode changed", fx);
                 fx.event(Event::ModeChange, mode.as_str());
                 if mode == Mode::Auto {

@@ -39,6 +39,9 @@ pub struct Standing {
     /// The site file's mode at that time. Where it is another one now, the file has been edited, and decides.
     site_mode: Mode,
     mode: Mode,
+    /// Files and logs of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode_given: Option<Given>,
     overrides: BTreeMap<Name, Override>,
     directives: Vec<Directive>,
     memory: Memory,
@@ -89,6 +92,7 @@ impl Controller {
         Standing {
             site_mode: self.setup.site.mode,
             mode: self.mode,
+            mode_given: self.mode_given.clone(),
             overrides: self.overrides.clone(),
             directives: self.directives.clone(),
             memory: self.memory.lasting(),
@@ -112,6 +116,7 @@ impl Controller {
         let by_hand = standing.mode == Mode::Manual && matches!(site.mode, Mode::Advise | Mode::Auto);
         if standing.site_mode == site.mode || by_hand {
             self.mode = standing.mode;
+            self.mode_given = standing.mode_given;
         }
         let fits = |name: &Name, o: &Override| {
             site.setpoint(name).is_some_and(|s| (s.min..=s.max).contains(&o.value))
@@ -142,6 +147,7 @@ impl Controller {
         fx.event(Event::StandingLost, why);
         if self.mode == Mode::Auto {
             self.mode = Mode::Advise;
+            self.mode_given = None;
             fx.event(Event::ModeChange, self.mode.as_str());
         }
     }

@@ -24,6 +24,12 @@ impl Controller {
         self.mode
     }
 
+    /// Who wanted the mode that is in force; nobody where it is the site file's.
+    #[must_use]
+    pub fn mode_given(&self) -> Option<&Given> {
+        self.mode_given.as_ref()
+    }
+
     #[must_use]
     pub fn in_charge(&self) -> bool {
         self.charge == Charge::Held

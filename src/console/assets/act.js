@@ -2,7 +2,7 @@
 
 import { h, show } from "/assets/dom.js";
 import { full, link, setpointOf } from "/assets/decision.js";
-import { changed, told } from "/assets/held.js";
+import { changed, given, told } from "/assets/held.js";
 import { api, begin, login, may, now as controlTime, onChange, store } from "/assets/store.js";
 import { clock, countdown, figure, unit, value, words } from "/assets/text.js";
 
@@ -75,7 +75,7 @@ function mode() {
   const st = store.state;
   return h("section", { class: "card", "aria-labelledby": "h-mode" }, h("header", {}, h("h2", { id: "h-mode" }, "Mode"), h("span", { class: "muted" }, st.in_charge ? "the agent has the plant" : "the plant has itself")),
     h("div", { class: "modes", role: "group", "aria-label": "Mode" }, Object.keys(MODES).map(m => h("button", { "aria-pressed": String(st.mode === m), disabled: !may("operator") || st.mode === m, onclick: () => ask(`Change the mode to ${m}`, `Mode ${m}: ${MODES[m]}.`, { act: "mode", mode: m }, `Change to ${m}`, { danger: false }) }, m))),
-    h("p", { class: "hint" }, `${words(st.mode)}: ${MODES[st.mode] ?? ""}. Operators may go up to ${store.site.start_mode}, where the site file starts; more takes an engineer.`));
+    h("p", { class: "hint" }, `${words(st.mode)}: ${MODES[st.mode] ?? ""}`, given(st.mode_given), `. Operators may go up to ${store.site.start_mode}, where the site file starts; more takes an engineer.`));
 }
 
 function advice() {

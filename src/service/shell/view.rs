@@ -10,6 +10,7 @@ impl Shell {
             "simulated": self.simulated,
             "time": self.control_time(),
             "mode": self.controller.mode(),
+            "mode_given": self.controller.mode_given(),
             "in_charge": self.controller.in_charge(),
             "emergency": self.controller.in_emergency(),
             "plant_link": self.plant_up,

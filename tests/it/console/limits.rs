@@ -47,7 +47,7 @@ async fn send(rig: &mut Rig) {
     rig.acknowledged().await;
 }
 
-async fn picture(browser: &Browser, name: &str) {
+pub(super) async fn picture(browser: &Browser, name: &str) {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console");
     std::fs::create_dir_all(&out).unwrap();
     for (look, theme, width, height) in
@@ -145,7 +145,7 @@ async fn margins_are_told_to_every_limit_and_who_holds_what() {
 
 /// The rig is started again while something is held: who held it is known after that, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_holds_a_setpoint_outlives_a_restart() {
+async fn who_holds_what_outlives_a_restart() {
     let Some(mut rig) = Rig::start("console holds", |t| with_users(&t)).await else { return };
     add_users(&rig);
     rig.frames(2).await;
@@ -154,9 +154,16 @@ async fn who_holds_a_setpoint_outlives_a_restart() {
     let hold =
         json!({ "act": "override", "setpoint": "chws_sp", "value": 7.5, "until": null, "why": "pump 2" });
     assert_eq!(client.post("/api/acts", &hold).await.0, 200);
-    let told = |state: &Value| ["who", "why", "from", "until"].map(|key| state["overrides"][0][key].clone());
+    let release = json!({ "act": "mode", "mode": "manual", "why": "pump 1 too" });
+    assert_eq!(client.post("/api/acts", &release).await.0, 200);
+    let told = |state: &Value| {
+        let hold = ["who", "why", "from", "until"].map(|key| state["overrides"][0][key].clone());
+        let mode = ["who", "why", "from"].map(|key| state["mode_given"][key].clone());
+        (hold, mode)
+    };
     let before = told(&client.json("/api/state").await.1);
-    assert_eq!(before[..2], [json!("ann (operator, console)"), json!("pump 2")]);
+    let by = |why: &str| [json!("ann (operator, console)"), json!(why)];
+    assert_eq!((&before.0[..2], &before.1[..2]), (&by("pump 2")[..], &by("pump 1 too")[..]));
     rig.stop().await;
     rig.restart().await;
     let mut client = Client::new(&address(&rig).await);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::browser::Browser;
+use super::limits::picture;
 use super::{PASSWORD, add_users, address, with_users};
 use crate::agent::{Rig, SAMPLE, honest};
 use crate::peers::skip;
@@ -166,6 +167,12 @@ async fn people_release_approve_and_override_as_their_role_allows() {
     // Enter does what the form is for.
     browser.fill("dialog [name=why]", &format!("taken over by hand{ENTER}")).await;
     browser.until("released", "document.querySelector('.mode').classList.contains('manual')").await;
+    // Whoever comes to the screen next sees who did it, and why.
+    browser.reads("the agent only records by eva (engineer, console) since").await;
+    browser.reads("(taken over by hand)").await;
+    browser.press("Now").await;
+    browser.reads("the whole plant released by eva (engineer, console) since").await;
+    picture(&browser, "released").await;
     assert_eq!(browser.errors().await.iter().filter(|e| !e.contains("403")).count(), 0);
     browser.close().await;
 
