@@ -14,6 +14,7 @@ use crate::directive::Directive;
 use crate::envelope::Memory;
 use crate::site::{Mode, Name};
 use crate::units::Finite;
+use crate::workload::Job;
 
 /// Where an operator wants a setpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct Standing {
     /// What nobody has acknowledged. Files of earlier versions have none.
     #[serde(default)]
     alarms: Vec<Alarm>,
+    /// What a scheduler has announced. It is on every frame: the controller has none of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    jobs: Vec<Job>,
 }
 
 impl Standing {
@@ -70,6 +74,14 @@ impl Standing {
         Self { memory: newer.memory, holds: newer.holds, ..self }
     }
 
+    pub(crate) fn with_jobs(self, jobs: Vec<Job>) -> Self {
+        Self { jobs, ..self }
+    }
+
+    pub(crate) fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
@@ -77,11 +89,12 @@ impl Standing {
     fn told(&self) -> String {
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         format!(
-            "as before: mode {}, {}, {}, {}",
+            "as before: mode {}, {}, {}, {}, {}",
             self.mode.as_str(),
             count(self.overrides.len(), "override"),
             count(self.directives.len(), "directive"),
-            count(self.alarms.len(), "alarm")
+            count(self.alarms.len(), "alarm"),
+            count(self.jobs.len(), "announced job")
         )
     }
 }
@@ -99,6 +112,7 @@ impl Controller {
             holds: !self.guard.release().is_empty()
                 && (self.unheard.is_some() || !matches!(self.charge, Charge::Released { .. })),
             alarms: self.alarms.clone(),
+            jobs: Vec::new(),
         }
     }
 

@@ -174,7 +174,9 @@ impl Controller {
     }
 
     fn stage_trial(&mut self, trial: Trial, fx: &mut Effects<'_>) {
-        fx.list.push(Effect::Stage(Staging::Try(Box::new(trial.upgrade.to.clone()))));
+        let to = Box::new(trial.upgrade.to.clone());
+        let staging = if trial.upgrade.accepted { Staging::Install(to) } else { Staging::Try(to) };
+        fx.list.push(Effect::Stage(staging));
         self.upgrades.trial = Some(trial);
         self.upgrades.revision += 1;
     }
@@ -213,6 +215,7 @@ impl Controller {
                 shadow_min,
                 period: None,
                 tally: crate::upgrade::Tally::default(),
+                accepted: false,
             },
             Phase::Loading,
         )?;
@@ -292,7 +295,7 @@ impl Controller {
     pub(super) fn install(&mut self, who: String, why: String, fx: &mut Effects<'_>) {
         let Some(trial) = &mut self.upgrades.trial else { return };
         (trial.phase, trial.asked) = (Phase::Installing, None);
-        (trial.upgrade.who, trial.upgrade.why) = (who, why);
+        (trial.upgrade.who, trial.upgrade.why, trial.upgrade.accepted) = (who, why, true);
         self.upgrades.revision += 1;
         fx.list.push(Effect::Stage(Staging::Install(Box::new(trial.upgrade.to.clone()))));
     }
@@ -346,6 +349,7 @@ impl Controller {
             shadow_min: 0,
             period: None,
             tally: crate::upgrade::Tally::default(),
+            accepted: false,
         };
         let detail = upgrade.told();
         let upgrade = Some(Box::new(upgrade));
@@ -361,8 +365,13 @@ impl Controller {
     }
 
     pub(super) fn on_resumed(&mut self, upgrade: Upgrade, fx: &mut Effects<'_>) {
-        let resumed = Trial::new(upgrade.clone(), Phase::Loading);
-        let detail = format!("{}: tried by an earlier run too", upgrade.told());
+        let (phase, before) = if upgrade.accepted {
+            (Phase::Installing, "accepted in an earlier run, which ended before it was loaded")
+        } else {
+            (Phase::Loading, "tried by an earlier run too")
+        };
+        let resumed = Trial::new(upgrade.clone(), phase);
+        let detail = format!("{}: {before}", upgrade.told());
         let upgrade = Some(Box::new(upgrade));
         fx.record(Body::Event(EventRecord { upgrade, ..EventRecord::new(Event::UpgradeResumed, detail) }));
         match resumed {

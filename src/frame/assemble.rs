@@ -8,7 +8,7 @@ use crate::ingest::Reading;
 use crate::ingest::modbus::Polled;
 use crate::site::{Name, Site};
 use crate::units::Finite;
-use crate::workload::{Board, Heard, Refused};
+use crate::workload::{Board, Heard, Job, Refused};
 
 /// Turns readings into frames: readings go in as they come, a frame comes out when it is time.
 ///
@@ -101,6 +101,16 @@ impl Assembler {
     /// Takes in what a scheduler says of a job.
     pub fn announce(&mut self, now: Timestamp, message: &[u8]) -> Result<Heard, Refused> {
         self.board.hear(now, message)
+    }
+
+    /// What is announced, as an earlier run left it.
+    pub fn recall(&mut self, jobs: &[Job]) {
+        self.board.recall(jobs);
+    }
+
+    #[must_use]
+    pub fn announced(&self) -> Vec<Job> {
+        self.board.jobs()
     }
 
     /// The site as it is known at `now`.

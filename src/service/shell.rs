@@ -145,6 +145,9 @@ impl Shell {
     pub(super) async fn begin(&mut self, upgrade_void: Option<String>) {
         self.facts = self.engines.facts();
         let left = self.read_standing();
+        if let Ok(Some(left)) = &left {
+            self.assembler.recall(left.jobs());
+        }
         self.new_run(left, None).await;
         if let Some(why) = upgrade_void {
             self.step(self.control_time(), Input::CandidateLost { why }).await;

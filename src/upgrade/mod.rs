@@ -126,6 +126,9 @@ pub struct Upgrade {
     pub period: Option<Period>,
     #[serde(default, skip_serializing_if = "Tally::is_empty")]
     pub tally: Tally,
+    /// It decides as soon as it is loaded for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
 }
 
 impl Upgrade {

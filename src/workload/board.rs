@@ -57,9 +57,35 @@ impl Board {
     /// Jobs that have not started, the next one first. What has started is measured, and leaves the board.
     pub fn standing(&mut self, now: Timestamp) -> Vec<Job> {
         self.jobs.retain(|_, job| job.start > now);
+        self.jobs()
+    }
+
+    /// The same as of the last look.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Job> {
         let mut jobs: Vec<Job> = self.jobs.values().cloned().collect();
         jobs.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
         jobs
+    }
+
+    /// Takes back what another board had, as far as the site still has room for it. It need not be announced again;
+    /// what has started since leaves with the next look.
+    pub fn recall(&mut self, jobs: &[Job]) {
+        for job in jobs {
+            let (capacity, taken) = self.room(&job.id, job.place.as_ref());
+            if self.jobs.len() < MOST_JOBS && job.kw.get() > 0.0 && job.kw.get() <= capacity - taken {
+                self.jobs.insert(job.id.clone(), job.clone());
+            }
+        }
+    }
+
+    /// How many kilowatts a place takes, or the whole site, and how many of them other jobs have announced. A place
+    /// that is not there takes none.
+    fn room(&self, id: &JobId, place: Option<&Name>) -> (f64, f64) {
+        let here = self.places.iter().filter(|p| place.is_none_or(|name| *name == p.name));
+        let others = self.jobs.values().filter(|job| job.id != *id);
+        let within = others.filter(|job| place.is_none() || job.place.as_ref() == place);
+        (here.map(|p| p.capacity_kw.get()).sum(), within.map(|job| job.kw.get()).sum())
     }
 
     /// Takes in `{"id", "start", "kw", "place"}` or `{"id", "cancelled": true}`.
@@ -88,8 +114,7 @@ impl Board {
     }
 
     fn job(&self, now: Timestamp, id: JobId, fields: &Map<String, Value>) -> Result<Job, Refused> {
-        let others = || self.jobs.values().filter(|job| job.id != id);
-        if others().count() >= MOST_JOBS {
+        if self.jobs.keys().filter(|known| **known != id).count() >= MOST_JOBS {
             let expected =
                 format!("at most {MOST_JOBS} announced jobs: cancel one, or wait until one starts");
             return Err(Refused::new("id", expected, &id));
@@ -108,14 +133,7 @@ impl Board {
                 names.contains(&name.as_str()).then_some(name)
             })?),
         };
-        let within = |name: &Option<Name>| place.is_none() || *name == place;
-        let capacity: f64 = self
-            .places
-            .iter()
-            .filter(|p| place.as_ref().is_none_or(|name| *name == p.name))
-            .map(|p| p.capacity_kw.get())
-            .sum();
-        let taken: f64 = others().filter(|job| within(&job.place)).map(|job| job.kw.get()).sum();
+        let (capacity, taken) = self.room(&id, place.as_ref());
         let most = (capacity - taken).max(0.0);
         let whole = place.as_ref().map_or("the site", Name::as_str);
         let expected = format!(

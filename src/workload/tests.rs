@@ -62,6 +62,28 @@ fn jobs_are_announced_changed_cancelled_and_leave_when_they_start() {
 }
 
 #[test]
+fn another_board_takes_over_what_its_site_has_room_for() {
+    let mut board = Board::new(&site());
+    for (id, kw, place) in [("a", 400.0, "\"hall_a\""), ("b", 600.0, "\"hall_b\""), ("c", 100.0, "null")] {
+        assert_eq!(hear(&mut board, &said(id, 20, kw, place)), "Announced");
+    }
+    let ids = |site: &Site, minute| -> Vec<String> {
+        let mut next = Board::new(site);
+        next.recall(&board.jobs());
+        next.standing(at(minute)).into_iter().map(|j| j.id.to_string()).collect()
+    };
+    assert_eq!(ids(&site(), 0), ["a", "b", "c"]);
+    assert_eq!(ids(&site(), 20), Vec::<String>::new(), "started while nobody looked");
+    let mut smaller = site();
+    smaller.workload.places.retain(|p| p.name == name("hall_a"));
+    assert_eq!(ids(&smaller, 0), ["a", "c"], "a hall that is not there any more takes nothing");
+    for place in &mut smaller.workload.places {
+        place.capacity_kw = Finite::constant(300.0);
+    }
+    assert_eq!(ids(&smaller, 0), ["c"]);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_and_says_what_was_expected() {
     let mut board = Board::new(&site());
     let mut refused = |text: &str, words: &[&str]| {

@@ -80,8 +80,8 @@ async fn a_scheduler_announces_jobs_and_reads_headroom() {
     assert_eq!(scheduler.say(job(300.0)).await, (true, "announced".to_owned()));
 
     rig.frames(8).await;
-    let jobs = || rig.bodies("frame").last().unwrap()["frame"]["jobs"].clone();
-    assert_eq!((&jobs()[0]["id"], &jobs()[0]["kw"]), (&json!("train-7"), &json!(300.0)));
+    let jobs = |rig: &Rig| rig.bodies("frame").last().unwrap()["frame"]["jobs"].clone();
+    assert_eq!((&jobs(&rig)[0]["id"], &jobs(&rig)[0]["kw"]), (&json!("train-7"), &json!(300.0)));
     let shown = rig.bodies("decision").last().unwrap()["prompt"]["text"].as_str().unwrap().to_owned();
     assert!(shown.contains("\njob 300 kW at 14:10 in test\n"), "{shown}");
 
@@ -94,6 +94,11 @@ async fn a_scheduler_announces_jobs_and_reads_headroom() {
     let (_, live) = scheduler.next("/headroom").await;
     assert_eq!(live["places"][0]["place"], "test");
 
+    // A scheduler that was told "announced" need not say it again because the agent was restarted.
+    rig.end(rustix::process::Signal::KILL).await;
+    rig.restart().await;
+    rig.frames(4).await;
+    assert_eq!(jobs(&rig)[0]["id"], "train-7");
     assert_eq!(
         scheduler.say(json!({ "id": "train-7", "cancelled": true })).await,
         (true, "cancelled".to_owned())

@@ -168,6 +168,22 @@ fn an_accepted_version_that_does_not_come_up_changes_nothing() {
 }
 
 #[test]
+fn an_accepted_version_is_loaded_by_the_next_run_too() {
+    let mut before = Rig::tried();
+    before.feed(Input::Act(act(What::AcceptUpgrade { early: true })));
+    // The agent ends while it is being loaded.
+    let kept = serde_json::to_string(before.controller.trial().unwrap()).unwrap();
+    let mut rig = Rig { controller: Controller::new(setup(), 1), second: before.second, seen: Vec::new() };
+    rig.frame();
+    rig.seen.clear();
+    rig.feed(Input::Resumed(serde_json::from_str(&kept).unwrap()));
+    assert_eq!(rig.seen, ["UpgradeResumed", "install"]);
+    rig.feed(Input::Installed(Value::Null));
+    assert_eq!(rig.seen[2..], ["UpgradeAccepted", "take over"]);
+    assert_eq!(rig.controller.setup().site.model.name.as_deref(), Some("new"));
+}
+
+#[test]
 fn upgrades_are_taken_back_one_by_one_even_while_a_question_is_under_way() {
     let mut rig = Rig::tried();
     rig.feed(Input::Act(act(What::AcceptUpgrade { early: true })));

@@ -57,7 +57,7 @@ impl Shell {
 
     /// After whatever may have changed it, once that is in the log.
     pub(super) fn keep_standing(&mut self) {
-        let standing = self.controller.standing();
+        let standing = self.controller.standing().with_jobs(self.assembler.announced());
         if self.standing.as_ref() != Some(&standing) {
             self.standing_kept = false;
         }
