@@ -227,7 +227,6 @@ impl Shell {
             return;
         }
         self.answer_to(Input::Act(call.act), call.answer).await;
-        self.publish_view();
     }
 
     async fn answer_to(&mut self, input: Input, waiting: oneshot::Sender<Answer>) {
@@ -237,6 +236,8 @@ impl Shell {
             accepted: false,
             answer: "the audit log cannot be written: nothing is done that cannot be recorded".to_owned(),
         });
+        // Whoever looks as soon as it is answered sees what came of it.
+        self.publish_view();
         if waiting.send(answer).is_err() {
             tracing::debug!("the operator did not wait for the answer");
         }

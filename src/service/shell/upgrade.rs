@@ -32,9 +32,9 @@ impl Shell {
                 }
                 self.facts = self.engines.facts();
                 self.take_over_if_idle().await;
+                self.publish_view();
             }
         }
-        self.publish_view();
     }
 
     /// An accepted version takes over between two decisions.
