@@ -61,7 +61,12 @@ impl Controller {
         match verdict.by {
             ProposedBy::Model | ProposedBy::Policy => self.fallback.stand_by(),
             // Something else moves the setpoints.
-            ProposedBy::Fallback | ProposedBy::Operator | ProposedBy::Emergency => {
+            ProposedBy::Fallback | ProposedBy::Operator => {
+                self.policy.iter_mut().for_each(|p| p.stand_by());
+            }
+            // What either asked for before has led here.
+            ProposedBy::Emergency => {
+                self.fallback.stand_by();
                 self.policy.iter_mut().for_each(|p| p.stand_by());
             }
             ProposedBy::Nobody => {}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::record::Disposition;
 use super::*;
 use crate::actuate::{Outcome, WriteResult, Written};
 use crate::decision;
@@ -19,6 +20,8 @@ struct Rig {
     deaf: bool,
     /// Heartbeats do not arrive.
     beats_lost: bool,
+    /// Setpoints as they were last written.
+    plant: BTreeMap<Name, Finite>,
     /// What was recorded and sent since the last look, in order.
     seen: Vec<String>,
 }
@@ -35,7 +38,8 @@ fn setup(mode: Mode, clock: Clock) -> Arc<Setup> {
 impl Rig {
     fn new(mode: Mode, clock: Clock) -> Self {
         let controller = Controller::new(setup(mode, clock), 1);
-        Self { controller, second: 0, deaf: false, beats_lost: false, seen: Vec::new() }
+        let (plant, seen) = (BTreeMap::new(), Vec::new());
+        Self { controller, second: 0, deaf: false, beats_lost: false, plant, seen }
     }
 
     fn now(&self) -> Timestamp {
@@ -49,7 +53,15 @@ impl Rig {
     }
 
     fn frame_here(&mut self, values: &[(&str, f64)]) {
-        self.feed(Input::Frame(example::frame(self.second, values)));
+        let frame = self.shown(values);
+        self.feed(Input::Frame(frame));
+    }
+
+    /// What the plant shows now: these values, and the setpoints that were written.
+    fn shown(&self, values: &[(&str, f64)]) -> Frame {
+        let written = self.plant.iter().map(|(name, value)| (name.as_str(), value.get()));
+        let all: Vec<(&str, f64)> = values.iter().copied().chain(written).collect();
+        example::frame(self.second, &all)
     }
 
     fn feed(&mut self, input: Input) {
@@ -59,17 +71,31 @@ impl Rig {
                 match effect {
                     Effect::Record(Body::Frame(_) | Body::Outcome(_) | Body::Operator(_)) => {}
                     Effect::Record(Body::Event(e)) => self.seen.push(format!("{:?}", e.event)),
-                    Effect::Record(body) => self.seen.push(body.kind().to_string()),
+                    Effect::Record(body) => {
+                        self.seen.push(body.kind().to_string());
+                        if let Body::Decision(d) = body
+                            && d.disposition == Disposition::Write
+                            && !self.deaf
+                        {
+                            self.plant = d.verdict.setpoints;
+                        }
+                    }
                     Effect::Heartbeat { intent, action } => {
                         self.seen.push("heartbeat".to_owned());
                         if self.beats_lost {
-                            inputs.push_back(Input::Outcome { intent, outcome: lost(&action) });
+                            let refused = Written::Refused { exception: Exception::BUSY };
+                            let outcome =
+                                Outcome { writes: results(&action, &refused), release_needed: false };
+                            inputs.push_back(Input::Outcome { intent, outcome });
                         }
                     }
                     Effect::Answer(answer) => self.seen.push(format!("accepted {}", answer.accepted)),
-                    Effect::Write { intent, .. } => {
+                    Effect::Write { intent, action } => {
                         self.seen.push("write".to_owned());
-                        let outcome = Outcome { writes: Vec::new(), release_needed: self.deaf };
+                        let gone = Written::LinkFailed { why: "deaf".to_owned() };
+                        let result = if self.deaf { gone } else { Written::Applied };
+                        let outcome =
+                            Outcome { writes: results(&action, &result), release_needed: self.deaf };
                         inputs.push_back(Input::Outcome { intent, outcome });
                     }
                     Effect::Ask { .. } | Effect::AskCandidate { .. } | Effect::Stage(_) => {
@@ -100,18 +126,18 @@ impl Rig {
     }
 }
 
-/// Of a heartbeat that the device refuses.
-fn lost(action: &SafeAction) -> Outcome {
-    let refused = |w: &crate::envelope::SafeWrite| WriteResult {
+/// The same end for all of an action.
+fn results(action: &SafeAction, result: &Written) -> Vec<WriteResult> {
+    let end = |w: &crate::envelope::SafeWrite| WriteResult {
         target: w.target().clone(),
         device: w.device().clone(),
         address: w.address(),
         words: w.words(),
-        read_back: None,
-        result: Written::Refused { exception: Exception::BUSY },
+        read_back: (*result == Written::Applied).then(|| w.words()),
+        result: result.clone(),
         tries: 1,
     };
-    Outcome { writes: action.writes().iter().map(refused).collect(), release_needed: false }
+    action.writes().iter().map(end).collect()
 }
 
 #[test]
@@ -275,4 +301,31 @@ fn what_operators_have_set_outlives_a_run() {
     edited.frame(&[]);
     assert_eq!(edited.controller.mode(), Mode::Manual);
     assert!(!edited.seen().contains("TakeControl"));
+}
+
+#[test]
+fn after_an_emergency_the_fallback_starts_from_full_cooling() {
+    let mut rig = Rig::new(Mode::Auto, Clock::Frames);
+    (0..60).for_each(|_| rig.frame(&[]));
+    rig.frame(&[("hall_a_inlet_max", 40.0)]);
+    assert!(rig.seen().contains("Emergency decision write"));
+    while rig.controller.in_emergency() {
+        rig.frame(&[("hall_a_inlet_max", 20.0)]);
+    }
+    for _ in 0..30 {
+        rig.second += 60;
+        let frame = rig.shown(&[]);
+        let effects = rig.controller.handle(rig.now(), Input::Frame(frame));
+        let verdicts = effects.iter().filter_map(|e| match e {
+            Effect::Record(Body::Decision(d)) => Some(&d.verdict),
+            _ => None,
+        });
+        if let Some(verdict) = verdicts.last() {
+            assert_eq!(verdict.by, ProposedBy::Fallback);
+            let leaps: Vec<_> = verdict.touched.iter().filter(|t| t.rule == Rule::RateLimit).collect();
+            assert!(leaps.is_empty(), "{leaps:?}");
+            return;
+        }
+    }
+    panic!("nothing was decided");
 }
