@@ -316,11 +316,10 @@ fn after_an_emergency_the_fallback_starts_from_full_cooling() {
         rig.second += 60;
         let frame = rig.shown(&[]);
         let effects = rig.controller.handle(rig.now(), Input::Frame(frame));
-        let verdicts = effects.iter().filter_map(|e| match e {
-            Effect::Record(Body::Decision(d)) => Some(&d.verdict),
-            _ => None,
-        });
-        if let Some(verdict) = verdicts.last() {
+        let decision = effects
+            .iter()
+            .find_map(|e| if let Effect::Record(Body::Decision(d)) = e { Some(d) } else { None });
+        if let Some(verdict) = decision.map(|d| &d.verdict) {
             assert_eq!(verdict.by, ProposedBy::Fallback);
             let leaps: Vec<_> = verdict.touched.iter().filter(|t| t.rule == Rule::RateLimit).collect();
             assert!(leaps.is_empty(), "{leaps:?}");
