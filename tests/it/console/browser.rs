@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::peers::{on_path, skip, soon};
+use crate::peers::{lacks, on_path, skip, soon};
 
 pub(super) struct Browser {
     http: reqwest::Client,
@@ -19,8 +19,13 @@ pub(super) struct Browser {
 impl Browser {
     /// `None`, loudly, when there is no Chromium.
     pub(super) async fn start(test: &str) -> Option<Self> {
-        let (Some(driver), Some(_)) = (on_path("chromedriver"), on_path("chromium")) else {
-            skip(test, "needs Chromium (apt-get install chromium chromium-driver)");
+        let missing = "needs Chromium and its driver: scripts/setup test";
+        if std::env::var_os("ISOTHERM_TEST_BROWSER").is_some_and(|none| none == "none") {
+            lacks(test, missing);
+            return None;
+        }
+        let Some(driver) = on_path("chromedriver") else {
+            skip(test, missing);
             return None;
         };
         rustls::crypto::ring::default_provider().install_default().ok();
