@@ -18,6 +18,7 @@ mod added;
 mod ahead;
 mod course;
 mod drive;
+mod echo;
 mod estimate;
 mod feature;
 mod model;
@@ -292,12 +293,14 @@ impl Twin {
         for (then, inputs, rows) in &self.past {
             let Some(mark) = model::MARKS.iter().position(|m| m + 1 == rows.len()) else { continue };
             let courses = then.courses(&scene, inputs, rows);
-            for ((model, course), (_, n, last)) in core.models.iter_mut().zip(&courses).zip(&minute.readings)
+            let before = then.models.iter().zip(&courses);
+            for ((model, (then, course)), (_, n, last)) in
+                core.models.iter_mut().zip(before).zip(&minute.readings)
             {
-                if let (Some(model), Some(course), true) = (model, course, *n > 0)
+                if let (Some(model), Some(then), Some(course), true) = (model, then, course, *n > 0)
                     && let Some(predicted) = course.values.get(rows.len() - 1)
                 {
-                    model.judge(mark, *predicted, *last);
+                    model.judge(mark, then, *predicted, *last);
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! has done.
 
 use super::drive::{Conditions, Layout};
+use super::echo::Echo;
 use super::estimate::{Estimate, Offset};
 use super::feature::{Regressor, Target, regressors};
 use super::start::Answer;
@@ -24,6 +25,8 @@ const MIN_MINUTES: f64 = 5.0;
 pub(super) struct Model {
     regressors: Vec<Regressor>,
     estimate: Estimate,
+    /// Of temperatures: what powers and loads surprise with follows on nothing.
+    echo: Option<Echo>,
     /// Each regressor's lagged feature.
     lagged: Vec<f64>,
     /// Each feature at the reference, and the step's share that a lag keeps.
@@ -87,6 +90,7 @@ impl Model {
         Self {
             keeps: regressors.iter().map(keep).collect(),
             estimate: Estimate::new(priors, offsets),
+            echo: matches!(target, Target::Temperature(_)).then(Echo::new),
             lagged: reference.clone(),
             reference,
             regressors,
@@ -106,6 +110,7 @@ impl Model {
             *lagged = r.feature.of(c, flows);
         }
         self.estimate.gap();
+        self.echo.iter_mut().for_each(Echo::forget);
         self.last = None;
     }
 
@@ -148,13 +153,14 @@ impl Model {
         let mut course = Course::default();
         let mut lagged = self.lagged.clone();
         let mut x = vec![0.0; lagged.len()];
-        for (k, c) in path.iter().enumerate() {
+        let echoes = self.echo.as_ref().map(Echo::ahead).unwrap_or_default();
+        for ((k, c), echo) in path.iter().enumerate().zip(echoes) {
             for (i, r) in self.regressors.iter().enumerate() {
                 let raw = r.feature.of(c, flows);
                 lagged[i] = raw + self.keeps[i] * (lagged[i] - raw);
                 x[i] = self.regressor(i, raw, lagged[i]);
             }
-            course.values[k] = self.value(&x, STEP_MIN * (k + 1) as f64);
+            course.values[k] = self.value(&x, STEP_MIN * (k + 1) as f64) + self.scale * echo;
             if let Some(mark) = MARKS.iter().position(|m| *m == k) {
                 course.at[mark].clone_from(&x);
             }
@@ -186,9 +192,13 @@ impl Model {
         out
     }
 
-    /// How far off what was `predicted` for a `mark` was from what is `read` now.
-    pub(super) fn judge(&mut self, mark: usize, predicted: f64, read: f64) {
+    /// How far off what was `predicted` for a `mark`, by this model as it was `then`, was from what is `read` now.
+    pub(super) fn judge(&mut self, mark: usize, then: &Self, predicted: f64, read: f64) {
         let error = ((read - predicted) / self.scale).clamp(-1e3, 1e3);
+        if let (Some(echo), Some(then), Some(variance)) = (&mut self.echo, &then.echo, self.errors.get(mark))
+        {
+            echo.learn(mark, then, error, *variance);
+        }
         if mark == 0 {
             self.trials += 1.0;
         }
