@@ -130,7 +130,7 @@ mod tests {
             assert!((is - should).abs() < 1e-12, "{is} {should}");
         }
         echo.forget();
-        assert_eq!(echo.ahead(), [0.0; STEPS]);
+        assert!(echo.ahead().iter().all(|at| at.abs() < 1e-12));
     }
 
     #[test]
@@ -138,6 +138,6 @@ mod tests {
         let mut echo = Echo::new();
         let then = echo.clone();
         echo.learn(0, &then, 1e6, 1.0);
-        assert_eq!(echo.recent[0], MOST);
+        assert!((echo.recent[0] - MOST).abs() < 1e-12);
     }
 }
