@@ -5,7 +5,8 @@
 //! of it the terms that physics gives each temperature and power, with a first guess of every size;
 //! [`estimate`] learns the sizes, and an offset that wanders, by a Kalman filter that never forgets more than
 //! the first guess; [`model`] joins them, each term behind first-order lags. All regressors are inputs, never
-//! past outputs, so that a prediction is stable whatever was learned.
+//! past outputs, so that a prediction is stable whatever was learned; [`echo`] adds what is still to come of the
+//! last few surprises, and ends with them.
 //!
 //! The twin speaks after minutes, with the uncertainty of its first guess, and becomes surer with data. Every
 //! five minutes it runs from what it knew 5, 15 and 30 min ago with the setpoints that really came, and
