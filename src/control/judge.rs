@@ -58,19 +58,6 @@ impl Controller {
         if cause == Cause::Limit && self.is_underway(now, &verdict) {
             return None;
         }
-        match verdict.by {
-            ProposedBy::Model | ProposedBy::Policy => self.fallback.stand_by(),
-            // Something else moves the setpoints.
-            ProposedBy::Fallback | ProposedBy::Operator => {
-                self.policy.iter_mut().for_each(|p| p.stand_by());
-            }
-            // What either asked for before has led here.
-            ProposedBy::Emergency => {
-                self.fallback.stand_by();
-                self.policy.iter_mut().for_each(|p| p.stand_by());
-            }
-            ProposedBy::Nobody => {}
-        }
         // Who holds the plant for an operator's sake sees to its safety without being asked.
         let unasked = matches!(cause, Cause::Operator | Cause::Emergency | Cause::Limit);
         let acts = self.in_charge() && (self.mode == Mode::Auto || self.mode == Mode::Advise && unasked);
@@ -102,6 +89,16 @@ impl Controller {
             verdict,
             disposition,
         })));
+        match by {
+            ProposedBy::Model | ProposedBy::Policy => self.fallback.stand_by(),
+            // Something else moves the setpoints.
+            ProposedBy::Fallback | ProposedBy::Operator => {
+                self.policy.iter_mut().for_each(|p| p.stand_by());
+            }
+            // What either asked for before has led here.
+            ProposedBy::Emergency => self.look_again(),
+            ProposedBy::Nobody => {}
+        }
         match disposition {
             Disposition::Write => fx.list.push(Effect::Write { intent: seq, action }),
             Disposition::Advise => {

@@ -53,11 +53,9 @@ impl Echo {
     /// What `then` was followed by, at a mark: the error of the prediction, and the variance of such errors.
     pub(super) fn learn(&mut self, mark: usize, then: &Self, error: f64, variance: f64) {
         let most = MOST * variance.sqrt();
-        let said = MARKS.get(mark).and_then(|step| then.ahead().get(*step).copied());
-        let error = (error + said.unwrap_or_default()).clamp(-most, most);
-        if let Some(weights) = self.marks.get_mut(mark) {
-            weights.learn(&then.recent, error, variance);
-        }
+        let (Some(weights), Some(before)) = (self.marks.get_mut(mark), then.marks.get(mark)) else { return };
+        let error = (error + dot(&before.mean, &then.recent)).clamp(-most, most);
+        weights.learn(&then.recent, error, variance);
         if mark == 0 {
             self.recent.rotate_right(1);
             self.recent[0] = error;
