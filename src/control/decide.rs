@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::candidate::Judged;
 use super::record::{Body, Cause, Event, EventRecord, PromptRecord, Replaced};
 use super::{Controller, Effect, Effects, Pending};
-use crate::decision::{self, Claims, Decision, Rejected};
+use crate::decision::{self, Account, Claims, Decision, Rejected};
 use crate::envelope::{Proposal, ProposedBy};
 use crate::facts::Facts;
 use crate::memory::{Change, Rung};
@@ -69,14 +69,15 @@ impl Controller {
 
     /// Of the setpoints it leaves open what the directives in force do.
     pub(super) fn question(&self, prompt: &Prompt, facts: &Facts) -> Request {
-        self.question_under(prompt, decision::schema_under(&self.setup.schema, facts))
+        self.question_under(prompt, facts, decision::schema_under(&self.setup.schema, facts))
     }
 
-    fn question_under(&self, prompt: &Prompt, schema: serde_json::Value) -> Request {
+    fn question_under(&self, prompt: &Prompt, facts: &Facts, schema: serde_json::Value) -> Request {
         Request {
             prefix: prompt.prefix.clone(),
             body: prompt.body.clone(),
             schema,
+            account: Some(Account::new(facts)),
             sampler: Sampler::of(&self.setup.site.model),
             deadline: self.setup.site.model.deadline,
         }
@@ -214,7 +215,7 @@ impl Controller {
         if left.as_secs_f64() * 1000.0 < last {
             return None;
         }
-        let asked = self.question_under(&pending.prompt, self.setup.schema.clone());
+        let asked = self.question_under(&pending.prompt, &pending.facts, self.setup.schema.clone());
         let request = decision::rewrite(asked, &pending.facts, decision, attempt)?;
         pending.sure = path.confidence.map(|sure| (decision.setpoints.clone(), sure));
         pending.unverified.extend(path.completion.take());

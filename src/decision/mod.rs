@@ -1,6 +1,7 @@
 //! What the model says, once it has been read strictly: the decision, the schema that constrains it and
 //! the claims in it that must be true.
 
+mod account;
 mod claims;
 mod confidence;
 mod order;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use account::Account;
 pub use claims::{Check, Claim, Claims, check};
 pub use confidence::confidence;
 pub use order::schema_under;

@@ -242,6 +242,7 @@ mod tests {
                 prefix: String::new(),
                 body: String::new(),
                 schema: schema(&example::site()),
+                account: None,
                 sampler: Sampler::of(&model),
                 deadline: model.deadline,
             };

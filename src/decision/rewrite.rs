@@ -2,10 +2,8 @@
 
 use serde_json::json;
 
-use super::schema::literally;
-use super::{Claim, Decision, MAX_RATIONALE, check, order, schema_keeping};
+use super::{Account, Claim, Decision, check, order, schema_keeping};
 use crate::facts::Facts;
-use crate::prose::capital;
 use crate::reason::Request;
 
 /// The question that led to `decision`, under the site's own schema, with its setpoints kept by the schema, and what
@@ -24,29 +22,11 @@ pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32)
     if !observed && let Some((Ok(reading), _)) = order::read_as(facts, &decision.assessment) {
         schema["properties"]["assessment"] = order::assessment(&[reading]);
     }
-    let done = what_is_done(facts, decision);
-    if let Some(left) = MAX_RATIONALE.checked_sub(done.len()).filter(|left| *left > ROOM) {
-        // A full stop ends what is done, so that what follows is read by itself.
-        let pattern = format!("^{}\\. [^\"\\\\\\n]{{1,{}}}$", literally(&done), left - 2);
-        schema["properties"]["rationale"] = json!({ "type": "string", "pattern": pattern });
+    if let Some(pattern) = Account::new(facts).rationale(&decision.setpoints) {
+        schema["properties"]["rationale"] = json!({ "type": "string", "pattern": format!("^{pattern}$") });
     }
-    Some(Request { schema, sampler: asked.sampler.varied(attempt), ..asked })
-}
-
-/// Characters that a reason needs at least.
-const ROOM: usize = 80;
-
-/// The moves in the words of the prompt.
-fn what_is_done(facts: &Facts, decision: &Decision) -> String {
-    let moves = facts.moves(&decision.setpoints);
-    let said: Vec<String> = moves
-        .iter()
-        .filter_map(|(name, to)| {
-            let up = facts.setpoint(name)?.present.is_some_and(|now| *to > now);
-            Some(format!("{} {name} to {to}", if up { "raise" } else { "lower" }))
-        })
-        .collect();
-    if said.is_empty() { "Hold all setpoints".to_owned() } else { capital(&said.join(", ")) }
+    // The schema says what is done already, to servers too.
+    Some(Request { schema, account: None, sampler: asked.sampler.varied(attempt), ..asked })
 }
 
 #[cfg(test)]
@@ -54,7 +34,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::decision::{parse, schema};
+    use crate::decision::{MAX_RATIONALE, parse, schema};
     use crate::facts::{Shown, example};
     use crate::history::History;
     use crate::reason::Sampler;
@@ -82,6 +62,7 @@ mod tests {
             prefix: String::new(),
             body: String::new(),
             schema: schema(&site),
+            account: None,
             sampler: Sampler::of(&model),
             deadline: model.deadline,
         };
@@ -93,7 +74,6 @@ mod tests {
         let (schema, facts, decision) = rewritten("Raise chws_sp", "8.5");
         assert!(!check(&facts, &decision).verified);
         let said = "Raise chw_dp_sp to 160, lower chws_sp to 8.5";
-        assert_eq!(what_is_done(&facts, &decision), said);
         assert!(check(&facts, &Decision { rationale: format!("{said}."), ..decision }).verified);
         let pattern = schema["properties"]["rationale"]["pattern"].as_str().unwrap();
         assert!(pattern.starts_with("^Raise chw_dp_sp to 160\\, lower chws_sp to 8\\.5\\. "), "{pattern}");

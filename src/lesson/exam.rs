@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::kept::kept;
 use super::orders::{Kind, Order};
 use super::{Scene, Sight, Walk};
-use crate::decision::{self, Decision};
+use crate::decision::{self, Account, Decision};
 use crate::directive::reading::split_heading;
 use crate::frame::Frame;
 use crate::reason::{Backend, Request, Sampler};
@@ -152,6 +152,7 @@ impl Examiner {
             prefix: sight.prompt.prefix.clone(),
             body: sight.prompt.body.clone(),
             schema: decision::schema(site),
+            account: Some(Account::new(&sight.facts)),
             sampler: Sampler::of(&self.model),
             deadline: self.model.deadline,
         }

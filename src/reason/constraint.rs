@@ -56,6 +56,12 @@ impl Grammars {
         Ok(matcher)
     }
 
+    /// The grammar of text that a regular expression matches.
+    pub(super) fn regex(&self, pattern: &str) -> Result<Matcher, Failure> {
+        let matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_regex(pattern)));
+        matcher.get_error().map_or(Ok(matcher), |why| Err(Failure::Schema { why }))
+    }
+
     pub(super) fn tokens(&self) -> &TokTrie {
         self.factory.tok_env().tok_trie()
     }

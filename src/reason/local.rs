@@ -151,7 +151,7 @@ impl<'m> Engine<'m> {
             shared = prefix;
         }
         let mut job = Job::new(id, request, grammar, prompt, self.pace, watch);
-        if job.begin(shared, self.grammars.tokens())? {
+        if job.begin(shared, &self.grammars)? {
             return Ok(Some(job));
         }
         if let Some(slot) = self.slots.get_mut(at) {
@@ -201,7 +201,7 @@ impl<'m> Engine<'m> {
         for (seq, row) in chosen_behind {
             let Some(slot) = self.slots.get_mut(seq as usize) else { continue };
             let Some(job) = &mut slot.job else { continue };
-            let done = job.choose(self.context.get_logits_ith(row), self.grammars.tokens());
+            let done = job.choose(self.context.get_logits_ith(row), &self.grammars);
             if done == Ok(false) {
                 continue;
             }

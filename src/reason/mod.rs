@@ -27,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::decision::Account;
 use crate::memory::group::ReasonerGroup;
 use crate::site;
 use crate::units::Finite;
@@ -245,6 +246,9 @@ pub struct Request {
     pub body: String,
     /// JSON Schema of the reply. Whitespace is fixed: none outside strings.
     pub schema: serde_json::Value,
+    /// Holds a rationale to what the reply's own setpoints do, which no schema can. A server knows nothing of it.
+    #[serde(default)]
+    pub account: Option<Account>,
     pub sampler: Sampler,
     pub deadline: SignedDuration,
 }

@@ -8,13 +8,16 @@ use llguidance::Matcher;
 use toktrie::{SimpleVob, TokTrie};
 
 use super::sample::{Dice, choose};
-use super::{Pace, count};
+use super::{Grammars, Pace, count};
 use crate::clock::Stopwatch;
+use crate::decision::Account;
 use crate::reason::{Chosen, Completion, Failure, Request, Sampler};
 
 pub(super) struct Job {
     pub(super) id: u64,
     grammar: Matcher,
+    /// Until the rationale is begun.
+    account: Option<Account>,
     sampler: Sampler,
     dice: Dice,
     pace: Pace,
@@ -59,6 +62,7 @@ impl Job {
         Self {
             id,
             grammar,
+            account: request.account.clone().filter(|_| pace == Pace::Fast),
             sampler: request.sampler,
             dice: Dice(u64::from(request.sampler.seed)),
             pace,
@@ -76,10 +80,10 @@ impl Job {
 
     /// Takes the batches away that are in the cache already, and begins the reply. The prompt's last batch
     /// waits for the forced beginning, so it is never one of them.
-    pub(super) fn begin(&mut self, cached: usize, tokens: &TokTrie) -> Result<bool, Failure> {
+    pub(super) fn begin(&mut self, cached: usize, grammars: &Grammars) -> Result<bool, Failure> {
         self.waiting = self.prompt.pop_back().unwrap_or_default();
         self.reused_tokens = self.prompt.drain(..cached).map(|b| b.len() as u32).sum();
-        self.advance(tokens)
+        self.advance(grammars)
     }
 
     pub(super) fn next(&mut self) -> Piece {
@@ -90,7 +94,8 @@ impl Job {
     }
 
     /// Chooses the next token; `true`: the reply is complete.
-    pub(super) fn choose(&mut self, logits: &[f32], tokens: &TokTrie) -> Result<bool, Failure> {
+    pub(super) fn choose(&mut self, logits: &[f32], grammars: &Grammars) -> Result<bool, Failure> {
+        let tokens = grammars.tokens();
         self.prefill_ms.get_or_insert_with(|| self.watch.millis());
         let (token, p) = choose(logits, &self.allowed, self.sampler, &mut self.dice)?;
         self.grammar.consume_token(token).map_err(|e| broken(&e))?;
@@ -99,30 +104,38 @@ impl Job {
         }
         self.write(tokens, token, Some(p));
         self.waiting.push(LlamaToken(token.cast_signed()));
-        self.advance(tokens)
+        self.advance(grammars)
     }
 
-    /// Appends what the schema forces and finds out what it allows then; `true`: nothing.
-    fn advance(&mut self, tokens: &TokTrie) -> Result<bool, Failure> {
-        if self.grammar.is_stopped() {
-            return Ok(true);
+    /// Appends what is forced and finds out what is allowed then; `true`: nothing.
+    fn advance(&mut self, grammars: &Grammars) -> Result<bool, Failure> {
+        let mut ended = self.force(grammars.tokens())?;
+        if let Some(rest) = self.account.as_ref().and_then(|a| a.rest(&self.written.bytes)) {
+            self.account = None;
+            self.grammar = grammars.regex(&rest)?;
+            ended = self.force(grammars.tokens())?;
         }
-        if self.pace == Pace::Fast {
-            let forced = self.grammar.compute_ff_tokens();
-            self.grammar.consume_tokens(&forced).map_err(|e| broken(&e))?;
-            for token in forced {
-                self.write(tokens, token, None);
-                self.waiting.push(LlamaToken(token.cast_signed()));
-            }
-            if self.grammar.is_stopped() {
-                return Ok(true);
-            }
+        if ended {
+            return Ok(true);
         }
         if self.written() >= self.sampler.max_tokens {
             return Err(Failure::Unfinished { tokens: self.written() });
         }
         self.allowed = self.grammar.compute_mask().map_err(|e| broken(&e))?;
         Ok(false)
+    }
+
+    /// Appends what the grammar leaves no choice about; `true`: nothing can follow.
+    fn force(&mut self, tokens: &TokTrie) -> Result<bool, Failure> {
+        if self.pace == Pace::Fast && !self.grammar.is_stopped() {
+            let forced = self.grammar.compute_ff_tokens();
+            self.grammar.consume_tokens(&forced).map_err(|e| broken(&e))?;
+            for token in forced {
+                self.write(tokens, token, None);
+                self.waiting.push(LlamaToken(token.cast_signed()));
+            }
+        }
+        Ok(self.grammar.is_stopped())
     }
 
     pub(super) fn check_deadline(&self) -> Result<(), Failure> {

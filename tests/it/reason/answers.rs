@@ -59,6 +59,32 @@ async fn a_reply_is_what_the_schema_says() {
 }
 
 #[tokio::test]
+async fn a_rationale_begins_with_what_the_setpoints_do() {
+    let Some(cores) = cores().await else { return };
+    let (reasoner, _) = started(&cores).await;
+    let mut schema = decision();
+    for (name, value) in [("chws_sp", json!(8.5)), ("crah_supply_sp", json!(20)), ("pump_speed", json!(60))] {
+        schema["properties"]["setpoints"]["properties"][name] = json!({ "enum": [value] });
+    }
+    let account = json!({
+        "chws_sp": { "value": 9, "decimals": 1 },
+        "crah_supply_sp": { "value": 20, "decimals": 1 },
+        "pump_speed": { "value": 50, "decimals": 0 },
+    });
+    let asked = Request {
+        account: Some(serde_json::from_value(account).unwrap()),
+        ..request("Inlet 24.0 and falling.", schema)
+    };
+    let completion = reasoner.ask(asked).await.unwrap();
+    let reply: Value = serde_json::from_str(&completion.text).unwrap();
+    let (done, why) = reply["rationale"].as_str().unwrap().split_once(". ").unwrap();
+    assert_eq!(done, "Lower chws_sp to 8.5, raise pump_speed to 60");
+    assert!(!why.is_empty(), "{}", completion.text);
+    let bytes: usize = completion.tokens.iter().map(|t| usize::from(t.bytes)).sum();
+    assert_eq!(bytes, completion.text.len(), "the tokens make up the text");
+}
+
+#[tokio::test]
 async fn the_same_request_gives_the_same_tokens_warm_or_cold() {
     let Some(cores) = cores().await else { return };
     let (one, _) = started(&cores).await;

@@ -107,6 +107,7 @@ fn request(body: &str, schema: Value) -> Request {
         prefix: line.repeat(12),
         body: format!("{body}\nReply: "),
         schema,
+        account: None,
         sampler: Sampler { max_tokens: 200, temperature: Finite::ZERO, seed: 1 },
         deadline: SignedDuration::from_secs(60),
     }
