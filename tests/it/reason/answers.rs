@@ -71,10 +71,9 @@ async fn a_rationale_begins_with_what_the_setpoints_do() {
         "crah_supply_sp": { "value": 20, "decimals": 1 },
         "pump_speed": { "value": 50, "decimals": 0 },
     });
-    let asked = Request {
-        account: Some(serde_json::from_value(account).unwrap()),
-        ..request("Inlet 24.0 and falling.", schema)
-    };
+    let mut asked = request("Inlet 24.0 and falling.", schema);
+    asked.account = Some(serde_json::from_value(account).unwrap());
+    asked.sampler.max_tokens = 400;
     let completion = reasoner.ask(asked).await.unwrap();
     let reply: Value = serde_json::from_str(&completion.text).unwrap();
     let (done, why) = reply["rationale"].as_str().unwrap().split_once(". ").unwrap();
