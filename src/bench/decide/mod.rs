@@ -144,18 +144,21 @@ pub async fn run(args: &Args) -> Result<Report, BenchError> {
         }
     }
     let reasoner_mb = peak_mb(fast.facts.pid);
-    drop((fast.reasoner, plain.reasoner));
+    drop(plain.reasoner);
 
     let many = start(&Load { sequences: most, ..load }).await?;
-    let (reasoner, requests) = (Arc::new(many.reasoner), Arc::new(requests));
+    let (one, many_at_once) = (Arc::new(fast.reasoner), Arc::new(many.reasoner));
+    let requests = Arc::new(requests);
     // The prompts' common beginning is in the cache, as it is in a service that runs.
-    decide(&reasoner, &requests, 1, 1).await?;
+    decide(&many_at_once, &requests, 1, 1).await?;
     let mut seconds = BTreeMap::<u32, f64>::new();
     for _ in 0..ROUNDS {
         for at_once in args.at_once.iter().copied() {
             eprintln!("{} decisions, {at_once} at a time", args.decisions);
+            // One at a time has all threads for itself.
+            let reasoner = if at_once == 1 { &one } else { &many_at_once };
             let watch = Stopwatch::start();
-            decide(&reasoner, &requests, at_once, args.decisions).await?;
+            decide(reasoner, &requests, at_once, args.decisions).await?;
             *seconds.entry(at_once).or_default() += watch.elapsed().as_secs_f64();
         }
     }
