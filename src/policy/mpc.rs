@@ -165,10 +165,8 @@ impl<'a> Search<'a> {
                 (_, Some((low, high, margin)), Some(path)) => {
                     let full = full.as_ref().and_then(|f| f.signals.get(index).copied().flatten());
                     let more = full.map(|full| full.less(path));
-                    let deviations = match output.role {
-                        Role::ItInlet | Role::LiquidSupply => FAST_DEVIATIONS,
-                        _ => 1.0,
-                    };
+                    let fast = matches!(output.role, Role::ItInlet | Role::LiquidSupply);
+                    let deviations = if fast { FAST_DEVIATIONS } else { 1.0 };
                     terms.push((index, Term::Within(Held { low, high, margin, deviations, more })));
                 }
                 // Blind to what has limits and is there to be seen.
