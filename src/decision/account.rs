@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_RATIONALE;
 use super::schema::literally;
-use crate::facts::Facts;
+use crate::facts::{Facts, moved};
 use crate::prose::capital;
 use crate::site::Name;
 use crate::units::Finite;
@@ -40,9 +40,9 @@ impl Account {
             .0
             .iter()
             .filter_map(|(name, now)| {
-                let to = chosen.get(name)?.rounded(now.decimals);
+                let to = moved(now.value, *chosen.get(name)?, now.decimals)?;
                 let verb = if now.value.is_some_and(|value| to > value) { "raise" } else { "lower" };
-                (Some(to) != now.value).then(|| format!("{verb} {name} to {to}"))
+                Some(format!("{verb} {name} to {to}"))
             })
             .collect();
         if said.is_empty() { "Hold all setpoints".to_owned() } else { capital(&said.join(", ")) }
@@ -78,22 +78,10 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Shown, example};
-    use crate::history::History;
-    use crate::twin::Outlook;
+    use crate::facts::example;
 
     fn account() -> Account {
-        let (site, frame) = (example::site(), example::frame(0, &[]));
-        let outlook = Outlook { rows: Vec::new(), best: None, unidentified: Vec::new() };
-        let (now, history) = (frame.time, History::new(&site));
-        Account::new(&Facts::new(&Shown {
-            site: &site,
-            now,
-            frame: &frame,
-            history: &history,
-            outlook: &outlook,
-            directives: &[],
-        }))
+        Account::new(&example::facts(&[]))
     }
 
     fn reply(chws: &str, end: &str) -> String {

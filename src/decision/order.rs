@@ -134,27 +134,16 @@ pub(super) fn check<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::rewrite::tests::asked;
     use crate::decision::{self, schema};
     use crate::directive;
-    use crate::facts::{Shown, example};
-    use crate::history::History;
-    use crate::reason::{Request, Sampler};
-    use crate::site::Model;
-    use crate::twin::Outlook;
+    use crate::facts::example;
 
     /// The example site, whose setpoints are at 9, 20 and 150, under a directive.
     fn under(text: &str) -> Facts {
-        let (site, frame) = (example::site(), example::frame(0, &[]));
-        let outlook = Outlook { rows: Vec::new(), best: None, unidentified: Vec::new() };
-        let directive = directive::understand(&site, frame.time, "eva", text, None).unwrap();
-        Facts::new(&Shown {
-            site: &site,
-            now: frame.time,
-            frame: &frame,
-            history: &History::new(&site),
-            outlook: &outlook,
-            directives: &[directive],
-        })
+        let (site, now) = (example::site(), example::frame(0, &[]).time);
+        let directive = directive::understand(&site, now, "eva", text, None).unwrap();
+        example::facts(&[directive])
     }
 
     fn reply(assessment: &str, [chws, crah, dp]: [&str; 3]) -> String {
@@ -237,16 +226,7 @@ mod tests {
         let again = |crah: &str| {
             let text = reply("Order: leave crah_supply_sp; calm", ["9", crah, "150"]).replace("9.1", "30");
             let decision = decision::parse(&example::site(), &text).unwrap();
-            let model = Model::default();
-            let asked = Request {
-                prefix: String::new(),
-                body: String::new(),
-                schema: schema(&example::site()),
-                account: None,
-                sampler: Sampler::of(&model),
-                deadline: model.deadline,
-            };
-            decision::rewrite(asked, &facts, &decision, 1)
+            decision::rewrite(asked(&facts), &facts, &decision, 1)
         };
         let schema = again("20").unwrap().schema;
         let pattern = schema["properties"]["assessment"]["pattern"].as_str().unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Account, Claim, Decision, check, order, schema_keeping};
+use super::{Claim, Decision, check, order, schema_keeping};
 use crate::facts::Facts;
 use crate::reason::Request;
 
@@ -22,7 +22,7 @@ pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32)
     if !observed && let Some((Ok(reading), _)) = order::read_as(facts, &decision.assessment) {
         schema["properties"]["assessment"] = order::assessment(&[reading]);
     }
-    if let Some(pattern) = Account::new(facts).rationale(&decision.setpoints) {
+    if let Some(pattern) = asked.account.as_ref().and_then(|a| a.rationale(&decision.setpoints)) {
         schema["properties"]["rationale"] = json!({ "type": "string", "pattern": format!("^{pattern}$") });
     }
     // The schema says what is done already, to servers too.
@@ -30,43 +30,35 @@ pub fn rewrite(asked: Request, facts: &Facts, decision: &Decision, attempt: u32)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::decision::{MAX_RATIONALE, parse, schema};
-    use crate::facts::{Shown, example};
-    use crate::history::History;
+    use crate::decision::{Account, MAX_RATIONALE, parse, schema};
+    use crate::facts::example;
     use crate::reason::Sampler;
     use crate::site::Model;
-    use crate::twin::Outlook;
+
+    /// A question of the example site without a prompt.
+    pub(in crate::decision) fn asked(facts: &Facts) -> Request {
+        let model = Model::default();
+        Request {
+            prefix: String::new(),
+            body: String::new(),
+            schema: schema(&example::site()),
+            account: Some(Account::new(facts)),
+            sampler: Sampler::of(&model),
+            deadline: model.deadline,
+        }
+    }
 
     fn rewritten(rationale: &str, chws: &str) -> (Value, Facts, Decision) {
-        let (site, frame) = (example::site(), example::frame(0, &[]));
-        let outlook = Outlook { rows: Vec::new(), best: None, unidentified: Vec::new() };
-        let (now, history) = (frame.time, History::new(&site));
-        let facts = Facts::new(&Shown {
-            site: &site,
-            now,
-            frame: &frame,
-            history: &history,
-            outlook: &outlook,
-            directives: &[],
-        });
+        let facts = example::facts(&[]);
         let text = format!(
             r#"{{"assessment":"all is calm","evidence":[{{"signal":"chws","value":9.1,"trend":"steady"}}],"setpoints":{{"chws_sp":{chws},"crah_supply_sp":20,"chw_dp_sp":160}},"rationale":"{rationale}"}}"#
         );
-        let decision = parse(&site, &text).unwrap();
-        let model = Model::default();
-        let asked = Request {
-            prefix: String::new(),
-            body: String::new(),
-            schema: schema(&site),
-            account: None,
-            sampler: Sampler::of(&model),
-            deadline: model.deadline,
-        };
-        (rewrite(asked, &facts, &decision, 1).unwrap().schema, facts, decision)
+        let decision = parse(&example::site(), &text).unwrap();
+        (rewrite(asked(&facts), &facts, &decision, 1).unwrap().schema, facts, decision)
     }
 
     #[test]

@@ -5,8 +5,12 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::{Facts, Shown};
+use crate::directive::Directive;
 use crate::frame::{Frame, Quality, Sample, Span};
+use crate::history::History;
 use crate::site::{self, Name, Site};
+use crate::twin::Outlook;
 use crate::units::{Finite, Unit};
 
 /// 2026-07-01 10:00 UTC, the time of `frame(0, …)`.
@@ -83,4 +87,17 @@ pub(crate) fn frame(seconds: i64, values: &[(&str, f64)]) -> Frame {
         enable: None,
         jobs: Vec::new(),
     }
+}
+
+/// What is shown of the site at [`START`], whose setpoints are at 9, 20 and 150, without history or look-ahead.
+pub(crate) fn facts(directives: &[Directive]) -> Facts {
+    let (site, frame) = (site(), frame(0, &[]));
+    Facts::new(&Shown {
+        site: &site,
+        now: frame.time,
+        frame: &frame,
+        history: &History::new(&site),
+        outlook: &Outlook { rows: Vec::new(), best: None, unidentified: Vec::new() },
+        directives,
+    })
 }

@@ -220,12 +220,17 @@ impl Facts {
     /// The setpoints that a choice really moves, with where they go.
     #[must_use]
     pub fn moves(&self, chosen: &BTreeMap<Name, Finite>) -> BTreeMap<Name, Finite> {
-        let moved = self.setpoints.iter().filter_map(|s| {
-            let to = s.shown(*chosen.get(&s.name)?);
-            (Some(to) != s.present).then(|| (s.name.clone(), to))
-        });
+        let moved = self
+            .setpoints
+            .iter()
+            .filter_map(|s| Some((s.name.clone(), moved(s.present, *chosen.get(&s.name)?, s.decimals)?)));
         moved.collect()
     }
+}
+
+/// Where a choice moves a setpoint, as it is shown; `None`: it stays.
+pub(crate) fn moved(present: Option<Finite>, chosen: Finite, decimals: u8) -> Option<Finite> {
+    Some(chosen.rounded(decimals)).filter(|to| Some(*to) != present)
 }
 
 /// All that a directive may mean; where the guard's reader is sure of just what one reading says, that alone.

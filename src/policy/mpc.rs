@@ -162,12 +162,10 @@ impl<'a> Search<'a> {
         for (index, (output, path)) in ahead.outputs().iter().zip(&hold.signals).enumerate() {
             let limits = limits(site, &output.name, output.role);
             match (output.role, limits, path) {
-                (_, Some((low, high, margin)), Some(path)) => {
+                (_, Some(held), Some(path)) => {
                     let full = full.as_ref().and_then(|f| f.signals.get(index).copied().flatten());
                     let more = full.map(|full| full.less(path));
-                    let fast = matches!(output.role, Role::ItInlet | Role::LiquidSupply);
-                    let deviations = if fast { FAST_DEVIATIONS } else { 1.0 };
-                    terms.push((index, Term::Within(Held { low, high, margin, deviations, more })));
+                    terms.push((index, Term::Within(Held { more, ..held })));
                 }
                 // Blind to what has limits and is there to be seen.
                 (_, Some(_), None) if seen.frame.good(&output.name).is_some() => return None,
@@ -287,22 +285,25 @@ impl Held {
     }
 }
 
-/// The lowest and highest that a temperature may be, and how far from it it is kept.
-fn limits(site: &Site, name: &Name, role: Role) -> Option<(f64, f64, f64)> {
+/// The lowest and highest that a temperature may be, and how far from it it is kept, whatever the load.
+fn limits(site: &Site, name: &Name, role: Role) -> Option<Held> {
     let s = site.signal(name)?;
+    let held = |low, high, margin, deviations| Some(Held { low, high, margin, deviations, more: None });
     match (role, s.band) {
         (Role::ItInlet, Some([low, high])) => {
             // The guard warms nothing from its own line on: no use in living there.
             let top = high.min(site.envelope.no_warming_at.plus(MARGIN_K / 2.0));
-            Some((low.get(), top.get(), MARGIN_K))
+            held(low.get(), top.get(), MARGIN_K, FAST_DEVIATIONS)
         }
-        (Role::LiquidSupply, Some([low, high])) => Some((low.get(), high.get(), LIQUID_MARGIN_K)),
-        (Role::Bath, Some([low, high])) => Some((low.get(), high.get(), BATH_MARGIN_K)),
+        (Role::LiquidSupply, Some([low, high])) => {
+            held(low.get(), high.get(), LIQUID_MARGIN_K, FAST_DEVIATIONS)
+        }
+        (Role::Bath, Some([low, high])) => held(low.get(), high.get(), BATH_MARGIN_K, 1.0),
         (Role::ChipTemp, band) => {
             // A band says where the chips throttle; what is allowable, where they break.
-            let held = band.map(|[_, top]| top.get() - LIQUID_MARGIN_K);
+            let cool = band.map(|[_, top]| top.get() - LIQUID_MARGIN_K);
             let safe = site.envelope.chip_allowable.map(|top| top.get() - CHIP_MARGIN_K);
-            Some((f64::NEG_INFINITY, held.into_iter().chain(safe).reduce(f64::min)?, 0.0))
+            held(f64::NEG_INFINITY, cool.into_iter().chain(safe).reduce(f64::min)?, 0.0, 1.0)
         }
         _ => None,
     }
