@@ -132,7 +132,6 @@ pub(super) const ROWS: &[Row] = &[
     not(HOURS, "isotherm bench hindsight"),
     not(HOURS, "isotherm bench log --out data"),
     not(HOURS, "isotherm bench log --out data --seeds 8"),
-    not(HOURS, "isotherm bench decide --decisions 16"),
     not(HOURS, "isotherm bench resolution --seeds 3 --plot docs/img/resolution.svg"),
     not(HOURS, "isotherm bench workload --seeds 5"),
     not(TRAINING, "isotherm model compress IN.gguf OUT.gguf --rank 96 --rope-dims 32"),
