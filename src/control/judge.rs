@@ -12,6 +12,7 @@ use crate::envelope::{
     Case, Limit, Predicted, Proposal, ProposedBy, Rule, SafeAction, Target, Touch, Verdict,
 };
 use crate::frame::Frame;
+use crate::resolution::Progress;
 use crate::site::{Mode, Name, Site};
 use crate::twin::{Twin, Worst};
 use crate::units::Finite;
@@ -69,7 +70,7 @@ impl Controller {
         };
         let invalid_inputs = touched(&verdict, Rule::InputValidity);
         let action = verdict.action.clone();
-        let moved = !action.is_empty();
+        let progress = progress(&verdict);
         let (by, setpoints, intervened) = (verdict.by, verdict.setpoints.clone(), verdict.intervened);
         let seq = fx.record(Body::Decision(Box::new(DecisionRecord {
             cause,
@@ -115,9 +116,9 @@ impl Controller {
         match cause {
             Cause::Cadence => {
                 self.count_misses(invalid_inputs, fx);
-                self.set_pace(moved, fx);
+                self.set_pace(progress, fx);
             }
-            Cause::Change => self.set_pace(moved, fx),
+            Cause::Change => self.set_pace(progress, fx),
             Cause::Emergency | Cause::Limit | Cause::Operator => {}
         }
         Some(Judged { seq, by, setpoints, intervened })
@@ -134,9 +135,9 @@ impl Controller {
         })
     }
 
-    fn set_pace(&mut self, moved: bool, fx: &mut Effects<'_>) {
+    fn set_pace(&mut self, progress: Progress, fx: &mut Effects<'_>) {
         let sighted = self.inputs_are_good();
-        if let Some(change) = self.pacer.judged(moved, sighted) {
+        if let Some(change) = self.pacer.judged(progress, sighted) {
             fx.event(Event::Resolution, change.to_string());
         }
     }
@@ -151,6 +152,18 @@ impl Controller {
             until: o.until,
         });
         held.chain(self.directives.iter().flat_map(|d| d.limits.iter().cloned())).collect()
+    }
+}
+
+/// How far what was decided has come.
+fn progress(verdict: &Verdict) -> Progress {
+    let later = |t: &Touch| matches!(t.rule, Rule::RateLimit | Rule::Pace | Rule::Dwell);
+    if verdict.touched.iter().any(later) {
+        Progress::Underway
+    } else if verdict.action.is_empty() {
+        Progress::Settled
+    } else {
+        Progress::Arrived
     }
 }
 

@@ -97,12 +97,13 @@ impl Gauge {
     }
 }
 
-/// The least noise to measure by. For temperatures it is about what the agent's own moves change in a cadence, so
-/// that it does not startle itself; for powers and shares, what the guard and the plant's own loops take as it comes.
+/// The least noise to measure by. For temperatures it is what two of the agent's own moves change, so that it does not
+/// startle itself while it walks half a kelvin every five minutes; for powers and shares, what the guard and the
+/// plant's own loops take as it comes.
 fn least(unit: Unit, level: f64) -> f64 {
     match unit {
-        Unit::DegC | Unit::Kelvin => 0.5,
-        Unit::DegF => 0.9,
+        Unit::DegC | Unit::Kelvin => 1.0,
+        Unit::DegF => 1.8,
         Unit::Flag | Unit::Count => 0.25,
         Unit::KilopascalGauge
         | Unit::Bar

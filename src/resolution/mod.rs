@@ -4,9 +4,10 @@
 //! for a change. A change, a temperature that leaves its band, or an operator's order makes the site *restless*: a
 //! decision is made at once, though not sooner than `fastest` after the last; from then on decisions are a
 //! cadence apart, and sources may be sampled more often. After `settle` without any of that the site is *calm*: a decision
-//! that moves nothing doubles the interval, up to `slowest`, and one that moves something halves it, down to the
-//! cadence. So a single step of an optimizer does not wake the site, and a walk is at the cadence after three.
-//! A missing input brings the cadence back at once.
+//! that moves nothing doubles the interval, up to `slowest`; one that moves setpoints to where they are wanted leaves it
+//! as it is; and one that wants them further away than the guard lets them go at once halves it, down to the cadence.
+//! So a single step of an optimizer does not wake the site, and a walk is at the cadence after three. Where a change
+//! asked for nothing, the calm of before goes on. A missing input brings the cadence back at once.
 //!
 //! ```text
 //!              change, or a temperature out of its band: decide at once
@@ -14,7 +15,7 @@
 //!        v                settle             nothing moved: doubled     │
 //!    restless ────────────────────────> calm ────────────────────> calm, ever longer intervals
 //!    (cadence)                       (cadence) <────────────────────  (to slowest)
-//!                                            something moved: halved; an input is missing: cadence
+//!                                                on the way: halved; an input is missing: cadence
 //! ```
 //!
 //! Pure: time comes with frames, so a replay comes to the same resolution. The third resolution, that of the
@@ -58,6 +59,17 @@ pub enum Due {
     Interval,
     /// Something changed.
     Change,
+}
+
+/// What came of a decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Nothing had to be moved.
+    Settled,
+    /// Setpoints were moved to where they are wanted.
+    Arrived,
+    /// They are wanted further away than the guard lets them go at once.
+    Underway,
 }
 
 /// A change of pace, and why.
@@ -104,6 +116,8 @@ pub struct Pacer {
     watched: Vec<Watched>,
     restless_until: Option<Timestamp>,
     interval: SignedDuration,
+    /// The interval of the calm that a change has ended, while no decision has moved anything since.
+    before: Option<SignedDuration>,
     decided: Option<Timestamp>,
     due: Option<(Timestamp, Due)>,
 }
@@ -125,6 +139,7 @@ impl Pacer {
             usual: Pace { decide: site.cadence, sample: site.sample },
             restless_until: None,
             interval: site.cadence,
+            before: None,
             decided: None,
             due: None,
         }
@@ -170,12 +185,16 @@ impl Pacer {
         // A restless site decides at its cadence already.
         let at_once = why.is_some() && !was_restless;
         if at_once {
+            self.before = Some(self.interval);
             self.bring_forward(now, self.settings.fastest, Due::Change);
         } else if !sighted && self.interval > self.usual.decide {
             self.bring_forward(now, self.usual.decide, Due::Interval);
             why = Some("an input that decisions need is missing".to_owned());
         } else if self.restless_until.is_some_and(|t| now >= t) {
             self.restless_until = None;
+            if let Some(before) = self.before.take().filter(|_| sighted) {
+                self.set_interval(before);
+            }
             why = Some(format!("nothing has changed for {:#}", self.settings.settle));
         }
         let to = self.pace();
@@ -199,28 +218,37 @@ impl Pacer {
         self.due = Some((now + self.interval, Due::Interval));
     }
 
-    /// What became of it: whether it moved a setpoint.
-    pub fn judged(&mut self, moved: bool, sighted: bool) -> Option<Change> {
+    /// What became of it.
+    pub fn judged(&mut self, progress: Progress, sighted: bool) -> Option<Change> {
         if !self.settings.adaptive {
             return None;
         }
+        if progress != Progress::Settled {
+            self.before = None;
+        }
         let from = self.pace();
         let calm = self.restless_until.is_none() && sighted;
-        let (interval, why) = match (calm, moved) {
-            (true, true) => ((self.interval / 2).max(self.usual.decide), "calm, and a setpoint moves"),
-            (true, false) => {
+        let (interval, why) = match (calm, progress) {
+            (true, Progress::Settled) => {
                 ((self.interval * 2).min(self.settings.slowest), "calm, and nothing had to be moved")
             }
-            (false, true) => (self.usual.decide, "a setpoint moves"),
-            (false, false) => return None,
+            (true, Progress::Underway) => {
+                ((self.interval / 2).max(self.usual.decide), "calm, and setpoints are on their way")
+            }
+            (false, Progress::Arrived | Progress::Underway) => (self.usual.decide, "a setpoint moves"),
+            (true, Progress::Arrived) | (false, Progress::Settled) => return None,
         };
+        self.set_interval(interval);
+        let to = self.pace();
+        (from != to).then(|| Change { from, to, at_once: false, why: why.to_owned() })
+    }
+
+    fn set_interval(&mut self, interval: SignedDuration) {
         self.interval = interval;
         // A change that came while the model was thinking stays due.
         if let (Some(decided), Some((_, Due::Interval))) = (self.decided, self.due) {
             self.due = Some((decided + interval, Due::Interval));
         }
-        let to = self.pace();
-        (from != to).then(|| Change { from, to, at_once: false, why: why.to_owned() })
     }
 
     fn bring_forward(&mut self, now: Timestamp, least: SignedDuration, why: Due) {

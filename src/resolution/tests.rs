@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::Progress::{Arrived, Settled, Underway};
 use super::gauge::Shift;
 use super::*;
 use crate::facts::example;
@@ -49,8 +50,8 @@ fn a_step_is_a_change_at_its_second_sample_and_a_spike_is_none() {
     assert_eq!(feed(15, Unit::Kilowatt, spike), []);
     // A chiller that stops is one less.
     assert_eq!(feed(15, Unit::Count, step_at(300, 200, 2.0, 1.0)).len(), 1);
-    // The agent's own step of half a kelvin does not startle it, three kelvins do.
-    assert_eq!(feed(15, Unit::DegC, step_at(300, 200, 24.0, 24.5)), []);
+    // Two of the agent's own steps of half a kelvin do not startle it; three kelvins do.
+    assert_eq!(feed(15, Unit::DegC, step_at(300, 200, 24.0, 25.0)), []);
     assert_eq!(feed(15, Unit::DegC, step_at(300, 200, 24.0, 27.0)).len(), 1);
 }
 
@@ -101,13 +102,13 @@ fn pacer(adaptive: bool) -> Pacer {
     Pacer::new(&site)
 }
 
-/// Runs frames of every 15 s; decisions move something where `moves` says. Returns minutes of decisions with why,
-/// and what was said.
+/// Runs frames of every 15 s; decisions come as far as `comes` says. Returns minutes of decisions with why, and what
+/// was said.
 fn run(
     pacer: &mut Pacer,
     minutes: std::ops::Range<i64>,
     load: impl Fn(i64) -> f64,
-    moves: impl Fn(i64) -> bool,
+    comes: impl Fn(i64) -> Progress,
 ) -> (Vec<(i64, Due)>, Vec<String>) {
     let (mut decided, mut said) = (Vec::new(), Vec::new());
     for i in minutes.start * 4..minutes.end * 4 {
@@ -117,7 +118,7 @@ fn run(
         if let Some(due) = pacer.due(frame.time) {
             pacer.decide(frame.time);
             decided.push((minute, due));
-            said.extend(pacer.judged(moves(minute), true).map(|c| c.to_string()));
+            said.extend(pacer.judged(comes(minute), true).map(|c| c.to_string()));
         }
     }
     (decided, said)
@@ -126,7 +127,7 @@ fn run(
 #[test]
 fn without_it_every_cadence_is_a_decision() {
     let load = |m: i64| if m < 60 { 500.0 } else { 900.0 };
-    let (decided, said) = run(&mut pacer(false), 0..120, load, |_| false);
+    let (decided, said) = run(&mut pacer(false), 0..120, load, |_| Settled);
     let expected: Vec<_> = (1..24).map(|i| (i * 5, Due::Interval)).collect();
     assert_eq!((decided, said), (expected, Vec::new()));
 }
@@ -135,11 +136,11 @@ fn without_it_every_cadence_is_a_decision() {
 fn calm_stretches_a_step_decides_at_once_and_both_say_why() {
     let mut pacer = pacer(true);
     let load = |m: i64| if m < 240 { 500.0 } else { 900.0 };
-    let (decided, said) = run(&mut pacer, 0..240, load, |_| false);
+    let (decided, said) = run(&mut pacer, 0..240, load, |_| Settled);
     let calm: Vec<_> = [5, 15, 35, 65, 95, 125, 155, 185, 215].map(|m| (m, Due::Interval)).into();
     assert_eq!(decided, calm);
     assert_eq!(said.len(), 3, "5 -> 10 -> 20 -> 30 min: {said:?}");
-    let (decided, said) = run(&mut pacer, 240..300, load, |_| false);
+    let (decided, said) = run(&mut pacer, 240..300, load, |_| Settled);
     assert_eq!(decided.first(), Some(&(240, Due::Change)), "{decided:?}");
     assert!(decided.iter().filter(|(m, _)| *m <= 255).count() >= 3, "a cadence apart until it settles");
     assert_eq!(said[0], "decisions every 30m -> 5m; the next decision at once; it_load 500 -> 900 kW");
@@ -148,36 +149,50 @@ fn calm_stretches_a_step_decides_at_once_and_both_say_why() {
 
 #[test]
 fn a_plant_on_the_move_is_looked_at_every_cadence() {
-    let (decided, _) = run(&mut pacer(true), 0..120, |_| 500.0, |m| m < 60);
+    let (decided, _) = run(&mut pacer(true), 0..120, |_| 500.0, |m| if m < 60 { Underway } else { Settled });
     let early = decided.iter().filter(|(m, _)| *m <= 60).count();
     assert!(early == 12 && decided.len() < 17, "{decided:?}");
 }
 
 #[test]
-fn a_single_move_in_calm_does_not_wake_a_site_and_a_walk_does() {
+fn a_move_that_arrives_leaves_calm_as_it_is_and_a_walk_ends_it() {
     let mut pacer = pacer(true);
-    let (decided, _) = run(&mut pacer, 0..156, |_| 500.0, |m| m == 125);
-    assert!(
-        decided.ends_with(&[(95, Due::Interval), (125, Due::Interval), (140, Due::Interval)]),
-        "{decided:?}"
-    );
-    assert_eq!(pacer.pace().decide, SignedDuration::from_mins(30), "15 min, and nothing moved then");
-    let (decided, _) = run(&mut pacer, 156..230, |_| 500.0, |_| true);
+    let (decided, _) = run(&mut pacer, 0..156, |_| 500.0, |m| if m == 35 { Arrived } else { Settled });
     let minutes: Vec<i64> = decided.iter().map(|(m, _)| *m).collect();
-    assert_eq!(minutes[..5], [170, 185, 192, 197, 202], "30 -> 15 -> 7.5 -> 5 min");
+    assert_eq!(minutes, [5, 15, 35, 55, 85, 115, 145], "5 -> 10 -> 20, 20 -> 30 min");
+    let (decided, _) = run(&mut pacer, 156..230, |_| 500.0, |_| Underway);
+    let minutes: Vec<i64> = decided.iter().map(|(m, _)| *m).collect();
+    assert_eq!(minutes[..5], [175, 190, 197, 202, 207], "30 -> 15 -> 7.5 -> 5 min");
+}
+
+#[test]
+fn a_change_that_asks_for_nothing_leaves_the_calm_of_before() {
+    let load = |m: i64| if m < 240 { 500.0 } else { 550.0 };
+    let after = |came: Progress| {
+        let mut pacer = pacer(true);
+        run(&mut pacer, 0..240, load, |_| Settled);
+        let (decided, said) = run(&mut pacer, 240..300, load, |_| came);
+        assert_eq!(decided.first(), Some(&(240, Due::Change)), "{decided:?}");
+        (decided.iter().map(|(m, _)| *m).collect::<Vec<_>>(), said)
+    };
+    let (minutes, said) = after(Settled);
+    assert_eq!(minutes, [240, 245, 250, 280]);
+    assert_eq!(said.last().unwrap(), "decisions every 5m -> 30m; nothing has changed for 15m");
+    let (minutes, _) = after(Arrived);
+    assert!(minutes.windows(2).all(|w| w[1] - w[0] == 5), "something had to be done: {minutes:?}");
 }
 
 #[test]
 fn blindness_is_never_calm() {
     let mut pacer = pacer(true);
-    run(&mut pacer, 0..240, |_| 500.0, |_| false);
+    run(&mut pacer, 0..240, |_| 500.0, |_| Settled);
     let before = pacer.next().unwrap();
     let frame = example::frame(240 * 60, &[]);
     let change = pacer.observe(frame.time, &frame, false).unwrap();
     assert!(change.why.contains("missing") && !change.at_once, "{change}");
     assert!(pacer.next().unwrap() < before);
     pacer.decide(frame.time);
-    assert_eq!(pacer.judged(false, false), None);
+    assert_eq!(pacer.judged(Settled, false), None);
     assert_eq!(pacer.next(), Some(frame.time + SignedDuration::from_mins(5)));
 }
 
@@ -187,16 +202,18 @@ fn no_decision_sooner_than_the_fastest() {
     site.resolution.adaptive = true;
     site.resolution.fastest = SignedDuration::from_mins(4);
     let load = |m: i64| if m < 66 { 500.0 } else { 900.0 };
-    let (decided, _) = run(&mut Pacer::new(&site), 0..120, load, |_| false);
+    let (decided, _) = run(&mut Pacer::new(&site), 0..120, load, |_| Settled);
     assert!(decided.contains(&(65, Due::Interval)) && decided.contains(&(69, Due::Change)), "{decided:?}");
 }
 
 proptest! {
-    /// Whatever the load does and whatever decisions move, they are between the bounds.
+    /// Whatever the load does and whatever comes of decisions, they are between the bounds.
     #[test]
     fn decisions_keep_between_the_bounds(loads in prop::collection::vec(300.0..1000.0f64, 40), moves in any::<u64>()) {
         let load = |m: i64| loads[usize::try_from(m / 9).unwrap() % loads.len()];
-        let (decided, _) = run(&mut pacer(true), 0..360, load, |m| moves >> (m % 64) & 1 == 1);
+        let (decided, _) = run(&mut pacer(true), 0..360, load, |m| {
+            [Settled, Arrived, Underway, Settled][usize::try_from(moves >> (m % 62) & 3).unwrap()]
+        });
         for w in decided.windows(2) {
             let gap = w[1].0 - w[0].0;
             prop_assert!((1..=30).contains(&gap), "{:?}", w);

@@ -125,7 +125,8 @@ impl Job {
         let mut adaptive = usual.clone();
         adaptive.resolution.adaptive = true;
         let adaptive = self.one(adaptive)?;
-        let seconds = course::HOURS * 3600.0 / adaptive.decided.len().max(1) as f64;
+        // As many where it counts.
+        let seconds = (course::HOURS - course::SETTLES_H) * 3600.0 / adaptive.found.decisions.max(1.0);
         let samples = (seconds / usual.sample.as_secs_f64()).round().max(1.0);
         let mut equal = usual.clone();
         equal.cadence = usual.sample * samples as i32;
