@@ -96,6 +96,11 @@ impl Sensors {
         Ok(Self { sensors, noise })
     }
 
+    /// Noise to come is drawn anew; bias and drift stay.
+    pub fn draw_anew(&mut self, seed: u64) {
+        self.noise = Noise::new(seed, Stream::Sensors);
+    }
+
     /// Lets the sensing elements follow the truth for `dt` seconds.
     pub fn follow(&mut self, dt: f64, truth: &[f64]) {
         for (sensor, value) in self.sensors.iter_mut().zip(truth) {

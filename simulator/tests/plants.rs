@@ -127,3 +127,20 @@ fn no_corner_is_free() {
         }
     }
 }
+
+#[test]
+fn another_future_begins_as_this_one_and_goes_elsewhere() {
+    for name in ["air", "liquid", "immersion"] {
+        let mut plant = run(name, 6.0, 3, &[]);
+        let (mut same, mut other) = (plant.clone(), plant.other_future(7));
+        let now = |p: &Plant| (p.outcome().watched, p.outcome().it_kw, p.totals().cooling_kwh);
+        assert_eq!((now(&other), now(&same)), (now(&plant), now(&plant)), "{name}");
+        for p in [&mut plant, &mut same, &mut other] {
+            p.step(12.0 * 3600.0);
+        }
+        assert_eq!(now(&same), now(&plant), "{name}: a copy has the same future");
+        let apart = (other.totals().it_kwh - plant.totals().it_kwh).abs();
+        assert!(apart > 1e-3 * plant.totals().it_kwh, "{name}: {apart} kWh of IT");
+        assert_closes(name, other.ledger());
+    }
+}

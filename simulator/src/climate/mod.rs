@@ -69,6 +69,11 @@ impl Weather {
         Ok(Self { now: source.outdoor(time), source, noise, since: 0.0 })
     }
 
+    /// What comes is drawn anew; what is now stays.
+    pub fn draw_anew(&mut self, seed: u64) {
+        self.noise = Noise::new(seed, Stream::Weather);
+    }
+
     /// Outdoor air now.
     pub fn outdoor(&self) -> Outdoor {
         self.now

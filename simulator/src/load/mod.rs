@@ -62,7 +62,7 @@ impl Workload {
         index: usize,
         settle_h: f64,
     ) -> Result<Self, String> {
-        let mut noise = Noise::new(seed.wrapping_add(1000 * index as u64), Stream::Workload);
+        let mut noise = noise(seed, index);
         let source = match config {
             WorkloadConfig::Training(c) => Source::Training(c.clone(), synthetic::Job::new(c, &mut noise)),
             WorkloadConfig::Inference(c) => Source::Inference(c.clone(), synthetic::Bursts::default()),
@@ -72,6 +72,15 @@ impl Workload {
             WorkloadConfig::Profile(c) => Source::Profile(c.checked()?, -settle_h),
         };
         Ok(Self { source, noise })
+    }
+
+    /// What comes is drawn anew; what runs goes on. A length of which only the mean is known has no memory: what is
+    /// left of it is distributed as the whole was.
+    pub fn draw_anew(&mut self, seed: u64, index: usize) {
+        self.noise = noise(seed, index);
+        if let Source::Training(c, job) = &mut self.source {
+            job.draw_anew(c, &mut self.noise);
+        }
     }
 
     /// Share of full load over the next `dt` seconds.
@@ -87,4 +96,8 @@ impl Workload {
             }
         }
     }
+}
+
+fn noise(seed: u64, index: usize) -> Noise {
+    Noise::new(seed.wrapping_add(1000 * index as u64), Stream::Workload)
 }

@@ -46,7 +46,15 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(c: &Training, noise: &mut Noise) -> Self {
-        Self { running: true, left: noise.exponential(c.job_h * 3600.0), elapsed: 0.0 }
+        let mut job = Self { running: true, left: 0.0, elapsed: 0.0 };
+        job.draw_anew(c, noise);
+        job
+    }
+
+    /// How long the present job or gap still takes.
+    pub(super) fn draw_anew(&mut self, c: &Training, noise: &mut Noise) {
+        let mean = if self.running { c.job_h } else { c.gap_h };
+        self.left = noise.exponential(mean * 3600.0);
     }
 
     pub(super) fn step(&mut self, dt: f64, c: &Training, noise: &mut Noise) -> f64 {
@@ -54,8 +62,7 @@ impl Job {
         self.elapsed += dt;
         if self.left <= 0.0 {
             self.running = !self.running;
-            let mean = if self.running { c.job_h } else { c.gap_h };
-            self.left = noise.exponential(mean * 3600.0);
+            self.draw_anew(c, noise);
             self.elapsed = 0.0;
         }
         if !self.running {

@@ -193,6 +193,10 @@ impl Immersion {
 
 impl Cooling for Immersion {
     /// The machines accept any setpoint within its limits.
+    fn boxed(&self) -> Box<dyn Cooling> {
+        Box::new(self.clone())
+    }
+
     fn least(&self) -> [f64; 3] {
         [f64::MIN; 3]
     }

@@ -88,6 +88,14 @@ trait Cooling: std::fmt::Debug + Send {
     fn truth(&self, drive: &Drive<'_>, facility_kw: f64, outcome: &Outcome) -> Vec<f64>;
     /// Energy in, out and stored since the start.
     fn ledger(&self) -> Ledger;
+    /// The same machinery in the same state.
+    fn boxed(&self) -> Box<dyn Cooling>;
+}
+
+impl Clone for Box<dyn Cooling> {
+    fn clone(&self) -> Self {
+        self.boxed()
+    }
 }
 
 /// What drives the machinery in one step.
@@ -118,7 +126,7 @@ pub struct Outcome {
 }
 
 /// A simulated data centre.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Plant {
     scenario: Scenario,
     elapsed_s: f64,
@@ -182,6 +190,18 @@ impl Plant {
         plant.elapsed_s = 0.0;
         plant.sample();
         Ok(plant)
+    }
+
+    /// This very plant with another future: what chance has brought stays, and from here on load, weather and
+    /// sensors' noise are drawn anew. Two futures of one plant differ by what nobody could have foreseen.
+    pub fn other_future(&self, seed: u64) -> Self {
+        let mut plant = self.clone();
+        plant.weather.draw_anew(seed);
+        for (index, workload) in plant.workloads.iter_mut().enumerate() {
+            workload.draw_anew(seed, index);
+        }
+        plant.sensors.draw_anew(seed);
+        plant
     }
 
     pub fn scenario(&self) -> &Scenario {

@@ -26,7 +26,7 @@ fn all(runs: &Lines<'_>, band: [f64; 2], path: &Path) -> Drawn {
     root.fill(&WHITE)?;
     let area =
         root.titled("Load steps, at adaptive resolution and at fixed intervals", ("sans-serif", 22))?;
-    for ((label, _), (color, x)) in runs.iter().zip(COLORS.into_iter().zip([80, 240])) {
+    for ((label, _), (color, x)) in runs.iter().zip(COLORS.into_iter().zip([890, 990])) {
         root.draw(&PathElement::new([(x, 26), (x + 22, 26)], color.stroke_width(3)))?;
         root.draw(&Text::new(*label, (x + 28, 18), ("sans-serif", 15)))?;
     }
@@ -81,7 +81,7 @@ fn intervals(runs: &Lines<'_>, area: &Area<'_>) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .margin(5)
         .margin_right(20)
-        .x_label_area_size(20)
+        .x_label_area_size(40)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..hours(runs), 0.0..32.0)?;
     chart

@@ -4,8 +4,9 @@
 //! within the site's limits and rates, or trim and respond. Its sensors go through the frame assembler into
 //! a new twin. After two hours, every five minutes, the twin says what will be read 5, 15 and 30 min later given the
 //! setpoints that really come; nothing of later load or weather is told. What it would have said had it been told
-//! the load is scored beside it: this twin with a perfect forecast of the load. Plants are as shipped, and
-//! with every conductance, heat capacity and rated power changed by 30 % up or down, at random.
+//! the load is scored beside it: this twin with a perfect forecast of the load. And the same plant, in the same state
+//! and with the same setpoints, is run into another future now and then: how far two futures are apart is what even a
+//! twin that is the plant could not foresee. Plants are as shipped, and with every conductance, heat capacity and rated power changed by 30 % up or down, at random.
 
 mod change;
 pub(super) mod drive;
@@ -55,6 +56,8 @@ pub struct Args {
 /// Telemetry before anything is scored.
 const LEARN_H: f64 = 2.0;
 const EVERY_MIN: i64 = 5;
+/// How often another future is tried.
+const OTHER_EVERY_MIN: i64 = 30;
 /// The longest that the twin is asked about: a shorter run would leave columns empty.
 const LONGEST_H: f64 = 0.5;
 /// How much parameters are changed.
@@ -140,10 +143,7 @@ impl Job {
         let sample = site.sample.as_secs();
         let samples = (hours * 3600.0) as i64 / sample;
         for i in 1..=samples {
-            plant.step(sample as f64);
-            command(&mut plant, "enable", 1.0)?;
-            command(&mut plant, "heartbeat", i as f64)?;
-            let frame = frame(&plant, &site, &mut assembler);
+            let frame = sample_of(&mut plant, &site, &mut assembler)?;
             let watch = Stopwatch::start();
             twin.update(&frame);
             found.update.0 += watch.elapsed().as_secs_f64();
@@ -157,6 +157,9 @@ impl Job {
             let (sum, n) = std::mem::take(&mut load);
             for w in &mut past {
                 w.loads.push(sum / n);
+                if let (Some(other), Some(row)) = (&mut w.other, w.rows.last()) {
+                    other.run(&site, row)?;
+                }
             }
             self.score(&mut past, &frame, &mut found);
             let now = drive.step(&site, &frame);
@@ -169,7 +172,13 @@ impl Job {
             if (i * sample) as f64 >= LEARN_H * 3600.0 {
                 let moved = drive.moved_lately();
                 let rows = vec![now];
-                past.push_back(Window { twin: twin.clone(), frame, rows, loads: Vec::new(), moved });
+                let other = ((i * sample) % (60 * OTHER_EVERY_MIN) == 0).then(|| Other {
+                    plant: plant
+                        .other_future(self.seed.wrapping_mul(0x9E37_79B9).wrapping_add(i.unsigned_abs())),
+                    assembler: assembler.clone(),
+                    frame: frame.clone(),
+                });
+                past.push_back(Window { twin: twin.clone(), frame, rows, loads: Vec::new(), moved, other });
             }
         }
         Ok(found)
@@ -222,6 +231,7 @@ impl Job {
                 let told = knowing.values.get(steps - 1).map_or(f64::NAN, |v| v - now);
                 let (error, stays) = ((predicted - now).abs(), (then - now).abs());
                 let sigma = path.sigma(steps - 1);
+                let other = window.other.as_ref().and_then(|o| good(&o.frame));
                 let flag = |yes: bool| f64::from(u8::from(yes));
                 let key = Key {
                     plant: self.case.plant,
@@ -236,6 +246,8 @@ impl Job {
                     stays: stays * stays,
                     told: told * told,
                     within: [flag(error <= sigma), flag(error <= 2.0 * sigma)],
+                    // Of two independent draws, the squared distance is twice the variance.
+                    chance: other.map_or([0.0; 2], |other| [(other - now).powi(2) / 2.0, stays * stays]),
                     moving: if moving { [1.0, error * error, stays * stays] } else { [0.0; 3] },
                 });
             }
@@ -254,17 +266,44 @@ struct Window {
     /// Mean load of each step since, kW.
     loads: Vec<f64>,
     moved: bool,
+    other: Option<Other>,
+}
+
+/// Another future of the plant of a window.
+struct Other {
+    plant: Plant,
+    assembler: Assembler,
+    /// The last one.
+    frame: Frame,
+}
+
+impl Other {
+    /// Goes on for one row, with these setpoints.
+    fn run(&mut self, site: &Site, setpoints: &[f64]) -> Result<(), BenchError> {
+        for (setpoint, value) in site.setpoints.iter().zip(setpoints) {
+            command(&mut self.plant, setpoint.name.as_str(), *value)?;
+        }
+        for _ in 0..60 * EVERY_MIN / site.sample.as_secs() {
+            self.frame = sample_of(&mut self.plant, site, &mut self.assembler)?;
+        }
+        Ok(())
+    }
 }
 
 fn command(plant: &mut Plant, name: &str, value: f64) -> Result<(), BenchError> {
     plant.command(name, value).map_err(|e| BenchError::Usage(e.to_string()))
 }
 
-fn frame(plant: &Plant, site: &Site, assembler: &mut Assembler) -> Frame {
+/// One sample further.
+fn sample_of(plant: &mut Plant, site: &Site, assembler: &mut Assembler) -> Result<Frame, BenchError> {
+    plant.step(site.sample.as_secs_f64());
+    command(plant, "enable", 1.0)?;
     let now: Timestamp = plant.time();
+    // Something else each time.
+    command(plant, "heartbeat", (now.as_second() % 30_000) as f64)?;
     let polled = wire::poll(plant, site, now).unwrap_or_default();
     for reading in wire::sense(plant, now).into_iter().chain(polled) {
         assembler.push(&reading);
     }
-    assembler.snapshot(now)
+    Ok(assembler.snapshot(now))
 }

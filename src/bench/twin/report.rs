@@ -25,6 +25,8 @@ pub(super) struct Sums {
     pub(super) stays: f64,
     pub(super) told: f64,
     pub(super) within: [f64; 2],
+    /// Where another future was tried: what chance makes of it, and "it stays as it is".
+    pub(super) chance: [f64; 2],
     pub(super) moving: [f64; 3],
 }
 
@@ -35,6 +37,7 @@ impl Sums {
         self.stays += other.stays;
         self.told += other.told;
         self.within.iter_mut().zip(other.within).for_each(|(a, b)| *a += b);
+        self.chance.iter_mut().zip(other.chance).for_each(|(a, b)| *a += b);
         self.moving.iter_mut().zip(other.moving).for_each(|(a, b)| *a += b);
     }
 }
@@ -60,6 +63,8 @@ pub struct Row {
     pub better_pct: f64,
     /// The same had it been told the load to come.
     pub told_better_pct: f64,
+    /// The same of whoever knows the plant and its state, but not what chance will bring.
+    pub possible_better_pct: Option<f64>,
     /// The same over windows in which a setpoint moves, from 15 min before to the horizon.
     pub moving_better_pct: Option<f64>,
     /// Share of errors within one and two of the standard deviations given, %.
@@ -75,11 +80,14 @@ pub struct Summary {
     /// Of the one temperature of each plant that is controlled, the one whose stability `bench control` measures.
     pub controlled_better_pct: f64,
     pub controlled_told_better_pct: f64,
+    pub controlled_possible_better_pct: f64,
     /// Of all temperatures that setpoints reach ([`REACHED`]).
     pub better_pct: f64,
     pub told_better_pct: f64,
+    pub possible_better_pct: f64,
     pub moving_better_pct: f64,
     pub power_better_pct: f64,
+    pub power_possible_better_pct: f64,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -124,6 +132,7 @@ pub(super) fn report(found: &Found) -> Report {
             rmse_persistence: root(s.stays, s.n),
             better_pct: better(s.twin, s.stays),
             told_better_pct: better(s.told, s.stays),
+            possible_better_pct: (s.chance[1] > 0.0).then(|| better(s.chance[0], s.chance[1])),
             moving_better_pct: (s.moving[0] > 0.0).then(|| better(s.moving[1], s.moving[2])),
             within_1_sigma_pct: 100.0 * s.within[0] / s.n,
             within_2_sigma_pct: 100.0 * s.within[1] / s.n,
@@ -142,16 +151,19 @@ pub(super) fn report(found: &Found) -> Report {
             let controlled = || {
                 at_15().filter(|r| Some(r.role) == CONTROLLED.into_iter().find(|role| has(r.plant, *role)))
             };
-            let powers = at_15().filter(|r| matches!(r.role, Role::CoolingPower | Role::FacilityPower));
+            let powers = || at_15().filter(|r| matches!(r.role, Role::CoolingPower | Role::FacilityPower));
             summary.push(Summary {
                 parameters,
                 behaviour,
                 controlled_better_pct: mean(controlled().map(|r| r.better_pct)),
                 controlled_told_better_pct: mean(controlled().map(|r| r.told_better_pct)),
+                controlled_possible_better_pct: mean(controlled().filter_map(|r| r.possible_better_pct)),
                 better_pct: mean(temperatures().map(|r| r.better_pct)),
                 told_better_pct: mean(temperatures().map(|r| r.told_better_pct)),
+                possible_better_pct: mean(temperatures().filter_map(|r| r.possible_better_pct)),
                 moving_better_pct: mean(temperatures().filter_map(|r| r.moving_better_pct)),
-                power_better_pct: mean(powers.map(|r| r.better_pct)),
+                power_better_pct: mean(powers().map(|r| r.better_pct)),
+                power_possible_better_pct: mean(powers().filter_map(|r| r.possible_better_pct)),
             });
         }
     }
@@ -169,35 +181,41 @@ impl Report {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut lines = vec![
-            "| parameters | behaviour | the controlled temperature better at 15 min, % | had the load been told, % | all temperatures better, % | had the load been told, % | while setpoints move, % | powers better, % |"
+            "| parameters | behaviour | the controlled temperature better at 15 min, % | had the load been told, % | possible, % | all temperatures better, % | had the load been told, % | possible, % | while setpoints move, % | powers better, % | possible, % |"
                 .to_owned(),
-            "| --- | --- | --- | --- | --- | --- | --- | --- |".to_owned(),
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |".to_owned(),
         ];
         lines.extend(self.summary.iter().map(|s| {
             let names = [word(&s.parameters), word(&s.behaviour)].join(" | ");
             let numbers = [
                 s.controlled_better_pct,
                 s.controlled_told_better_pct,
+                s.controlled_possible_better_pct,
                 s.better_pct,
                 s.told_better_pct,
+                s.possible_better_pct,
                 s.moving_better_pct,
                 s.power_better_pct,
+                s.power_possible_better_pct,
             ];
             format!("| {names} | {} |", numbers.map(|x| format!("{x:.1}")).join(" | "))
         }));
         lines.push(String::new());
         lines.push(
-            "| plant | parameters | behaviour | role | min | RMSE | persistence | better, % | told, % | moving, % | in 1 sigma, % | in 2 sigma, % |"
+            "| plant | parameters | behaviour | role | min | RMSE | persistence | better, % | told, % | possible, % | moving, % | in 1 sigma, % | in 2 sigma, % |"
                 .to_owned(),
         );
-        lines.push("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |".to_owned());
+        lines.push(
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |".to_owned(),
+        );
         lines.extend(self.rows.iter().map(|r| {
             let names = [word(&r.parameters), word(&r.behaviour), word(&r.role)].join(" | ");
-            let moving = r.moving_better_pct.map_or("-".to_owned(), |m| format!("{m:.0}"));
+            let shown = |pct: Option<f64>| pct.map_or("-".to_owned(), |p| format!("{p:.0}"));
+            let [possible, moving] = [r.possible_better_pct, r.moving_better_pct].map(shown);
             let Row { plant, minutes, rmse, rmse_persistence, better_pct, told_better_pct, .. } = r;
             let [one, two] = [r.within_1_sigma_pct, r.within_2_sigma_pct];
             format!(
-                "| {plant} | {names} | {minutes} | {rmse:.2} | {rmse_persistence:.2} | {better_pct:.0} | {told_better_pct:.0} | {moving} | {one:.0} | {two:.0} |"
+                "| {plant} | {names} | {minutes} | {rmse:.2} | {rmse_persistence:.2} | {better_pct:.0} | {told_better_pct:.0} | {possible} | {moving} | {one:.0} | {two:.0} |"
             )
         }));
         lines.push(format!(
