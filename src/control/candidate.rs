@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::decide::Path;
 use super::judge::foresee;
-use super::record::{Body, CandidateRecord, PromptRecord, Replaced};
+use super::record::{Body, CandidateRecord, Path, Replaced};
 use super::{Controller, Effect, Effects, Pending};
 use crate::envelope::{Case, Limit, Memory, Proposal, ProposedBy, WhatIf};
 use crate::frame::Frame;
-use crate::reason::{Completion, Failure, Sampler};
+use crate::reason::{Completion, Failure};
 use crate::site::Name;
 use crate::twin::Twin;
 use crate::units::Finite;
@@ -104,10 +103,7 @@ impl Controller {
         fx: &mut Effects<'_>,
     ) {
         let Some(mut asked) = self.upgrades.take_asked(ask) else { return };
-        let mut path = Path {
-            sampler: Some(Sampler::of(&self.setup.site.model).varied(asked.question.attempt())),
-            ..Path::default()
-        };
+        let mut path = self.path_of(&asked.question);
         match result {
             Err(failure) => path.fail(failure),
             Ok(completion) => self.read(completion, &asked.question, &mut path),
@@ -156,16 +152,7 @@ impl Controller {
             beside: asked.beside,
             asked_at: asked.question.at,
             model,
-            prompt: PromptRecord::from(&asked.question.prompt),
-            sampler: path.sampler.unwrap_or_else(|| Sampler::of(&self.setup.site.model)),
-            unverified: path.unverified,
-            completion: path.completion,
-            failure: path.failure,
-            rejected: path.rejected,
-            decision: path.decision,
-            claims: path.claims,
-            confidence: path.confidence,
-            replaced: path.replaced,
+            path,
             verdict,
         })));
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::candidate::Judged;
-use super::record::{Body, Cause, Event, EventRecord, PromptRecord, Replaced};
+use super::record::{Body, Cause, Event, EventRecord, Path, PromptRecord, Replaced};
 use super::{Controller, Effect, Effects, Pending};
-use crate::decision::{self, Account, Claims, Decision, Rejected};
+use crate::decision::{self, Account};
 use crate::envelope::{Proposal, ProposedBy};
 use crate::facts::Facts;
 use crate::memory::{Change, Rung};
@@ -15,23 +15,7 @@ use crate::policy::{self, Seen};
 use crate::prompt::{Prompt, PromptError, Prompts, Shown};
 use crate::reason::{Completion, Failure, Request, Sampler};
 use crate::site::{Backend, Unverified};
-use crate::units::Finite;
 use crate::workload::{self, Headroom};
-
-/// All that led to a proposal, for the record.
-#[derive(Default)]
-pub(super) struct Path {
-    pub(super) prompt: Option<PromptRecord>,
-    pub(super) sampler: Option<Sampler>,
-    pub(super) unverified: Vec<Completion>,
-    pub(super) completion: Option<Completion>,
-    pub(super) failure: Option<Failure>,
-    pub(super) rejected: Option<Rejected>,
-    pub(super) decision: Option<Decision>,
-    pub(super) claims: Option<Claims>,
-    pub(super) confidence: Option<Finite>,
-    pub(super) replaced: Option<Replaced>,
-}
 
 type Rendered = Result<Prompt, PromptError>;
 
@@ -168,11 +152,7 @@ impl Controller {
         }
         // Answers to questions that an emergency or a stop has overtaken are of no use.
         let Some(mut pending) = self.pending.take_if(|p| p.ask == ask) else { return };
-        let mut path = Path {
-            prompt: Some(PromptRecord::from(&pending.prompt)),
-            sampler: Some(Sampler::of(&self.setup.site.model).varied(pending.attempt())),
-            ..Path::default()
-        };
+        let mut path = self.path_of(&pending);
         match result {
             Err(failure) => path.fail(failure),
             Ok(completion) => self.read(completion, &pending, &mut path),
@@ -198,6 +178,15 @@ impl Controller {
         };
         if let Some(judged) = judged {
             self.ask_candidate(now, pending, &turn, judged, fx);
+        }
+    }
+
+    /// As far as it is known before a reply is read.
+    pub(super) fn path_of(&self, pending: &Pending) -> Path {
+        Path {
+            prompt: Some(PromptRecord::from(&pending.prompt)),
+            sampler: Some(Sampler::of(&self.setup.site.model).varied(pending.attempt())),
+            ..Path::default()
         }
     }
 

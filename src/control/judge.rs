@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::candidate::Judged;
-use super::decide::Path;
-use super::record::{Body, Cause, DecisionRecord, Disposition, Event};
+use super::record::{Body, Cause, DecisionRecord, Disposition, Event, Path};
 use super::{Advice, Controller, Effect, Effects, touched};
 use crate::envelope::{
     Case, Limit, Predicted, Proposal, ProposedBy, Rule, SafeAction, Target, Touch, Verdict,
@@ -77,16 +76,7 @@ impl Controller {
             mode: self.mode,
             asked_at: decided_at,
             frame: frame.clone(),
-            prompt: path.prompt,
-            sampler: path.sampler,
-            unverified: path.unverified,
-            completion: path.completion,
-            failure: path.failure,
-            rejected: path.rejected,
-            decision: path.decision,
-            claims: path.claims,
-            confidence: path.confidence,
-            replaced: path.replaced,
+            path,
             verdict,
             disposition,
         })));

@@ -71,14 +71,9 @@ pub struct FrameRecord {
     pub heartbeat: Option<u16>,
 }
 
-/// One pass from frame to verdict: the intent, on disk before anything is written.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct DecisionRecord {
-    pub cause: Cause,
-    pub mode: Mode,
-    #[schemars(with = "String")]
-    pub asked_at: Timestamp,
-    pub frame: Frame,
+/// All that led to a proposal, or to none.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Path {
     /// `null` where no model was asked.
     pub prompt: Option<PromptRecord>,
     pub sampler: Option<Sampler>,
@@ -97,8 +92,20 @@ pub struct DecisionRecord {
     pub claims: Option<Claims>,
     /// The probability, after constraint, of the setpoints chosen, and of how an order was read: from 0 to 1.
     pub confidence: Option<Finite>,
-    /// Why the model's own setpoints are not what was judged.
+    /// Why the model's own setpoints are not what was judged, or of a candidate: would not have been.
     pub replaced: Option<Replaced>,
+}
+
+/// One pass from frame to verdict: the intent, on disk before anything is written.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DecisionRecord {
+    pub cause: Cause,
+    pub mode: Mode,
+    #[schemars(with = "String")]
+    pub asked_at: Timestamp,
+    pub frame: Frame,
+    #[serde(flatten)]
+    pub path: Path,
     /// What the guard makes of it.
     pub verdict: Verdict,
     pub disposition: Disposition,
@@ -113,19 +120,9 @@ pub struct CandidateRecord {
     #[schemars(with = "String")]
     pub asked_at: Timestamp,
     pub model: crate::upgrade::Model,
-    pub prompt: PromptRecord,
-    pub sampler: Sampler,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unverified: Vec<Completion>,
-    pub completion: Option<Completion>,
-    pub failure: Option<Failure>,
-    pub rejected: Option<Rejected>,
-    pub decision: Option<Decision>,
-    pub claims: Option<Claims>,
-    pub confidence: Option<Finite>,
-    /// Why its setpoints would not have been used.
-    pub replaced: Option<Replaced>,
-    /// What the guard would have made of them.
+    #[serde(flatten)]
+    pub path: Path,
+    /// What the guard would have made of it.
     pub verdict: Option<WhatIf>,
 }
 

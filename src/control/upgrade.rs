@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use super::act::{Act, MOST_SHADOW_MIN, What};
 use super::candidate::Asked;
-use super::decide::Path;
 use super::operate::named;
-use super::record::{Body, Event, EventRecord, OperatorRecord};
+use super::record::{Body, Event, EventRecord, OperatorRecord, Path};
 use super::{Answer, Controller, Effect, Effects, Setup};
 use crate::memory::{Change, Rung};
 use crate::prompt::Prompts;

@@ -34,7 +34,7 @@ pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::decision::{Account, MAX_RATIONALE, parse, schema};
+    use crate::decision::{Account, parse, schema};
     use crate::facts::example;
     use crate::reason::Sampler;
     use crate::site::Model;
@@ -74,6 +74,7 @@ pub(super) mod tests {
     #[cfg(feature = "llama")]
     #[test]
     fn the_constrainer_lets_the_reason_alone_be_chosen() {
+        use crate::decision::MAX_RATIONALE;
         use crate::decision::schema::tests::constrained::allows;
         let said = "Raise chw_dp_sp to 160, lower chws_sp to 8.5";
         let (schema, _, decision) = rewritten("Raise chws_sp", "8.5");

@@ -150,7 +150,7 @@ mod tests {
                             };
                             inputs.push(Input::Reply { ask, result });
                         }
-                        Effect::Record(Body::Decision(d)) => read += u32::from(d.decision.is_some()),
+                        Effect::Record(Body::Decision(d)) => read += u32::from(d.path.decision.is_some()),
                         Effect::Record(_) | Effect::Heartbeat { .. } | Effect::Answer(_) => {}
                         Effect::AskCandidate { .. } | Effect::Stage(_) => {
                             unreachable!("there is no candidate")

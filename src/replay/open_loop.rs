@@ -264,8 +264,8 @@ fn step(d: &DecisionRecord) -> Step {
         by: d.verdict.by,
         setpoints: d.verdict.setpoints.clone(),
         intervened: d.verdict.intervened,
-        replaced: d.replaced,
-        rationale: d.decision.as_ref().map(|d| d.rationale.clone()),
+        replaced: d.path.replaced,
+        rationale: d.path.decision.as_ref().map(|d| d.rationale.clone()),
     }
 }
 

@@ -33,7 +33,7 @@ impl Stats {
                 self.interventions += u64::from(d.verdict.intervened);
                 self.fallbacks += u64::from(d.verdict.by == ProposedBy::Fallback);
                 self.emergencies += u64::from(d.verdict.emergency);
-                if let Some(claims) = &d.claims {
+                if let Some(claims) = &d.path.claims {
                     self.checked += 1;
                     self.verified += u64::from(claims.verified);
                 }

@@ -99,13 +99,13 @@ impl Telemetry {
         span.set_attribute(KeyValue::new("isotherm.by", word(&record.verdict.by)));
         span.set_attribute(KeyValue::new("isotherm.disposition", word(&record.disposition)));
         span.set_attribute(KeyValue::new("isotherm.intervened", record.verdict.intervened));
-        if let Some(claims) = &record.claims {
+        if let Some(claims) = &record.path.claims {
             span.set_attribute(KeyValue::new("isotherm.verified", claims.verified));
         }
-        if let Some(replaced) = &record.replaced {
+        if let Some(replaced) = &record.path.replaced {
             span.set_attribute(KeyValue::new("isotherm.replaced", word(replaced)));
         }
-        if let Some(confidence) = record.confidence {
+        if let Some(confidence) = record.path.confidence {
             span.set_attribute(KeyValue::new("isotherm.confidence", confidence.get()));
         }
     }
