@@ -28,9 +28,11 @@ const ROWS: usize = 6;
 const STRIDES: [f64; 4] = [8.0, 4.0, 2.0, 1.0];
 /// Temperatures are kept this far inside their limits, K; what follows the load at once is kept further, and a
 /// bath's mass takes part of that. On top comes what is not sure of the forecast.
-const MARGIN_K: f64 = 0.8;
-const LIQUID_MARGIN_K: f64 = 2.0;
+const MARGIN_K: f64 = 1.0;
+const LIQUID_MARGIN_K: f64 = 3.0;
 const BATH_MARGIN_K: f64 = 1.25;
+/// Chips: from where they throttle, and from what they may not pass.
+const THROTTLE_MARGIN_K: f64 = 2.0;
 const CHIP_MARGIN_K: f64 = 8.0;
 /// Standard deviations that are kept free where the load is felt before any setpoint answers, of air and liquid
 /// supplies: a job that starts is no usual error of the forecast. Elsewhere one.
@@ -301,7 +303,7 @@ fn limits(site: &Site, name: &Name, role: Role) -> Option<Held> {
         (Role::Bath, Some([low, high])) => held(low.get(), high.get(), BATH_MARGIN_K, 1.0),
         (Role::ChipTemp, band) => {
             // A band says where the chips throttle; what is allowable, where they break.
-            let cool = band.map(|[_, top]| top.get() - LIQUID_MARGIN_K);
+            let cool = band.map(|[_, top]| top.get() - THROTTLE_MARGIN_K);
             let safe = site.envelope.chip_allowable.map(|top| top.get() - CHIP_MARGIN_K);
             held(f64::NEG_INFINITY, cool.into_iter().chain(safe).reduce(f64::min)?, 0.0, 1.0)
         }
