@@ -214,7 +214,8 @@ fn run(args: &RunArgs) -> Done {
         simulated: false,
         site_file: Some(args.site.clone()),
     };
-    let ended = runtime()?.block_on(service::run(site, options, service::stop_signal())).map_err(usage)?;
+    let run = async { service::run(site, options, service::stop_signal()).await };
+    let ended = runtime()?.block_on(run).map_err(usage)?;
     tracing::info!(decisions = ended.stats.decisions, writes = ended.stats.writes, "stopped");
     Ok(())
 }

@@ -218,16 +218,20 @@ pub async fn stop_or_hang_up() -> String {
     }
 }
 
-/// Resolves with the reason when the process is asked to end.
-pub async fn stop_signal() -> String {
+/// Resolves with the reason when the process is asked to end, which it hears from the call on: who is asked while it
+/// starts ends in order, too.
+pub fn stop_signal() -> impl Future<Output = String> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(s) => s,
-        Err(e) => return format!("no signal handler: {e}"),
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM".to_owned(),
-        r = tokio::signal::ctrl_c() => r.map_or_else(|e| e.to_string(), |()| "Ctrl-C".to_owned()),
+    let heard = signal(SignalKind::terminate())
+        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    async {
+        match heard {
+            Ok((mut terminate, mut interrupt)) => tokio::select! {
+                _ = terminate.recv() => "SIGTERM".to_owned(),
+                _ = interrupt.recv() => "Ctrl-C".to_owned(),
+            },
+            Err(e) => format!("no signal handler: {e}"),
+        }
     }
 }
 
