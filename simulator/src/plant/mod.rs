@@ -194,6 +194,7 @@ impl Plant {
 
     /// This very plant with another future: what chance has brought stays, and from here on load, weather and
     /// sensors' noise are drawn anew. Two futures of one plant differ by what nobody could have foreseen.
+    #[must_use]
     pub fn other_future(&self, seed: u64) -> Self {
         let mut plant = self.clone();
         plant.weather.draw_anew(seed);
