@@ -219,7 +219,7 @@ pub async fn stop_or_hang_up() -> String {
 }
 
 /// Resolves with the reason when the process is asked to end, which it hears from the call on: who is asked while it
-/// starts ends in order, too.
+/// starts ends in order, too. To be called within a runtime, as signals are heard there.
 pub fn stop_signal() -> impl Future<Output = String> {
     use tokio::signal::unix::{SignalKind, signal};
     let heard = signal(SignalKind::terminate())

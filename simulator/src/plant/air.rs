@@ -97,11 +97,11 @@ impl Air {
 }
 
 impl Cooling for Air {
-    /// Least setpoints the machines can hold now: a chiller's lift is limited.
     fn boxed(&self) -> Box<dyn Cooling> {
         Box::new(self.clone())
     }
 
+    /// Least setpoints the machines can hold now: a chiller's lift is limited.
     fn least(&self) -> [f64; 3] {
         let c = &self.config.chilled_water.chiller;
         [self.water.condenser() - c.most_lift_k, f64::MIN, f64::MIN]

@@ -192,11 +192,11 @@ impl Immersion {
 }
 
 impl Cooling for Immersion {
-    /// The machines accept any setpoint within its limits.
     fn boxed(&self) -> Box<dyn Cooling> {
         Box::new(self.clone())
     }
 
+    /// The machines accept any setpoint within its limits.
     fn least(&self) -> [f64; 3] {
         [f64::MIN; 3]
     }

@@ -200,11 +200,11 @@ impl Liquid {
 }
 
 impl Cooling for Liquid {
-    /// Least setpoints the machines accept now: the CDU keeps off the room's dew point.
     fn boxed(&self) -> Box<dyn Cooling> {
         Box::new(self.clone())
     }
 
+    /// Least setpoints the machines accept now: the CDU keeps off the room's dew point.
     fn least(&self) -> [f64; 3] {
         [f64::MIN, self.room.dew_point() + self.config.dew_margin_k, f64::MIN]
     }

@@ -6,7 +6,8 @@
 //! setpoints that really come; nothing of later load or weather is told. What it would have said had it been told
 //! the load is scored beside it: this twin with a perfect forecast of the load. And the same plant, in the same state
 //! and with the same setpoints, is run into another future now and then: how far two futures are apart is what even a
-//! twin that is the plant could not foresee. Plants are as shipped, and with every conductance, heat capacity and rated power changed by 30 % up or down, at random.
+//! twin that is the plant could not foresee. Plants are as shipped, and with every conductance, heat capacity and rated
+//! power changed by 30 % up or down, at random.
 
 mod change;
 pub(super) mod drive;
